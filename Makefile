@@ -1,0 +1,26 @@
+# make demo: set everything up and run the main job · make test: set everything up and pass the tests
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+export OMP_NUM_THREADS ?= 1
+RUN ?= runs/demo
+
+.PHONY: setup demo test lint slow clean
+
+setup:
+	@scripts/setup.sh >/dev/null
+
+demo:
+	@python=$$(scripts/setup.sh | tail -n 1); "$$python" -m wavesim demo --out $(RUN)
+
+test:
+	@python=$$(scripts/setup.sh | tail -n 1); "$$python" -m ruff check . ; "$$python" -m ruff format --check . ; \
+	  "$$python" -m mypy ; "$$python" -m pytest -m "not slow"
+
+slow:
+	@python=$$(scripts/setup.sh | tail -n 1); "$$python" -m pytest -m slow
+
+lint:
+	@python=$$(scripts/setup.sh | tail -n 1); "$$python" -m ruff check --fix . ; "$$python" -m ruff format . ; "$$python" -m mypy
+
+clean:
+	rm -rf .venv runs build dist

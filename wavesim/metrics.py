@@ -1,0 +1,51 @@
+"""Errors of a forecast against the FE truth.
+
+With truth p and forecast f on equal grid cells, per frame:
+    relative L2     sqrt( sum (f - p)^2 / sum p^2 )                      the headline
+    mass norm       the same, each cell weighted by 1/kappa              plays down stiff grains
+    VRMSE           sqrt( mean (f - p)^2 / (var(p) + 1e-7) )             The Well, benchmark/metrics
+    correlation     Pearson's r over the cells
+The time until the correlation falls under 0.9 is the forecast's useful length.
+
+Arrays are (..., y, x); every function reduces the last two axes and keeps the others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CELLS = (-2, -1)
+
+
+def relative_l2(forecast: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """Relative L2 error over the cells; `weight` (..., y, x) makes it the mass norm when it is 1/kappa."""
+    forecast, truth = np.asarray(forecast, float), np.asarray(truth, float)
+    w = 1.0 if weight is None else np.asarray(weight, float)
+    return np.sqrt(np.sum(w * (forecast - truth) ** 2, axis=CELLS) / np.sum(w * truth**2, axis=CELLS))
+
+
+def vrmse(forecast: np.ndarray, truth: np.ndarray, epsilon: float = 1e-7) -> np.ndarray:
+    """Root mean square error over the truth's standard deviation."""
+    forecast, truth = np.asarray(forecast, float), np.asarray(truth, float)
+    return np.sqrt(np.mean((forecast - truth) ** 2, axis=CELLS) / (np.var(truth, axis=CELLS) + epsilon))
+
+
+def correlation(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Pearson's correlation over the cells; 0 where either field is constant."""
+    f = np.asarray(forecast, float) - np.mean(forecast, axis=CELLS, keepdims=True)
+    p = np.asarray(truth, float) - np.mean(truth, axis=CELLS, keepdims=True)
+    norm = np.sqrt(np.sum(f * f, axis=CELLS) * np.sum(p * p, axis=CELLS))
+    return np.divide(np.sum(f * p, axis=CELLS), norm, out=np.zeros_like(norm), where=norm > 0)
+
+
+def correlation_time(correlations: np.ndarray, frame_interval: float, threshold: float = 0.9) -> np.ndarray:
+    """Time of the last frame before the correlation first falls under `threshold`.
+
+    Args:
+        correlations: (..., time), frame 0 being the first forecast frame, one interval after the initial state.
+    Returns:
+        (...) in units of the frame interval's time; the whole length where it never falls.
+    """
+    below = np.asarray(correlations) < threshold
+    first = np.where(below.any(axis=-1), below.argmax(axis=-1), below.shape[-1])
+    return first * frame_interval

@@ -13,6 +13,7 @@ Format: PolymathicAI/the_well, docs/data_format.md. What we add stands in one ro
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ SPLITS = ("train", "valid", "test")
 STATE = ("pressure", "pressure_rate")
 MEDIUM = ("bulk_modulus", "density")
 CONSTANT = (*MEDIUM, "speed_of_sound")
+OPEN_FILES = 256  # a process may usually hold 1024, sockets of data loaders included
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,11 @@ def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -
     """Write one file of the layout, whole or not at all.
 
     Raises:
-        WavesimError: a field that is not finite, axes that do not fit, or a full disk.
+        WavesimError: a field that is not finite in single precision, a medium that is not positive, axes that do not
+            fit, or a full disk.
     """
+    if shard.pressure.ndim != 4:
+        raise WavesimError(f"{path}: pressure has shape {shard.pressure.shape}, expected (trajectory, time, y, x)")
     n, frames, height, width = shard.pressure.shape
     expected = {
         "pressure_rate": (n, frames, height, width),
@@ -81,11 +86,14 @@ def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -
     for name, shape in expected.items():
         if getattr(shard, name).shape != shape:
             raise WavesimError(f"{path}: {name} has shape {getattr(shard, name).shape}, expected {shape}")
-    fields = {name: getattr(shard, name) for name in (*STATE, *MEDIUM)}
+    with np.errstate(over="ignore"):  # what single precision cannot hold becomes infinite, and is refused below
+        fields = {name: getattr(shard, name).astype(np.float32) for name in (*STATE, *MEDIUM)}
     for name, field in fields.items():
         if not np.isfinite(field).all():
             raise WavesimError(f"{path}: {name} is not finite; the run that made it was unstable: nothing was written")
-    fields["speed_of_sound"] = np.sqrt(shard.bulk_modulus / shard.density)
+        if name in MEDIUM and not (field > 0).all():
+            raise WavesimError(f"{path}: {name} must be positive, got {field.min():.3g}; nothing was written")
+    fields["speed_of_sound"] = np.sqrt(shard.bulk_modulus / shard.density).astype(np.float32)
 
     with whole_file(path) as part, h5py.File(part, "w") as file:
         file.attrs.update(
@@ -114,7 +122,7 @@ def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -
             varying = name in STATE
             # A window of a few frames of one trajectory is what training reads: one chunk holds eight frames.
             chunks = (1, min(8, frames), width, height) if varying else (1, width, height)
-            data = group.create_dataset(name, data=field.swapaxes(-1, -2).astype(np.float32), chunks=chunks)
+            data = group.create_dataset(name, data=field.swapaxes(-1, -2), chunks=chunks)
             data.attrs.update(dim_varying=[True, True], sample_varying=True, time_varying=varying)
         for name in ("t1_fields", "t2_fields"):
             file.create_group(name).attrs["field_names"] = np.array([], dtype="S1")
@@ -150,22 +158,22 @@ class WaveDataset:
         self.paths = sorted((self.root / "data" / split).glob("*.hdf5"))
         if not self.paths:
             raise WavesimError(f"{self.root}/data/{split} holds no .hdf5 file; make some with `wavesim generate waves`")
-        self._files: dict[Path, h5py.File] = {}
+        self._files: dict[tuple[int, Path], h5py.File] = {}
         self._index: list[tuple[Path, int]] = []
         shapes, intervals = set(), set()
         for path in self.paths:
-            file = open_shard(path)
-            n, frames, width, height = file["t0_fields/pressure"].shape
+            with open_shard(path) as file:
+                n, frames, width, height = file["t0_fields/pressure"].shape
+                time = file["dimensions/time"][:].astype(float)
             self._index += [(path, i) for i in range(n)]
             shapes.add((frames, height, width))
-            intervals.add(round(float(file["dimensions/time"][1] - file["dimensions/time"][0]), 6))
-            file.close()
-        if len(shapes) > 1 or len(intervals) > 1:
+            intervals.add((time[-1] - time[0]) / (frames - 1))
+        if len(shapes) > 1 or max(intervals) - min(intervals) > 1e-5 * max(intervals):
             raise WavesimError(
                 f"{self.root}/data/{split} mixes shapes {sorted(shapes)} or frame intervals {sorted(intervals)}; "
                 "one dataset has one of each"
             )
-        (self.frames, *grid), self.frame_interval = shapes.pop(), intervals.pop()
+        (self.frames, *grid), self.frame_interval = shapes.pop(), float(min(intervals))
         self.grid: tuple[int, int] = (grid[0], grid[1])
 
     def __len__(self) -> int:
@@ -176,9 +184,12 @@ class WaveDataset:
 
     def _file(self, index: int) -> tuple[h5py.File, int]:
         path, row = self._index[index]
-        if path not in self._files:
-            self._files[path] = open_shard(path)
-        return self._files[path], row
+        key = (os.getpid(), path)  # a worker process that was forked off must not use its parent's handle
+        if key not in self._files:
+            while len(self._files) >= OPEN_FILES:
+                self._files.pop(next(iter(self._files))).close()
+            self._files[key] = open_shard(path)
+        return self._files[key], row
 
     def name(self, index: int) -> str:
         """`FILE:ROW` of a trajectory, the file being that of its packing."""
@@ -231,18 +242,35 @@ def open_shard(path: str | Path) -> h5py.File:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
+        if error.errno is not None:  # the system's refusal, not HDF5's: no permission, too many open files
+            raise WavesimError(f"{path} cannot be opened: {os.strerror(error.errno)}") from error
         raise WavesimError(f"{path} is not a whole HDF5 file ({error}); delete it and generate it again") from error
-    missing = [f"t0_fields/{name}" for name in (*STATE, *MEDIUM) if f"t0_fields/{name}" not in file]
-    if missing or "dimensions/time" not in file or "wavesim" not in file.attrs:
+    defect = _layout_defect(file)
+    if defect:
         file.close()
-        raise WavesimError(
-            f"{path} is not a wavesim dataset file: it lacks {', '.join(missing) or 'dimensions/time or the wavesim attribute'}"
-        )
+        raise WavesimError(f"{path} is not a wavesim dataset file: {defect}")
     return file
 
 
+def _layout_defect(file: h5py.File) -> str | None:
+    names = [f"t0_fields/{name}" for name in (*STATE, *CONSTANT)]
+    missing = [name for name in (*names, "dimensions/time") if name not in file]
+    if "wavesim" not in file.attrs:
+        missing.append("the root attribute 'wavesim'")
+    if missing:
+        return f"it lacks {', '.join(missing)}"
+    shape, frames = file["t0_fields/pressure"].shape, file["dimensions/time"].size
+    if len(shape) != 4 or shape[1] != frames or frames < 2:
+        return f"pressure has shape {shape}, expected (trajectory, time, x, y) with {max(frames, 2)} frames"
+    for name in (*STATE, *CONSTANT):
+        expected = shape if name in STATE else (shape[0], *shape[2:])
+        if file[f"t0_fields/{name}"].shape != expected:
+            return f"{name} has shape {file[f't0_fields/{name}'].shape}, expected {expected}"
+    return None
+
+
 def check(root: str | Path) -> dict[str, int]:
-    """Check every file of a dataset: layout, shapes, finiteness, and no packing in two splits.
+    """Check every file of a dataset: layout, shapes, frames, finiteness, and no packing in two splits.
 
     Returns:
         the number of trajectories of each split that is there.
@@ -252,7 +280,8 @@ def check(root: str | Path) -> dict[str, int]:
     root = Path(root)
     if not root.is_dir():
         raise WavesimError(f"{root} is not a folder")
-    counts, owner = {}, {}
+    counts: dict[str, int] = {}
+    owner: dict[str, str] = {}
     for split in SPLITS:
         if not (root / "data" / split).is_dir():
             continue
@@ -260,13 +289,16 @@ def check(root: str | Path) -> dict[str, int]:
         counts[split] = len(data)
         for path in data.paths:
             if owner.setdefault(path.stem, split) != split:
-                raise WavesimError(f"{path.stem} is in both {owner[path.stem]} and {split}: splits must not share a packing")
+                raise WavesimError(
+                    f"{path.stem} is in both {owner[path.stem]} and {split}: splits must not share a packing; "
+                    "delete one of the two files"
+                )
             with open_shard(path) as file:
+                time = file["dimensions/time"][:].astype(float)
+                if not np.allclose(np.diff(time), data.frame_interval, rtol=0, atol=1e-6 * max(abs(time[-1]), 1e-30)):
+                    raise WavesimError(f"{path}: the frames are not {data.frame_interval:.6g} apart throughout")
                 for name in (*STATE, *CONSTANT):
                     field = file[f"t0_fields/{name}"]
-                    expected = (data.frames, *data.grid[::-1]) if name in STATE else data.grid[::-1]
-                    if field.shape[1:] != expected:
-                        raise WavesimError(f"{path}: {name} has shape {field.shape}, expected (n, {expected})")
                     for row in range(field.shape[0]):
                         if not np.isfinite(field[row]).all():
                             raise WavesimError(f"{path}: {name} of trajectory {row} is not finite")
@@ -278,7 +310,7 @@ def check(root: str | Path) -> dict[str, int]:
 
 
 def write_statistics(root: str | Path) -> dict[str, dict[str, float]]:
-    """Write The Well's stats.yaml from the training split: mean, std, rms of every field, and of its change per frame."""
+    """Write The Well's stats.yaml from the training split: mean, std, rms of each field and of its change a frame."""
     data = WaveDataset(root, "train")
     stats: dict[str, dict[str, float]] = {
         key: {} for key in ("mean", "std", "rms", "mean_delta", "std_delta", "rms_delta")

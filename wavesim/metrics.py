@@ -31,11 +31,21 @@ def vrmse(forecast: np.ndarray, truth: np.ndarray, epsilon: float = 1e-7) -> np.
 
 
 def correlation(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Pearson's correlation over the cells; 0 where either field is constant."""
-    f = np.asarray(forecast, float) - np.mean(forecast, axis=CELLS, keepdims=True)
-    p = np.asarray(truth, float) - np.mean(truth, axis=CELLS, keepdims=True)
-    norm = np.sqrt(np.sum(f * f, axis=CELLS) * np.sum(p * p, axis=CELLS))
+    """Pearson's correlation over the cells; 0 where either field is constant or not finite."""
+    (f, f_norm), (p, p_norm) = _centred(forecast), _centred(truth)
+    norm = f_norm * p_norm
     return np.divide(np.sum(f * p, axis=CELLS), norm, out=np.zeros_like(norm), where=norm > 0)
+
+
+def _centred(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The field less its mean, and the norm of that; both 0 where it is constant to rounding or not finite."""
+    field = np.asarray(field, float)
+    field = np.where(np.isfinite(field).all(axis=CELLS, keepdims=True), field, 0.0)
+    centred = field - np.mean(field, axis=CELLS, keepdims=True)
+    # The mean of equal numbers is off by an ulp or so: what is left of a constant field must not pass for a signal.
+    rounding = 1e-14 * np.max(np.abs(field), axis=CELLS, keepdims=True)
+    centred = np.where(np.max(np.abs(centred), axis=CELLS, keepdims=True) > rounding, centred, 0.0)
+    return centred, np.sqrt(np.sum(centred * centred, axis=CELLS))
 
 
 def correlation_time(correlations: np.ndarray, frame_interval: float, threshold: float = 0.9) -> np.ndarray:
@@ -46,6 +56,6 @@ def correlation_time(correlations: np.ndarray, frame_interval: float, threshold:
     Returns:
         (...) in units of the frame interval's time; the whole length where it never falls.
     """
-    below = np.asarray(correlations) < threshold
+    below = ~(np.asarray(correlations) >= threshold)  # so that not-a-number counts as fallen
     first = np.where(below.any(axis=-1), below.argmax(axis=-1), below.shape[-1])
     return first * frame_interval

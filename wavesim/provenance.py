@@ -10,7 +10,9 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,26 +65,32 @@ def settings_hash(settings: Any) -> str:
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Write to a temporary name beside `path`; it gets its name only when it is whole, and nothing is left otherwise.
+    """Write to a hidden folder beside `path`; it moves to its place only when it is whole, nothing is left otherwise.
 
     Raises:
         WavesimError: the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        yield part
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        # HDF5 reports a full disk as a plain OSError whose text names the errno.
-        if error.errno == errno.ENOSPC or "No space left" in str(error):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A folder, not a hidden file: what a kill leaves behind must not match a reader's `*.hdf5`, as dot files do.
+        with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", suffix=".part", dir=path.parent) as folder:
+            part = Path(folder) / path.name
+            yield part
+            with open(part, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        # HDF5 reports a full disk as an OSError or, on closing a file, a RuntimeError whose text names the errno.
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
             raise WavesimError(f"the disk is full: {path} was not written; free some space and run it again") from error
         raise
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def discard_parts(folder: str | Path) -> None:
+    """Remove what killed processes left of their `whole_file`s in `folder` and below; nobody may be writing there."""
+    for part in Path(folder).rglob(".*.part"):
+        shutil.rmtree(part)
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -1,0 +1,83 @@
+"""A small dataset with known values, shared by every test: 5 x 7 cells, different in x and y, so that a transposed
+axis shows. The fields are closed forms; they need not solve the wave equation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wavesim.dataset import SPLITS, Shard, write_shard
+
+FRAME_INTERVAL = 1 / 96  # not a decimal number: rounding it would show in dt p_t
+
+
+@dataclass(frozen=True)
+class Waves:
+    """Closed forms of trajectory k at time t in the point (x, y), and shards made of them."""
+
+    height: int = 5
+    width: int = 7
+    frame_interval: float = FRAME_INTERVAL
+
+    @staticmethod
+    def pressure(k, t, x, y):
+        return (1 + k) * np.cos(3 * x + t) * (1 + y**2)
+
+    @staticmethod
+    def pressure_rate(k, t, x, y):
+        return -(1 + k) * np.sin(3 * x + t) * (1 + y**2)
+
+    @staticmethod
+    def bulk_modulus(k, x, y):
+        return 2 + k + x**2 + 0 * y
+
+    @staticmethod
+    def density(k, x, y):
+        return 1 + 0.5 * y + 0 * x
+
+    @property
+    def x(self) -> np.ndarray:
+        return (np.arange(self.width) + 0.5) / self.width
+
+    @property
+    def y(self) -> np.ndarray:
+        return (np.arange(self.height) + 0.5) / self.height
+
+    def shard(self, first: int = 0, trajectories: int = 2, frames: int = 6, **changes) -> Shard:
+        """Trajectories `first`, `first` + 1, ... as one shard; `changes` replace its fields."""
+        time = self.frame_interval * np.arange(frames)
+        k = np.arange(first, first + trajectories)
+        k_, t_, y_, x_ = np.meshgrid(k, time, self.y, self.x, indexing="ij")
+        whole = {
+            "pressure": self.pressure(k_, t_, x_, y_),
+            "pressure_rate": self.pressure_rate(k_, t_, x_, y_),
+            "bulk_modulus": self.bulk_modulus(k_, x_, y_)[:, 0],
+            "density": self.density(k_, x_, y_)[:, 0],
+            "time": time,
+            "x": self.x,
+            "y": self.y,
+            "parameters": {"size_ratio": 0.5, "phi": 0.84},
+            "about": {"seed": 7, "first": first},
+        }
+        return Shard(**{**whole, **changes})
+
+    def write(self, root: Path, trajectories: int = 2, frames: int = 6) -> Path:
+        """A dataset of four packings: two to train on, one to validate, one to test."""
+        for packing, split in enumerate(("train", *SPLITS)):
+            shard = self.shard(packing * trajectories, trajectories, frames)
+            write_shard(root / "data" / split / f"packing_{packing:06d}.hdf5", shard)
+        return root
+
+
+@pytest.fixture
+def waves() -> Waves:
+    return Waves()
+
+
+@pytest.fixture
+def wave_dataset(tmp_path: Path, waves: Waves) -> Path:
+    """The folder of a whole dataset, without its stats.yaml."""
+    return waves.write(tmp_path / "dataset")

@@ -1,0 +1,118 @@
+"""The time stepper: energy, stability, batches, single precision, and the refusal of unstable runs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from wavesim.config import WavesConfig
+from wavesim.errors import WavesimError
+from wavesim.fem import Pulse, _dolfinx, packing, simulate, stepper, uniform
+from wavesim.fem.sampling import Nodes
+
+MEDIUM = packing(np.array([[0.2, 0.3], [0.7, 0.6], [0.4, 0.9]]), np.array([0.2, 0.25, 0.15]), 20.0, 5.0, 0.06)
+NODES = Nodes((10, 10), 4)
+X, Y = NODES.x[None, :], NODES.y[:, None]
+PULSE = Pulse((0.45, 0.6), 0.1)(X, Y).ravel()
+
+
+@pytest.fixture(scope="module")
+def matrices():
+    space = _dolfinx.space(NODES)
+    return space.stiffness(MEDIUM.density(X, Y)), space.mass(MEDIUM.bulk_modulus(X, Y))
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_discrete_energy_is_conserved_between_rigid_walls(matrices, order):
+    operator = stepper.operator(*matrices, interval=1.0, order=order)
+    state = stepper.init(operator, PULSE)
+    first = stepper.frame(operator, state).discrete_energy
+    drift = 0.0
+    for _ in range(4000 // operator.steps + 1):
+        state = stepper.advance(operator, state)
+        drift = max(drift, abs(stepper.frame(operator, state).discrete_energy / first - 1))
+    assert state.steps >= 4000
+    assert drift < 1e-10
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_physical_energy_is_kept_to_the_order_of_the_stepper(matrices, order):
+    fewest = stepper.operator(*matrices, interval=0.05, order=order).steps
+    drifts = []
+    for steps in (2 * fewest, 4 * fewest):
+        operator = stepper.operator(*matrices, interval=0.05, steps=steps, order=order)
+        state = stepper.init(operator, PULSE)
+        energies = [stepper.frame(operator, state).energy]
+        for _ in range(40):
+            state = stepper.advance(operator, state)
+            energies.append(stepper.frame(operator, state).energy)
+        drifts.append(np.ptp(energies) / energies[0])
+    assert np.log2(drifts[0] / drifts[1]) == pytest.approx(order, abs=0.4), drifts
+    assert drifts[1] < {2: 1e-2, 4: 1e-5}[order], drifts
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_noise_stays_bounded_at_the_limit_and_not_beyond_its_margin(matrices, order):
+    limit = stepper.largest_time_step(*matrices, order)
+    stable = stepper.operator(*matrices, interval=limit, steps=1, order=order)
+    factor = 1.05  # in the time step: 1.1 in the eigenvalue, of which 1.05 is margin
+    beyond = dataclasses.replace(stable, stepping=stable.stepping * factor**2, time_step=limit * factor)
+    growth = {}
+    for name, operator in (("stable", stable), ("beyond", beyond)):
+        state = stepper.init(operator, np.random.default_rng(0).standard_normal(PULSE.size))
+        first = np.linalg.norm(state.pressure)
+        for _ in range(1500):
+            state = stepper.step(operator, state)
+            if np.linalg.norm(state.pressure) > 1e6 * first:
+                break
+        growth[name] = np.linalg.norm(state.pressure) / first
+    assert growth["stable"] < 10
+    assert growth["beyond"] > 1e6
+
+
+def test_too_large_a_step_is_refused_with_the_number_to_use(matrices):
+    limit = stepper.largest_time_step(*matrices)
+    fewest = int(np.ceil(1.0 / limit))
+    assert stepper.operator(*matrices, interval=1.0, steps=fewest).time_step <= limit
+    with pytest.raises(WavesimError, match=f"use at least {fewest} steps"):
+        stepper.operator(*matrices, interval=1.0, steps=fewest - 1)
+    with pytest.raises(WavesimError, match="use at least"):
+        stepper.operator(*matrices, interval=1.0, steps=0)
+
+
+def test_an_unstable_run_raises_and_returns_nothing(monkeypatch):
+    config = WavesConfig(grid=16, frames=33, elements=8, degree=4)
+    honest = stepper.largest_time_step
+    monkeypatch.setattr(stepper, "largest_time_step", lambda *arguments: 1.6 * honest(*arguments))
+    with pytest.raises(WavesimError, match="unstable"):
+        simulate(config, uniform(), Pulse((0.4, 0.5), 0.1))
+
+
+def test_a_batch_equals_its_simulations_one_by_one(matrices):
+    operator = stepper.operator(*matrices, interval=0.3)
+    starts = np.stack([PULSE, Pulse((0.7, 0.3), 0.08)(X, Y).ravel()], axis=1)
+    batch = stepper.frame(operator, stepper.advance(operator, stepper.init(operator, starts, starts[:, ::-1])))
+    for column in range(2):
+        state = stepper.init(operator, starts[:, column], starts[:, 1 - column])
+        single = stepper.frame(operator, stepper.advance(operator, state))
+        for got, want in zip(dataclasses.astuple(batch), dataclasses.astuple(single), strict=True):
+            np.testing.assert_allclose(got[..., column], want, rtol=1e-11, atol=1e-12)
+
+
+def test_single_precision_stays_close_to_double_over_thousands_of_steps(matrices):
+    fields = {}
+    for dtype in (np.float32, np.float64):
+        operator = stepper.operator(*matrices, interval=2.0, steps=3000, dtype=dtype)
+        fields[dtype] = stepper.advance(operator, stepper.init(operator, PULSE)).pressure
+        assert fields[dtype].dtype == dtype
+    single, double = fields.values()
+    assert np.linalg.norm(single - double) < 1e-4 * np.linalg.norm(double)
+
+
+def test_waves_run_backward_when_the_rate_is_reversed(matrices):
+    operator = stepper.operator(*matrices, interval=0.5, steps=120)
+    there = stepper.frame(operator, stepper.advance(operator, stepper.init(operator, PULSE)))
+    back = stepper.advance(operator, stepper.init(operator, there.pressure, -there.pressure_rate))
+    assert np.linalg.norm(back.pressure - PULSE) < 1e-4 * np.linalg.norm(PULSE)

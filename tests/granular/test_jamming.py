@@ -1,0 +1,157 @@
+"""Jammed packings against what is known of them: phi_J, isostaticity, and two independent bulk moduli."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wavesim.errors import WavesimError
+from wavesim.granular import Packing
+from wavesim.granular._lammps import Engine
+from wavesim.granular.jamming import Mixture, NotJammedError, Protocol, jam
+from wavesim.granular.moduli import bulk_modulus_by_strain
+from wavesim.granular.packing import force_scale
+from wavesim.provenance import generator
+
+
+def jammed(mixture: Mixture, seed: int, protocol: Protocol) -> Packing:
+    return jam(mixture, generator(seed, "test"), protocol)
+
+
+def jammed_or_not(mixture: Mixture, seed: int, protocol: Protocol) -> Packing | None:
+    try:
+        return jammed(mixture, seed, protocol)
+    except NotJammedError:
+        return None
+
+
+def strained(packing: Packing) -> float:
+    """K by strain, from the packing's positions and an engine that knows no more."""
+    with Engine(packing.positions, packing.radii, packing.species, packing.box) as engine:
+        engine.relax(1e-8 * force_scale(packing.pressure, packing.radii, packing.dim), 200_000)
+        return bulk_modulus_by_strain(engine, packing.radii)
+
+
+@pytest.fixture(scope="module")
+def large(elsewhere) -> list[Packing]:
+    """Two packings of 1000 disks, 1 : 1.4."""
+    return [elsewhere(jammed, Mixture(1000, 1 / 1.4), seed, Protocol()) for seed in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def marginal(elsewhere) -> list[Packing]:
+    """Packings close enough to p = 0 to count contacts."""
+    return [elsewhere(jammed, Mixture(256, 1 / 1.4), seed, Protocol(pressure=1e-7)) for seed in (1, 2, 3)]
+
+
+def test_disks_jam_at_the_published_packing_fraction(large):
+    """0.842 for 1 : 1.4, 50 : 50 by number (O'Hern et al. 2003)."""
+    for packing in large:
+        assert packing.phi_j == pytest.approx(0.842, abs=0.004)
+
+
+def test_the_path_of_pressures_leads_to_the_same_packing_fraction(large):
+    """A straight line through the last two states passed knows nothing of the bulk modulus."""
+    for packing in large:
+        slope = np.diff(packing.path_pressure[-2:]) / np.diff(packing.path_phi[-2:])
+        crossing = packing.path_phi[-1] - packing.path_pressure[-1] / slope[0]
+        assert packing.phi_j == pytest.approx(crossing, abs=5e-5)
+        assert (np.diff(packing.path_phi) < 0).all() and (np.diff(packing.path_pressure) < 0).all()
+
+
+def test_the_bulk_modulus_at_jamming_has_its_known_level(large):
+    for packing in large:
+        assert packing.bulk_modulus == pytest.approx(0.346, rel=0.05)
+
+
+def test_the_packing_is_kept_in_equilibrium_at_the_pressure_asked_for(large):
+    for packing in large:
+        assert 0.5e-5 < packing.pressure <= 1.5e-5
+        assert packing.unbalanced_force < 1e-5
+
+
+def test_a_marginal_packing_is_isostatic(marginal):
+    """The network of n particles has one to three contacts more than its D (n - 1) degrees of freedom."""
+    for packing in marginal:
+        carrying = int((~packing.rattlers).sum())
+        assert packing.coordination == pytest.approx(4, abs=0.02)
+        assert 1 <= len(packing.backbone) - 2 * (carrying - 1) <= 3
+        assert 0.02 < packing.rattler_fraction < 0.09
+
+
+def test_the_bulk_moduli_by_hessian_and_by_strain_agree(elsewhere, large, marginal):
+    for packing in [*large, *marginal]:
+        assert elsewhere(strained, packing) == pytest.approx(packing.bulk_modulus, rel=0.01)
+
+
+@pytest.mark.parametrize("small_fraction", [None, 0.05, 0.5])
+def test_disks_of_ratio_three_jam(elsewhere, small_fraction):
+    """50 : 50 by number, and few or many small ones by area. One random start in some hundred may fail."""
+    mixture = Mixture(64, 1 / 3, small_fraction)
+    packings = [elsewhere(jammed_or_not, mixture, seed, Protocol()) for seed in range(6)]
+    found = [packing for packing in packings if packing is not None]
+    assert len(found) >= 5
+    assert 0.82 < np.mean([packing.phi_j for packing in found]) < 0.89
+    for packing in found:
+        assert packing.converged
+        assert packing.coordination == pytest.approx(4, abs=0.3)
+        assert packing.size_ratio == pytest.approx(1 / 3)
+        assert packing.small_fraction == pytest.approx(small_fraction or 0.1, abs=0.02)
+
+
+def test_spheres_jam_too(elsewhere):
+    """Literature for 1 : 1.4 in three dimensions: 0.648, with six contacts each."""
+    packing = elsewhere(jammed, Mixture(250, 1 / 1.4, dim=3), 1, Protocol())
+    assert packing.phi_j == pytest.approx(0.648, abs=0.012)
+    assert packing.coordination == pytest.approx(6, abs=0.1)
+
+
+def test_a_step_that_unjams_is_taken_back(elsewhere):
+    """Asked for a ten-thousandth of the pressure at once, Newton's step overshoots; the packing is none the worse."""
+    bold = elsewhere(jammed, Mixture(64, 1 / 1.4), 3, Protocol(reduction=1e4))
+    careful = elsewhere(jammed, Mixture(64, 1 / 1.4), 3, Protocol())
+    assert bold.converged and 0 < bold.pressure <= 1.5e-5
+    assert bold.phi_j == pytest.approx(careful.phi_j, abs=0.01)
+
+
+def test_the_same_start_gives_the_same_packing_and_another_start_another(elsewhere):
+    mixture, protocol = Mixture(64, 1 / 1.4), Protocol()
+    first, again, other = (elsewhere(jammed, mixture, seed, protocol) for seed in (4, 4, 5))
+    assert np.array_equal(first.positions, again.positions) and first.phi_j == again.phi_j
+    assert abs(first.phi_j - other.phi_j) > 1e-6
+
+
+def test_a_relaxation_cut_short_is_no_packing(elsewhere):
+    with pytest.raises(NotJammedError, match="not in mechanical equilibrium after 40 steps"):
+        elsewhere(jammed, Mixture(64, 1 / 1.4), 1, Protocol(steps=40, stretch=20))
+
+
+def test_the_mixture_has_the_concentration_asked_for():
+    mixture = Mixture(5000, 0.25, 0.3)
+    areas = mixture.radii() ** 2
+    assert areas[mixture.species() == 0].sum() / areas.sum() == pytest.approx(0.3, abs=1e-3)
+    assert Mixture(65, 0.5).small == 32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((64, 0.7, 1e-6), "without a small one"),
+        ((64, 0.1, 0.999), "without a large one"),
+        ((64, 0.1, 0.4), "use at least"),
+        ((64, 0.0), "not in"),
+        ((64, 0.5, 1.0), "not between"),
+        ((1, 0.5), "no mixture"),
+        ((64, 0.5, None, 4), "neither 2"),
+        ((15, 1.0, None, 3), "use at least"),
+    ],
+)
+def test_a_mixture_that_cannot_be_is_refused(arguments, words):
+    with pytest.raises(WavesimError, match=words):
+        Mixture(*arguments)
+
+
+def test_the_number_of_particles_that_an_error_asks_for_is_enough():
+    with pytest.raises(WavesimError, match="use at least 16 particles"):
+        Mixture(15, 1.0, None, 3)
+    Mixture(16, 1.0, None, 3)

@@ -1,0 +1,73 @@
+"""Standing waves in uniform media on 12 x 12 cells, and small forecasters: pruning is tested here, not waves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pruning_cases import SMALL, TRAINING
+
+from wavesim.config import ForecasterConfig
+from wavesim.dataset import Shard, write_shard
+from wavesim.surrogate import Forecaster, train
+
+CELLS, FRAMES, FRAME_INTERVAL = 12, 9, 1 / 12
+
+
+def standing_mode(nodes_x: int, nodes_y: int, wave_speed: float) -> dict[str, np.ndarray]:
+    """p = cos(m pi x) cos(n pi y) cos(c pi sqrt(m^2 + n^2) t): exact between rigid walls, rho = 1, kappa = c^2."""
+    centres = (np.arange(CELLS) + 0.5) / CELLS
+    frequency = wave_speed * np.pi * np.hypot(nodes_x, nodes_y)
+    time = FRAME_INTERVAL * np.arange(FRAMES)
+    shape = np.cos(nodes_y * np.pi * centres)[:, None] * np.cos(nodes_x * np.pi * centres)
+    return {
+        "pressure": np.cos(frequency * time)[:, None, None] * shape,
+        "pressure_rate": -frequency * np.sin(frequency * time)[:, None, None] * shape,
+        "bulk_modulus": np.full((CELLS, CELLS), wave_speed**2),
+        "density": np.ones((CELLS, CELLS)),
+    }
+
+
+@pytest.fixture(scope="session")
+def standing_waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a dataset of two packings to train on and one to validate, two trajectories each."""
+    root = tmp_path_factory.mktemp("standing_waves")
+    centres = (np.arange(CELLS) + 0.5) / CELLS
+    for number, (split, modes) in enumerate(
+        {"train": [(1, 0, 1.0), (2, 1, 0.8)], "valid": [(1, 1, 0.9), (0, 2, 1.0)]}.items()
+    ):
+        fields = [standing_mode(*mode) for mode in modes]
+        stacked = {name: np.stack([field[name] for field in fields]) for name in fields[0]}
+        time = FRAME_INTERVAL * np.arange(FRAMES)
+        shard = Shard(**stacked, time=time, x=centres, y=centres, parameters={}, about={})
+        write_shard(root / "data" / split / f"packing_{number:06d}.hdf5", shard)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, standing_waves: Path) -> dict[str, Path]:
+    """Family -> file of a small trained forecaster."""
+    folder = tmp_path_factory.mktemp("trained")
+    return {
+        family: train(
+            ForecasterConfig(convolution=family, **SMALL), TRAINING, standing_waves, folder / f"{family}.safetensors"
+        )
+        for family in ("one-way", "classical")
+    }
+
+
+@pytest.fixture
+def make_forecaster() -> Callable[..., Forecaster]:
+    """A forecaster with random weights throughout, the head and the biases too, which start at zero."""
+
+    def make(convolution: str = "one-way", seed: int = 0, **changes) -> Forecaster:
+        torch.manual_seed(seed)
+        model = Forecaster(ForecasterConfig(convolution=convolution, **{**SMALL, **changes}), FRAME_INTERVAL * CELLS)
+        for weight in (model.head.weight, model.look_bias, model.gates.bias):
+            torch.nn.init.normal_(weight, std=0.3)
+        return model.eval()
+
+    return make

@@ -1,0 +1,188 @@
+"""The loop: deterministic, resumable, the identity at no budget; what is cut stays cut; rows that say what happened."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from pruning_cases import SMALL, TRAINING
+
+from wavesim.config import ForecasterConfig, PruningConfig
+from wavesim.errors import WavesimError
+from wavesim.pruning import METHODS, prune
+from wavesim.pruning.compress import beginning
+from wavesim.pruning.hooks import Freeze
+from wavesim.pruning.plans import Mask, units
+from wavesim.surrogate import Forecaster, load, save
+from wavesim.surrogate.train import fit, train
+
+FAMILIES = ("one-way", "classical")
+BY_WEIGHT = PruningConfig(method="sap", eta=0.2, rounds=2, iterations=6)
+BY_UNIT = PruningConfig(method="structured-sap", eta=0.3, rounds=2, iterations=6, multiple=4)
+
+
+def weights_of(path):
+    return load(path).state_dict()
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(weight, other[name]) for name, weight in one.items())
+
+
+def timeless(rows):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_at(iteration):
+    def progress(now, total, error):
+        if now == iteration:
+            raise Killed
+
+    return progress
+
+
+def test_every_method_of_the_settings_is_there():
+    assert tuple(METHODS) == get_args(PruningConfig.model_fields["method"].annotation)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_zero_budget_is_the_identity(trained, standing_waves, tmp_path, family, method):
+    nothing = PruningConfig(method=method, gamma=1e-12, rounds=1, iterations=2)
+    rows = prune(trained[family], standing_waves, nothing, TRAINING, tmp_path / "same.safetensors")
+    assert_equal(weights_of(tmp_path / "same.safetensors"), weights_of(trained[family]))
+    assert {row["density"] for row in rows} == {1.0}
+    assert rows[0]["validation_error"] == rows[1]["validation_error"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_units_are_cut_round_by_round(trained, standing_waves, tmp_path, family):
+    before = units(load(trained[family]))
+    rows = prune(trained[family], standing_waves, BY_UNIT, TRAINING, tmp_path / "small.safetensors")
+    after = units(load(tmp_path / "small.safetensors"))
+    assert all(after[group] % BY_UNIT.multiple == 0 or after[group] == before[group] for group in before)
+    assert after["width"] < before["width"] and after["encoder_width"] < before["encoder_width"]
+    for smaller, larger in zip(rows[1:], rows[:-1], strict=True):
+        for key in ("parameters", "nonzero", "stored_bytes", "macs_per_frame", "density"):
+            assert smaller[key] <= larger[key]
+    assert rows[-1]["macs_per_frame"] == load(tmp_path / "small.safetensors").macs((12, 12))["frame"]
+    assert [json.loads(line) for line in (tmp_path / "small.rounds.jsonl").open()] == rows
+    assert [row["round"] for row in rows] == [0, 1, 2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.rounds.jsonl", "small.safetensors"]
+
+
+@pytest.mark.parametrize("restart", ["rewind", "fine-tune"])
+def test_weights_are_cut_as_the_index_says(trained, standing_waves, tmp_path, restart):
+    """In global scope with p, q = 1/2, 1 the share that stays is (1 - I) / (1 + eta)^2 of the round before."""
+    config = BY_WEIGHT.model_copy(update={"scope": "global", "restart": restart})
+    rows = prune(trained["one-way"], standing_waves, config, TRAINING, tmp_path / "sparse.safetensors")
+    for now, then in zip(rows[1:], rows[:-1], strict=True):
+        expected = then["survivors"] * (1 - then["pq_index"]) / (1 + config.eta) ** 2
+        assert now["survivors"] == math.ceil(expected)
+        biases = 8 + 32
+        assert now["nonzero"] <= now["survivors"] + biases
+    result = load(tmp_path / "sparse.safetensors")
+    assert sum(int(weight.count_nonzero()) for weight in result.parameters()) == rows[-1]["nonzero"]
+    assert rows[-1]["density"] == rows[-1]["nonzero"] / rows[0]["nonzero"]
+    assert rows[-1]["sparse_bytes"] < 0.8 * rows[-1]["stored_bytes"]
+
+
+def test_masked_weights_stay_exactly_zero_through_further_training(trained, standing_waves, tmp_path):
+    model = load(trained["one-way"])
+    rng = torch.Generator().manual_seed(0)
+    masked = {name: torch.rand(weight.shape, generator=rng) < 0.5 for name, weight in model.named_parameters()}
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    with torch.no_grad():
+        for name, kept in masked.items():
+            model.get_parameter(name)[~kept] = 0
+    fit(model, standing_waves, TRAINING, 0, tmp_path, callbacks=[Freeze(Mask(masked))])
+    for name, kept in masked.items():
+        weight = model.get_parameter(name).detach()
+        assert not weight[~kept].any()
+        assert (weight[kept] != before[name][kept]).any()  # what is left does learn
+
+
+@pytest.mark.parametrize("config", [BY_WEIGHT, BY_UNIT], ids=lambda config: config.method)
+def test_a_killed_run_goes_on_to_the_same_result(trained, standing_waves, tmp_path, config):
+    config = config.model_copy(update={"restart": "rewind"})
+    whole = prune(trained["one-way"], standing_waves, config, TRAINING, tmp_path / "whole.safetensors", seed=3)
+    out = tmp_path / "killed.safetensors"
+    for iteration in (3, 9):  # inside of the first round, inside of the second
+        with pytest.raises(Killed):
+            prune(trained["one-way"], standing_waves, config, TRAINING, out, seed=3, progress=kill_at(iteration))
+        assert not out.exists()
+    seen = []
+    rows = prune(
+        trained["one-way"], standing_waves, config, TRAINING, out, seed=3, progress=lambda now, *_: seen.append(now)
+    )
+    assert seen == list(range(7, 13))  # the first round is not done again
+    assert timeless(rows) == timeless(whole)
+    assert_equal(weights_of(out), weights_of(tmp_path / "whole.safetensors"))
+
+
+def test_what_another_run_left_is_not_taken_up(trained, standing_waves, tmp_path):
+    out = tmp_path / "pruned.safetensors"
+    with pytest.raises(Killed):
+        prune(trained["one-way"], standing_waves, BY_UNIT, TRAINING, out, progress=kill_at(9))
+    seen = []
+    prune(trained["one-way"], standing_waves, BY_UNIT, TRAINING, out, 1, lambda now, *_: seen.append(now))
+    assert seen == list(range(1, 13))
+
+
+def test_same_seed_same_result_and_another_seed_another(trained, standing_waves, tmp_path):
+    config = BY_UNIT.model_copy(update={"rounds": 1})
+    for name, seed in {"a": 0, "b": 0, "c": 1}.items():
+        torch.manual_seed(int(np.random.default_rng().integers(1000)))  # the surroundings do not matter
+        prune(trained["one-way"], standing_waves, config, TRAINING, tmp_path / f"{name}.safetensors", seed)
+    a, b, c = (weights_of(tmp_path / f"{name}.safetensors") for name in "abc")
+    assert_equal(a, b)
+    assert not torch.equal(a["stem.weight"], c["stem.weight"])
+
+
+def test_a_rewind_goes_to_the_weights_before_training(standing_waves, tmp_path):
+    """Training that hardly moves leaves them in its file."""
+    still = TRAINING.model_copy(update={"learning_rate": 1e-9, "iterations": 2})
+    path = train(ForecasterConfig(**SMALL), still, standing_waves, tmp_path / "still.safetensors", seed=5)
+    found = beginning(path).state_dict()
+    for name, weight in weights_of(path).items():
+        torch.testing.assert_close(found[name], weight, atol=1e-7, rtol=0)
+    assert found["stem.weight"].std() > 0.1
+
+
+def test_a_rewind_without_a_beginning_is_refused(trained, standing_waves, tmp_path, make_forecaster):
+    unknown = save(make_forecaster(), tmp_path / "unknown.safetensors")
+    config = BY_UNIT.model_copy(update={"restart": "rewind", "rounds": 1})
+    with pytest.raises(WavesimError, match="restart = 'fine-tune'"):
+        prune(unknown, standing_waves, config, TRAINING, tmp_path / "out.safetensors")
+    pruned = tmp_path / "pruned.safetensors"
+    prune(trained["one-way"], standing_waves, config, TRAINING, pruned)
+    with pytest.raises(WavesimError, match="restart = 'fine-tune'"):
+        prune(pruned, standing_waves, config, TRAINING, tmp_path / "out.safetensors")
+
+
+def test_a_forecaster_is_not_overwritten_by_its_pruned_self(trained, standing_waves):
+    with pytest.raises(WavesimError, match="another name"):
+        prune(trained["one-way"], standing_waves, BY_UNIT, TRAINING, trained["one-way"])
+
+
+def test_a_file_with_weights_that_are_not_finite_is_refused(standing_waves, tmp_path, make_forecaster):
+    model: Forecaster = make_forecaster()
+    with torch.no_grad():
+        model.stem.weight[0] = float("nan")
+    path = save(model, tmp_path / "broken.safetensors")
+    with pytest.raises(WavesimError, match="not finite"):
+        prune(path, standing_waves, BY_UNIT, TRAINING, tmp_path / "out.safetensors")
+
+
+def test_exponents_without_an_index_are_refused_by_the_settings():
+    with pytest.raises(ValueError, match="must be below q"):
+        PruningConfig(p=1, q=1)

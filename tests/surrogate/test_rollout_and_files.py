@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from wavesim.config import ForecasterConfig
+from wavesim.errors import WavesimError
+from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, load, rollout, save, step
+
+
+def forecaster(**settings: object) -> Forecaster:
+    torch.manual_seed(0)
+    shape = {"width": 8, "ranks": (4, 8), "encoder_width": 8, **settings}
+    model = Forecaster(ForecasterConfig(**shape), 2.0)  # type: ignore[arg-type]
+    torch.nn.init.normal_(model.head.weight, std=0.02)
+    return model.eval()
+
+
+def fields(batch: int, cells: tuple[int, int] = (16, 20)) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(4)
+    return rng.normal(size=(batch, 2, *cells)).astype("f"), rng.uniform(1, 2, size=(batch, 2, *cells)).astype("f")
+
+
+def test_a_batch_forecasts_each_of_its_members_alone() -> None:
+    model, (states, media) = forecaster(), fields(3)
+    together = rollout(model, states, media, 5)
+    assert together.shape == (3, 5, 2, 16, 20) and together.dtype == np.float32
+    for k in range(3):
+        np.testing.assert_allclose(rollout(model, states[k], media[k], 5), together[k], atol=1e-5)
+
+
+def test_one_medium_serves_a_whole_batch() -> None:
+    model, (states, media) = forecaster(), fields(3)
+    together = rollout(model, states, media[:1], 2)
+    np.testing.assert_allclose(rollout(model, states[2], media[0], 2), together[2], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda s, m: (s[:, :1], m), "expected"),
+        (lambda s, m: (s, m[..., :-1]), "share grid"),
+        (lambda s, m: (s * np.nan, m), "not finite"),
+        (lambda s, m: (s, -m), "positive"),
+        (lambda s, m: (s, m * np.array([100.0, 1.0], "f")[:, None, None]), "substeps 6 is unstable"),
+        (lambda s, m: (s[..., :1, :1], m[..., :1, :1]), "too small"),
+    ],
+)
+def test_what_cannot_be_forecast_is_refused_in_one_sentence(spoil, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(WavesimError, match=message):
+        init(forecaster(), *spoil(*fields(2)))
+
+
+def test_a_rollout_that_grows_without_bound_is_named_with_its_frame() -> None:
+    model = forecaster(conserve_energy=False)
+    torch.nn.init.normal_(model.head.weight, std=1e4)
+    with pytest.raises(WavesimError, match="not finite at frame"):
+        rollout(model, *fields(1), 60)
+
+
+def test_a_file_rebuilds_the_same_forecaster(tmp_path: Path) -> None:
+    model = forecaster(ranks=(3, 5, 2), kernel_size=3)
+    path = save(model, tmp_path / "m.safetensors", {"seed": 3})
+    again = load(path)
+    assert again.config == model.config and again.courant == model.courant
+    np.testing.assert_array_equal(rollout(again, *fields(1), 3), rollout(model, *fields(1), 3))
+
+
+def test_files_that_are_not_a_whole_forecaster_are_refused(tmp_path: Path) -> None:
+    path = save(forecaster(), tmp_path / "m.safetensors")
+    with pytest.raises(WavesimError, match="does not exist"):
+        load(tmp_path / "none.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(WavesimError, match="not a whole safetensors file"):
+        load(cut)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(2)}, foreign)
+    with pytest.raises(WavesimError, match="not of a wavesim forecaster"):
+        load(foreign)
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    weights = load_file(path)
+    for change, message in (
+        ({"stem.weight": torch.zeros(4, 4, 1, 1)}, "stem.weight has shape"),
+        ({"stem.weight": weights["stem.weight"] * torch.nan}, "not finite"),
+    ):
+        save_file({**weights, **change}, foreign, metadata=header)
+        with pytest.raises(WavesimError, match=message):
+            load(foreign)
+
+
+@pytest.mark.parametrize("family", ["one-way", "classical"])
+def test_onnx_runtime_forecasts_the_same(tmp_path: Path, family: str) -> None:
+    model, (states, media) = forecaster(convolution=family), fields(1)
+    export_onnx(model, tmp_path / "m", (16, 20))
+    exported = OnnxForecaster(tmp_path / "m")
+    np.testing.assert_allclose(rollout(exported, states, media, 8), rollout(model, states, media, 8), atol=2e-5)
+    assert step(exported, init(exported, states[0], media[0])).frame == 1
+    with pytest.raises(WavesimError, match="exported for"):
+        init(exported, *fields(2))
+    with pytest.raises(WavesimError, match="does not exist"):
+        OnnxForecaster(tmp_path / "other")

@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wavesim.config import ForecasterConfig, TrainingConfig
+from wavesim.dataset import WaveDataset
+from wavesim.errors import WavesimError
+from wavesim.surrogate import Forecaster, load
+from wavesim.surrogate import train as train_model
+from wavesim.surrogate.train import Unrolled, Windows, oriented, rollout_error, untrained, validation_batch
+
+SMALL = ForecasterConfig(width=8, ranks=(4, 4), encoder_width=8, encoder_ranks=(2, 2), kernel_size=3, substeps=4)
+SHORT = TrainingConfig(unrolls=(1, 4), shares=(0.3, 0.7), iterations=300, batch=2)
+
+
+def test_training_beats_the_coarse_step_on_exact_modes_of_unseen_media(modes: Path, tmp_path: Path) -> None:
+    model = load(train_model(SMALL, SHORT, modes, tmp_path / "m.safetensors"))
+    valid = validation_batch(WaveDataset(modes, "valid"))
+    coarse = rollout_error(Forecaster(SMALL.model_copy(update={"ranks": ()}), 2.0), *valid)
+    assert rollout_error(model, *valid) < 0.6 * coarse
+    assert (tmp_path / "m.history.jsonl").read_text().count("\n") == 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.history.jsonl", "m.safetensors"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(modes: Path, tmp_path: Path) -> None:
+    def killed(iteration: int, *_: object) -> None:
+        if iteration == 150:
+            raise KeyboardInterrupt
+
+    paths = [tmp_path / f"{name}.safetensors" for name in "abc"]
+    train_model(SMALL, SHORT, modes, paths[0], seed=5)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train_model(SMALL, SHORT, modes, paths[1], seed=5, progress=killed)
+    assert not paths[1].exists()
+    iterations: list[int] = []
+    train_model(SMALL, SHORT, modes, paths[1], seed=5, progress=lambda i, *_: iterations.append(i))
+    assert iterations[0] == 101  # it went on from the last validation
+    train_model(SMALL, SHORT, modes, paths[2], seed=6)
+    a, b, c = (load(path).state_dict() for path in paths)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_unrolls_grow_by_stages(modes: Path) -> None:
+    config = TrainingConfig(unrolls=(1, 2, 8), shares=(1, 1, 2), iterations=40)
+    train, valid = WaveDataset(modes, "train"), WaveDataset(modes, "valid")
+    module = Unrolled(Forecaster(SMALL, 2.0), config, train, valid, 0)
+    lengths = []
+    for k in range(40):
+        type(module).global_step = property(lambda self, k=k: k)  # type: ignore[assignment,misc]
+        lengths.append(module.unroll())
+    del type(module).global_step
+    assert lengths == [1] * 10 + [2] * 10 + [8] * 20
+
+
+def test_the_loss_is_its_formula_written_out(modes: Path) -> None:
+    train, valid = WaveDataset(modes, "train"), WaveDataset(modes, "valid")
+    model = untrained(SMALL, 2.0, 0)
+    module = Unrolled(model, TrainingConfig(unrolls=(3,), shares=(1,), iterations=1), train, valid, 0)
+    states = torch.from_numpy(np.stack([train.window(k, 2, 4) for k in (0, 3)]))
+    medium = torch.from_numpy(np.stack([train.medium(k) for k in (0, 3)]))
+    loss = module.training_step((states, medium), 0).item()
+    ratios = []
+    for k in range(2):
+        forecast = states[k : k + 1, 0]
+        for frame in (1, 2, 3):
+            forecast = model(forecast, model.encode(medium[k : k + 1]))
+            wrong = (forecast - states[k : k + 1, frame]).detach().numpy()
+            ratios.append((wrong**2).sum() / (states[k, frame].numpy() ** 2).sum())
+    assert loss == pytest.approx(np.mean(ratios), rel=1e-5)
+
+
+def test_window_k_is_a_function_of_seed_and_k_alone(modes: Path) -> None:
+    data = WaveDataset(modes, "train")
+    whole = list(Windows(data, 5, seed=1, first=0, count=8))
+    part = list(Windows(data, 5, seed=1, first=5, count=3))
+    for (a, m), (b, n) in zip(whole[5:], part, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(m, n)
+    assert whole[0][0].shape == (5, 2, 16, 16)
+
+
+def test_the_eight_orientations_are_different_and_keep_all_values() -> None:
+    field = np.arange(9.0).reshape(1, 3, 3)
+    seen = {oriented(field, turn, flip).tobytes() for turn in range(4) for flip in (False, True)}
+    assert len(seen) == 8
+    assert all(np.array_equal(np.sort(np.frombuffer(s)), np.arange(9.0)) for s in seen)
+
+
+def test_what_cannot_be_trained_on_is_refused(modes: Path, tmp_path: Path) -> None:
+    long = TrainingConfig(unrolls=(17,), shares=(1,), iterations=1)
+    with pytest.raises(WavesimError, match="unrolls of 17 frames"):
+        train_model(SMALL, long, modes, tmp_path / "m.safetensors")
+    with pytest.raises(WavesimError, match="substeps 2 is unstable"):
+        train_model(SMALL.model_copy(update={"substeps": 2}), SHORT, modes, tmp_path / "m.safetensors")
+    with pytest.raises(WavesimError, match=r"holds no \.hdf5"):
+        train_model(SMALL, SHORT, tmp_path, tmp_path / "m.safetensors")

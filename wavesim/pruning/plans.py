@@ -1,0 +1,76 @@
+"""What is cut from a forecaster: single weights (Mask) or whole units (Keep).
+
+A unit is a channel of the hidden fields, a channel of the encoder, or a rank of one one-way filter. Residual
+connections tie the channels of all layers together, so the hidden width is one group of units, and so is the
+encoder's; each one-way filter's ranks are a group of their own:
+    width, encoder_width, filters.0.rank, filters.1.rank, ..., look.rank, look_further.rank
+`axes` is the one table that says which axis of which weight counts which units; all cutting and counting reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from wavesim.surrogate import Forecaster
+
+
+@dataclass(frozen=True)
+class Mask:
+    """The weights that stay: parameter name -> bool tensor of its shape. Parameters it does not name stay whole."""
+
+    weights: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """The units that stay: group -> their indices, ascending. Groups it does not name stay whole."""
+
+    units: Mapping[str, torch.Tensor]
+
+
+Plan = Mask | Keep
+
+
+def filters(model: Forecaster) -> dict[str, tuple[str | None, str]]:
+    """Name of every spatial filter -> groups of the channels that it reads and produces; None: not channels of ours."""
+    hidden = {f"filters.{layer}": ("width", "width") for layer in range(len(model.filters))}
+    return {**hidden, "look": (None, "encoder_width"), "look_further": ("encoder_width", "encoder_width")}
+
+
+def axes(model: Forecaster) -> dict[str, tuple[str | None, ...]]:
+    """Name of every parameter -> the group counted by its first axis (what it produces) and its second (what it reads).
+
+    `gates` stands for one copy of the hidden width per layer, one after the other.
+    """
+    table: dict[str, tuple[str | None, ...]] = {
+        "stem.weight": ("width", None),
+        "head.weight": (None, "width"),
+        "look_bias": ("encoder_width",),
+        "gates.weight": ("gates", "encoder_width"),
+        "gates.bias": ("gates",),
+    }
+    for name, (read, produced) in filters(model).items():
+        if model.config.convolution == "classical":
+            table[f"{name}.kernel"] = (produced, read)
+            continue
+        rank = f"{name}.rank"
+        table |= {
+            f"{name}.inward": (rank, read),
+            f"{name}.along_x": (rank, None),
+            f"{name}.along_y": (rank, None),
+            f"{name}.outward": (produced, rank),
+        }
+    return table
+
+
+def units(model: Forecaster) -> dict[str, int]:
+    """Every group of units and how many units it has."""
+    config = model.config
+    sizes = {"width": config.width, "encoder_width": config.encoder_width}
+    if config.convolution == "one-way":
+        ranks = (*config.ranks, *config.encoder_ranks)
+        sizes |= {f"{name}.rank": rank for name, rank in zip(filters(model), ranks, strict=True)}
+    return sizes

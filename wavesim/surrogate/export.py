@@ -1,0 +1,122 @@
+"""A forecaster as two ONNX graphs, and the same forecaster run by ONNX Runtime.
+
+    NAME.start.onnx   state, medium -> stencil, gates, budget            once for each medium
+    NAME.frame.onnx   state, medium, stencil, gates, budget -> state     once a frame
+Grid and batch are fixed at export: ONNX Runtime then plans its memory and layouts once.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from wavesim.errors import WavesimError
+from wavesim.provenance import whole_file
+from wavesim.surrogate.models import Context, Forecaster
+
+CONTEXT = ("medium", "stencil", "gates")
+
+
+class _Start(nn.Module):
+    def __init__(self, model: Forecaster):
+        super().__init__()
+        self.model = model
+
+    def forward(self, state: torch.Tensor, medium: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        context = self.model.encode(medium)
+        return context.stencil, context.gates, self.model.budget(state, context)
+
+
+class _Frame(nn.Module):
+    def __init__(self, model: Forecaster):
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        state: torch.Tensor,
+        medium: torch.Tensor,
+        stencil: torch.Tensor,
+        gates: torch.Tensor,
+        budget: torch.Tensor,
+    ) -> torch.Tensor:
+        context = Context(medium, stencil, gates)
+        after = self.model(state, context)
+        return self.model.conserved(after, context, budget) if self.model.config.conserve_energy else after
+
+
+def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batch: int = 1) -> tuple[Path, Path]:
+    """Write PATH.start.onnx and PATH.frame.onnx for a grid (y, x).
+
+    Args:
+        path: a name without suffix; a suffix `.onnx` is dropped.
+    Returns:
+        the two paths.
+    """
+    path = Path(path)
+    base = path.with_suffix("") if path.suffix == ".onnx" else path
+    model = model.eval().cpu()
+    state, medium = torch.zeros(batch, 2, *grid), torch.ones(batch, 2, *grid)
+    with torch.no_grad():
+        stencil, gates, budget = _Start(model)(state, medium)
+    start, frame = base.with_name(base.name + ".start.onnx"), base.with_name(base.name + ".frame.onnx")
+    _export(_Start(model), (state, medium), ["state", "medium"], ["stencil", "gates", "budget"], start)
+    inputs = ["state", "medium", "stencil", "gates", "budget"]
+    if not model.config.conserve_energy:
+        raise WavesimError("only forecasters with conserve_energy are exported: one without it can blow up")
+    _export(_Frame(model), (state, medium, stencil, gates, budget), inputs, ["next_state"], frame)
+    return start, frame
+
+
+def _export(
+    module: nn.Module, arguments: tuple[torch.Tensor, ...], inputs: list[str], outputs: list[str], path: Path
+) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with whole_file(path) as part, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(), arguments, str(part), input_names=inputs, output_names=outputs,
+            dynamo=True, external_data=False, verbose=False, optimize=True,
+        )  # fmt: skip
+
+
+class OnnxForecaster:
+    """An exported forecaster in ONNX Runtime on `threads` threads; goes wherever a Forecaster goes in `rollout`."""
+
+    def __init__(self, path: str | Path, threads: int = 1):
+        import onnxruntime
+
+        path = Path(path)
+        base = path.with_suffix("") if path.suffix == ".onnx" else path
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        sessions = []
+        for part in ("start", "frame"):
+            file = base.with_name(f"{base.name}.{part}.onnx")
+            if not file.is_file():
+                raise WavesimError(f"{file} does not exist; `wavesim export` makes it")
+            sessions.append(onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"]))
+        self._start, self._frame = sessions
+
+    def start(self, state: np.ndarray, medium: np.ndarray) -> dict[str, np.ndarray]:
+        """The context of a medium and the energy budget of a state, both (batch, 2, y, x) float32.
+
+        Raises:
+            WavesimError: another grid or batch than the graphs were exported for.
+        """
+        expected = tuple(self._start.get_inputs()[0].shape)
+        if tuple(state.shape) != expected:
+            raise WavesimError(f"state has shape {tuple(state.shape)}; this file was exported for {expected}")
+        stencil, gates, budget = self._start.run(None, {"state": state, "medium": medium})
+        return {"medium": medium, "stencil": stencil, "gates": gates, "budget": budget}
+
+    def advance(self, state: np.ndarray, context: dict[str, np.ndarray]) -> np.ndarray:
+        """The state (batch, 2, y, x) one frame later."""
+        return self._frame.run(None, {"state": state, **context})[0]

@@ -1,0 +1,108 @@
+"""A forecast in time: `init` and `step`, the same shape as the FE stepper, and `rollout` for whole trajectories.
+
+    model = load("compressed.safetensors")
+    forecast = rollout(model, state, medium, frames=64)
+`model` is a Forecaster or an exported one (`export.OnnxForecaster`): both encode a medium once and step with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from wavesim.errors import WavesimError
+from wavesim.surrogate.models import Forecaster
+
+Array = np.ndarray | torch.Tensor
+
+
+class Stepper(Protocol):
+    """What a rollout needs of a forecaster that is not a torch module."""
+
+    def start(self, state: np.ndarray, medium: np.ndarray) -> Any: ...
+    def advance(self, state: np.ndarray, context: Any) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class ForecastState:
+    """The running forecast. state: (batch, 2, y, x); context: what is known of the medium; budget: (batch, 1, 1, 1)."""
+
+    state: Any
+    context: Any
+    budget: Any
+    frame: int = 0
+
+
+def init(model: Forecaster | Stepper, state: Array, medium: Array) -> ForecastState:
+    """Start a forecast from a state (2, y, x) or (batch, 2, y, x) of (p, dt p_t) in a medium of (kappa, rho).
+
+    Raises:
+        WavesimError: shapes that do not fit, values that are not finite, a medium that is not positive, or one in
+            which the coarse step is unstable.
+    """
+    state, medium = _batched(state, "state"), _batched(medium, "medium")
+    if state.shape[-2:] != medium.shape[-2:] or len(medium) not in (1, len(state)):
+        raise WavesimError(f"state {tuple(state.shape)} and medium {tuple(medium.shape)} must share grid and batch")
+    if not (medium > 0).all():
+        raise WavesimError("the medium's bulk modulus and density must be positive in every cell")
+    if not isinstance(model, Forecaster):
+        return ForecastState(state.numpy(), model.start(state.numpy(), medium.numpy()), None)
+    reach = model.config.kernel_size // 2
+    if min(state.shape[-2:]) < max(reach, 2):
+        raise WavesimError(f"a grid of {tuple(state.shape[-2:])} cells is too small for filters of reach {reach}")
+    device = model.coarse.differences.device
+    state, medium = state.to(device), medium.to(device)
+    with torch.no_grad():
+        context = model.encode(medium)
+        model.coarse.check(context.stencil)
+        return ForecastState(state, context, model.budget(state, context))
+
+
+def step(model: Forecaster | Stepper, current: ForecastState) -> ForecastState:
+    """The forecast one frame later."""
+    if not isinstance(model, Forecaster):
+        return replace(current, state=model.advance(current.state, current.context), frame=current.frame + 1)
+    with torch.no_grad():
+        state = model(current.state, current.context)
+        if model.config.conserve_energy:
+            state = model.conserved(state, current.context, current.budget)
+    return replace(current, state=state, frame=current.frame + 1)
+
+
+def rollout(model: Forecaster | Stepper, state: Array, medium: Array, frames: int) -> np.ndarray:
+    """Forecast `frames` frames from one initial state.
+
+    Args:
+        state: (2, y, x) or (batch, 2, y, x); medium likewise. frames: how many to forecast.
+    Returns:
+        (time, 2, y, x) or (batch, time, 2, y, x) float32, the initial state not included.
+    Raises:
+        WavesimError: as `init`, or a forecast that grew without bound, with its frame.
+    """
+    current = init(model, state, medium)
+    steps = []
+    for frame in range(1, frames + 1):
+        current = step(model, current)
+        values = np.asarray(current.state, np.float32)
+        if not np.isfinite(values).all():
+            raise WavesimError(
+                f"the forecast grew without bound and is not finite at frame {frame}; train on longer unrolls, or set "
+                "conserve_energy"
+            )
+        steps.append(values)
+    forecast = np.stack(steps, axis=1)
+    return forecast[0] if np.ndim(state) == 3 else forecast
+
+
+def _batched(values: Array, what: str) -> torch.Tensor:
+    tensor = torch.as_tensor(values, dtype=torch.float32)
+    if tensor.ndim == 3:
+        tensor = tensor[None]
+    if tensor.ndim != 4 or tensor.shape[1] != 2:
+        raise WavesimError(f"{what} has shape {tuple(np.shape(values))}; expected (2, y, x) or (batch, 2, y, x)")
+    if not torch.isfinite(tensor).all():
+        raise WavesimError(f"{what} holds values that are not finite")
+    return tensor.contiguous()

@@ -1,0 +1,299 @@
+"""What the live window does, without a pixel: truth and forecast side by side, frame by frame, and the error's history.
+
+    truth     p_k, asked of a source that may be slow: it works in a thread of its own, so that nobody waits for it
+    forecast  f_k, one call of the forecaster while the truth is being computed
+    error     e_k = sqrt( sum (f_k - p_k)^2 / sum p_k^2 )
+
+A pulse dropped at (x0, y0) adds a exp(-r^2 / (2 w^2)), averaged over each cell, to the pressure of both. Commands
+(start a packing, choose a forecaster, drop a pulse) wait in a queue until the frame in hand is whole, so that truth
+and forecast always get them between the same two frames.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wavesim import metrics
+from wavesim.dataset import SPLITS, WaveDataset
+from wavesim.errors import WavesimError
+from wavesim.viz.sources import (
+    Forecaster,
+    LiveTruth,
+    RecordedTruth,
+    SavedForecaster,
+    TruthSource,
+    as_array,
+    gaussian_cells,
+)
+
+MODELS = ("classical", "compressed", "pruned")  # the order of the keys 1, 2, 3
+SMOOTHING = 0.1  # weight of the newest frame in the running mean of the forecaster's milliseconds
+
+
+class Session:
+    """The running comparison. Drive it by `poll` from a window's timer, or by `advance` from a script.
+
+    Args:
+        source: of the truth; models: name -> forecaster, the first being the one to begin with.
+        pulse_width, pulse_amplitude: of the pulses that are dropped (width in domain sides).
+    Attributes:
+        truth, forecast: (2, y, x) present states; medium: (2, y, x); empty until the first packing is ready.
+        errors: name -> [(time since that forecast began, relative L2)], of the packing on show.
+        message: one line for the user, empty when there is nothing to say.
+    Raises:
+        WavesimError: no forecaster, or no packing.
+    """
+
+    def __init__(
+        self,
+        source: TruthSource,
+        models: Mapping[str, Forecaster],
+        pulse_width: float = 0.05,
+        pulse_amplitude: float = 1.0,
+    ):
+        if not models or not source.names:
+            raise WavesimError(f"a session needs a forecaster and a packing; got {len(models)} and {len(source.names)}")
+        self.source, self.models = source, dict(models)
+        self.pulse_width, self.pulse_amplitude = pulse_width, pulse_amplitude
+        self.model_name = next(iter(self.models))
+        self.packing = 0
+        self.paused = self.ended = False
+        self.message = ""
+        self.clock = 0.0
+        self.frames = 0
+        self.forecast_milliseconds = 0.0
+        self.errors: dict[str, list[tuple[float, float]]] = {}
+        self.truth = self.forecast = self.medium = np.empty((2, 0, 0), np.float32)
+        self._running: Any = None  # the forecaster's own state, at the present frame
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="truth")
+        self._commands: deque[Callable[[], None]] = deque()
+        self._awaited: tuple[Future[Any], Callable[[Any], None]] | None = None
+        self.switch_packing(0)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a field to show."""
+        return self.medium.size > 0
+
+    @property
+    def state(self) -> str:
+        """preparing, paused, ended or running."""
+        if not self.ready or self._starting:
+            return "preparing"
+        return "paused" if self.paused else "ended" if self.ended else "running"
+
+    @property
+    def packing_name(self) -> str:
+        return self.source.names[self.packing]
+
+    @property
+    def error(self) -> float:
+        """The present relative L2 error, 0 before the first forecast frame."""
+        history = self.errors.get(self.model_name)
+        return history[-1][1] if history else 0.0
+
+    # Commands. Each takes effect between two frames, in the order given.
+
+    def switch_packing(self, index: int) -> None:
+        """Go to another packing, counted round, and begin there."""
+        self.packing = index % len(self.source.names)
+        self._begin_truth(keep_errors=False)
+
+    def restart(self) -> None:
+        """Begin the packing on show again; the other forecasters' error curves stay for comparison."""
+        self._begin_truth(keep_errors=True)
+
+    def switch_model(self, name: str) -> None:
+        """Let another forecaster go on from the present truth.
+
+        Raises:
+            WavesimError: no such forecaster.
+        """
+        if name not in self.models:
+            raise WavesimError(f"no forecaster '{name}' here; there are {', '.join(self.models)}")
+
+        def switch() -> None:
+            self.model_name = name
+            self.forecast_milliseconds = 0.0
+            self._begin_forecast()
+
+        self._commands.append(switch)
+        self._serve()
+
+    def drop_pulse(self, x: float, y: float) -> None:
+        """Add a Gaussian pulse at (x, y) of the unit square to truth and forecast alike."""
+        if not self.source.takes_pulses:
+            self.message = "a recorded truth takes no pulse: the live solver needs dolfinx"
+            return
+        width, amplitude = self.pulse_width, self.pulse_amplitude
+        self._commands.append(lambda: self._await(self._added, self.source.add_pulse, x, y, width, amplitude))
+        where = (x, y)
+
+        def forecast_too() -> None:
+            state = as_array(self._running.state).copy()
+            state[0] += gaussian_cells((state.shape[1], state.shape[2]), *where, width, amplitude)
+            # A new start, because the forecaster's energy budget has to grow by what the pulse brings in.
+            self._running = self.models[self.model_name].init(state, self.medium)
+            self.forecast = state
+
+        self._commands.append(forecast_too)
+        self._serve()
+
+    def toggle_pause(self) -> None:
+        self.paused = not self.paused
+
+    # Time.
+
+    def poll(self, begin: bool = True) -> bool:
+        """Never waits: take what has arrived and, if `begin`, set the next frame going; True when something changed."""
+        changed = self._take()
+        changed |= self._serve()
+        if begin and self._awaited is None and self.state == "running":
+            self._begin_frame()
+        return changed
+
+    def settle(self) -> None:
+        """Wait until all commands given so far have taken effect."""
+        while self._awaited or self._commands:
+            self._wait()
+
+    def advance(self) -> bool:
+        """One frame, waiting for the truth; False when paused or at the end of the record."""
+        self.settle()
+        if self.paused or self.ended:
+            return False
+        before = self.frames
+        self._begin_frame()
+        self.settle()
+        return self.frames > before
+
+    def close(self) -> None:
+        """Let go of the truth's source; the session is over."""
+        self._commands.clear()
+        self._worker.submit(self.source.close)
+        self._worker.shutdown(wait=True)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # One piece of work at a time is with the truth's thread; commands that follow wait for it.
+
+    def _await(self, then: Callable[[Any], None], work: Callable[..., Any], *arguments: Any) -> None:
+        self._awaited = self._worker.submit(work, *arguments), then
+
+    def _take(self) -> bool:
+        if self._awaited is None or not self._awaited[0].done():
+            return False
+        (future, then), self._awaited = self._awaited, None
+        then(future.result())
+        return True
+
+    def _serve(self) -> bool:
+        served = False
+        while self._commands and self._awaited is None:
+            self._commands.popleft()()
+            served = True
+        return served
+
+    def _wait(self) -> None:
+        if self._awaited is not None:
+            self._awaited[0].exception()  # waits; `_take` raises what there is to raise
+        self._take()
+        self._serve()
+
+    def _begin_truth(self, keep_errors: bool) -> None:
+        self._commands.clear()  # what was meant for the packing that is left
+        self._starting = True
+        self.message = ""
+
+        def started(answer: tuple[np.ndarray, np.ndarray]) -> None:
+            self.truth, self.medium = as_array(answer[0]), as_array(answer[1])
+            self.clock, self.frames, self.ended, self._starting = 0.0, 0, False, False
+            if not keep_errors:
+                self.errors = {}
+            self._begin_forecast()
+
+        index = self.packing
+        self._commands.append(lambda: self._await(started, self.source.start, index))
+        self._serve()
+
+    def _begin_forecast(self) -> None:
+        self._running = self.models[self.model_name].init(self.truth, self.medium)
+        self.forecast = self.truth
+        self.errors[self.model_name] = []
+
+    def _added(self, state: np.ndarray) -> None:
+        self.truth = as_array(state)
+
+    def _begin_frame(self) -> None:
+        self._await(self._arrived, self.source.step)
+        begin = time.perf_counter()
+        self._next = self.models[self.model_name].step(self._running)
+        spent = 1e3 * (time.perf_counter() - begin)
+        mean = self.forecast_milliseconds
+        self.forecast_milliseconds = mean + SMOOTHING * (spent - mean) if mean else spent
+
+    def _arrived(self, state: np.ndarray | None) -> None:
+        if state is None:
+            self.ended = True
+            self.message = "the record ends here: r restarts, n goes to the next packing"
+            return
+        self._running = self._next
+        self.truth, self.forecast = as_array(state), as_array(self._running.state)
+        self.frames += 1
+        self.clock = self.frames * self.source.frame_interval
+        history = self.errors[self.model_name]
+        lead = (len(history) + 1) * self.source.frame_interval
+        history.append((lead, float(metrics.relative_l2(self.forecast[0], self.truth[0]))))
+
+
+def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:
+    """The forecasters (name -> file) and the dataset that belong to `path`, a run's folder or a folder of models.
+
+    Raises:
+        WavesimError: no such folder, no model in it, no dataset near it.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise WavesimError(f"{path} is not a folder; give a run's folder or one of models, such as data/models/demo")
+    folder = path / "models" if (path / "models").is_dir() else path
+    files = {file.stem: file for file in sorted(folder.glob("*.safetensors"))}
+    if not files:
+        raise WavesimError(f"{folder} holds no .safetensors file; train a forecaster with `wavesim train`")
+    named = [name for name in MODELS if name in files]
+    models = {name: files[name] for name in (*named, *(name for name in files if name not in named))}
+    places = [path / "waves", path.parent / "waves", path.parent.parent / "sample", Path("data/sample")]
+    for place in places:
+        if (place / "data").is_dir():
+            return models, place
+    raise WavesimError(f"no dataset for {path}: looked for {', '.join(str(place) for place in places)}")
+
+
+def open_run(path: str | Path, live: bool | None = None) -> Session:
+    """A session on a run's folder (RUN/models, RUN/waves) or on a folder of models with a dataset near it.
+
+    Args:
+        live: whether the FE solver runs beside; by default where dolfinx is installed.
+    Raises:
+        WavesimError: as `find_run`, or a dataset without any split.
+    """
+    files, root = find_run(path)
+    split = next((name for name in reversed(SPLITS) if any((root / "data" / name).glob("*.hdf5"))), None)
+    if split is None:
+        raise WavesimError(f"{root} holds no trajectories; make some with `wavesim generate waves`")
+    data = WaveDataset(root, split)
+    live = find_spec("dolfinx") is not None if live is None else live
+    source: TruthSource = LiveTruth(data) if live else RecordedTruth(data)
+    models: dict[str, Forecaster] = {name: SavedForecaster(file) for name, file in files.items()}
+    return Session(source, models)

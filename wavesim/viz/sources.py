@@ -1,0 +1,155 @@
+"""What a session runs: a truth, which is the FE solver, live, or a dataset that it wrote, played back; and forecasters.
+
+Both truths show one trajectory of each packing of a dataset's split: it is the packing that decides how the wave runs.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from wavesim.dataset import WaveDataset
+from wavesim.errors import WavesimError
+
+
+class TruthSource(Protocol):
+    """Where the truth comes from. label: its name on the screen; names: of the packings it has; milliseconds: of the
+    last frame. States are (2, y, x) of (p, dt p_t), media (2, y, x) of (kappa, rho)."""
+
+    label: str
+    names: tuple[str, ...]
+    takes_pulses: bool
+    frame_interval: float
+    milliseconds: float
+
+    def start(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Initial state and medium of packing `index`."""
+
+    def step(self) -> np.ndarray | None:
+        """The state one frame later, or None where the record ends."""
+
+    def add_pulse(self, x: float, y: float, width: float, amplitude: float) -> np.ndarray:
+        """The present state with a Gaussian added to its pressure."""
+
+    def close(self) -> None:
+        """Let go of files and processes."""
+
+
+class Forecaster(Protocol):
+    """`init(state, medium) -> s` and `step(s) -> s`, with the state (2, y, x) or (1, 2, y, x) in `s.state`."""
+
+    def init(self, state: np.ndarray, medium: np.ndarray) -> Any: ...
+
+    def step(self, s: Any) -> Any: ...
+
+
+def as_array(state: Any) -> np.ndarray:
+    """(2, y, x) float32 of a state that may be a torch tensor and may carry a batch axis of one."""
+    return np.asarray(state, np.float32).reshape(np.shape(state)[-3:])
+
+
+def gaussian_cells(grid: tuple[int, int], x: float, y: float, width: float, amplitude: float) -> np.ndarray:
+    """(y, x) float32: a Gaussian around (x, y), averaged over the cells of a `grid` (y, x) of the unit square."""
+
+    def averages(cells: int, centre: float) -> np.ndarray:
+        edges = [math.erf((i / cells - centre) / (math.sqrt(2.0) * width)) for i in range(cells + 1)]
+        return width * math.sqrt(math.pi / 2) * cells * np.diff(edges)
+
+    return (amplitude * np.outer(averages(grid[0], y), averages(grid[1], x))).astype(np.float32)
+
+
+def one_of_each(data: WaveDataset) -> dict[str, int]:
+    """Packing -> the first trajectory through it."""
+    first: dict[str, int] = {}
+    for index in range(len(data)):
+        first.setdefault(data.packing(index), index)
+    return first
+
+
+class RecordedTruth:
+    """Plays trajectories of a dataset. It needs no dolfinx; a pulse cannot be added to what is already computed."""
+
+    label = "FE, recorded"
+    takes_pulses = False
+
+    def __init__(self, data: WaveDataset):
+        self._data = data
+        first = one_of_each(data)
+        self.names, self._indices = tuple(first), tuple(first.values())
+        self.frame_interval = data.frame_interval
+        self.milliseconds = 0.0
+
+    def start(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        self._played = self._data.window(self._indices[index], 0, self._data.frames)
+        self._frame = 0
+        return self._played[0], self._data.medium(self._indices[index])
+
+    def step(self) -> np.ndarray | None:
+        if self._frame + 1 == len(self._played):
+            return None
+        self._frame += 1
+        return self._played[self._frame]
+
+    def add_pulse(self, x: float, y: float, width: float, amplitude: float) -> np.ndarray:
+        raise WavesimError("a recorded truth takes no pulse: the live solver needs dolfinx")
+
+    def close(self) -> None:
+        """Nothing is held open between frames."""
+
+
+class LiveTruth:
+    """The FE solver in a process of its own, on the media of a dataset; it never ends and takes pulses."""
+
+    label = "FE, live"
+    takes_pulses = True
+
+    def __init__(self, data: WaveDataset):
+        self._data = data
+        first = one_of_each(data)
+        self.names, self._indices = tuple(first), tuple(first.values())
+        self.frame_interval = data.frame_interval
+        self.milliseconds = 0.0
+        self._solver: Any = None
+
+    def start(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        from wavesim.fem import LiveSolver
+
+        self.close()
+        stem, row = self._data.name(self._indices[index]).rsplit(":", 1)
+        shard = self._data.root / "data" / self._data.split / f"{stem}.hdf5"
+        self._solver = LiveSolver(shard, int(row)).__enter__()
+        return self._solver.state, self._solver.medium
+
+    def step(self) -> np.ndarray:
+        state, self.milliseconds = self._solver.step()
+        return state
+
+    def add_pulse(self, x: float, y: float, width: float, amplitude: float) -> np.ndarray:
+        self._solver.add_pulse(x, y, width, amplitude)
+        state = self._solver.state.copy()  # the solver's own shows the pulse from its next frame on
+        state[0] += gaussian_cells((state.shape[1], state.shape[2]), x, y, width, amplitude)
+        return state
+
+    def close(self) -> None:
+        if self._solver is not None:
+            self._solver.__exit__(None, None, None)
+            self._solver = None
+
+
+class SavedForecaster:
+    """A forecaster read from its .safetensors file."""
+
+    def __init__(self, path: Path):
+        from wavesim import surrogate  # torch takes seconds to import: only who forecasts pays for it
+
+        self._surrogate = surrogate
+        self._model = surrogate.load(path)
+
+    def init(self, state: np.ndarray, medium: np.ndarray) -> Any:
+        return self._surrogate.init(self._model, state, medium)
+
+    def step(self, s: Any) -> Any:
+        return self._surrogate.step(self._model, s)

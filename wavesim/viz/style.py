@@ -1,0 +1,130 @@
+"""The one look of every figure, animation and window: colours, the pressure map, grains, figures without pyplot.
+
+A pressure p is drawn as colour((p / limit + 1) / 2), blue under zero, white at zero, red above, and darkened a little
+inside the grains, so that one sees the packing that the wave runs through. The grain share of a cell is
+g = (s_max - s) / (s_max - s_min) of its compliance s = 1/kappa, which for grains in a background is their area share
+(the medium's bulk modulus is the harmonic mean over the cell); g = 1/2 is the outline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from wavesim.provenance import whole_file
+
+INK = "#23272e"
+MUTED = "#737a85"
+HAIRLINE = "#d9dce1"
+DPI = 120
+PRESSURE_MAP = matplotlib.colormaps["RdBu_r"]
+_TABLE = PRESSURE_MAP(np.linspace(0.0, 1.0, 256))[:, :3]
+GRAIN_SHADE = 0.10  # enough to see a grain on white, too little to be taken for pressure
+
+# Colour-blind safe (Okabe and Ito); the named forecasters keep their colour in every figure.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_NAMED = {"classical": PALETTE[0], "compressed": PALETTE[1], "pruned": PALETTE[2]}
+
+
+def colour_of(name: str, index: int) -> str:
+    """The colour of a curve: fixed for the named forecasters, else the `index`-th free one of the palette."""
+    free = [colour for colour in PALETTE if colour not in _NAMED.values()]
+    return _NAMED.get(name, free[index % len(free)])
+
+
+def grain_share(medium: np.ndarray) -> np.ndarray:
+    """(y, x) share of each cell that is grain, 0 to 1, of a medium (2, y, x); all 0 in a uniform one."""
+    compliance = 1.0 / np.asarray(medium[0], float)
+    span = float(compliance.max() - compliance.min())
+    if span < 1e-6 * compliance.max():
+        return np.zeros_like(compliance)
+    return (compliance.max() - compliance) / span
+
+
+def pressure_limit(pressure: np.ndarray, share: float = 0.995) -> float:
+    """Half-range of the colour scale: the `share` quantile of |p|, which lets only the sharpest crests saturate."""
+    size = np.abs(np.asarray(pressure, float))
+    limit = float(np.quantile(size, share))
+    return limit or float(size.max()) or 1.0
+
+
+def paint(field: np.ndarray, limit: float, grains: np.ndarray) -> np.ndarray:
+    """(y, x, 3) uint8 colours of a field (y, x) on the scale -limit to limit, grains (y, x) darkened."""
+    index = np.clip((np.asarray(field, float) / limit + 1.0) * 127.5, 0.0, 255.0)
+    colours = _TABLE[np.nan_to_num(index, nan=127.5).round().astype(int)]
+    return (255.0 * colours * (1.0 - GRAIN_SHADE * grains[..., None])).round().astype(np.uint8)
+
+
+def blank(width: float, height: float) -> Figure:
+    """An empty figure of `width` x `height` inches on its own canvas; no pyplot state is touched."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def tidy(axis: Axes, x: str = "", y: str = "", title: str = "") -> Axes:
+    """Light frame, faint grid, labels: the look of every plot of curves."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color(MUTED)
+    axis.tick_params(colors=INK, which="both", labelsize=9, color=MUTED)
+    axis.grid(True, which="major", color=HAIRLINE, linewidth=0.7)
+    axis.set_axisbelow(True)
+    axis.set_xlabel(x, color=INK, fontsize=10)
+    axis.set_ylabel(y, color=INK, fontsize=10)
+    if title:
+        axis.set_title(title, color=INK, fontsize=11, loc="left")
+    return axis
+
+
+def legend(axis: Axes, **options: Any) -> None:
+    """A frameless legend in the figure's ink."""
+    axis.legend(frameon=False, fontsize=9, labelcolor=INK, **options)
+
+
+def field_panel(axis: Axes, title: str = "") -> Axes:
+    """An axis that holds a picture of the unit square: no ticks, a hairline around."""
+    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set(color=MUTED, linewidth=0.7)
+    if title:
+        axis.set_title(title, color=INK, fontsize=11)
+    return axis
+
+
+def outline(axis: Axes, grains: np.ndarray) -> None:
+    """Draw where the grain share (y, x) is one half; nothing in a uniform medium."""
+    if grains.max() < 0.5:
+        return
+    height, width = grains.shape
+    x, y = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
+    axis.contour(x, y, grains, levels=[0.5], colors=[INK], linewidths=0.6, alpha=0.55)
+
+
+def pressure_bar(figure: Figure, axes: Iterable[Axes], limit: float) -> None:
+    """The figure's one colour bar, right of `axes`; its ends are open because crests may saturate."""
+    scale = ScalarMappable(Normalize(-limit, limit), PRESSURE_MAP)
+    bar = figure.colorbar(scale, ax=list(axes), shrink=0.75, aspect=28, pad=0.015, extend="both")
+    bar.set_label("pressure", color=INK, fontsize=10)
+    bar.ax.tick_params(labelsize=9, colors=INK, color=MUTED)
+    bar.outline.set_edgecolor(MUTED)  # type: ignore[operator]
+
+
+def write(figure: Figure, path: str | Path) -> Path:
+    """Write a PNG, whole or not at all, and return its path.
+
+    Raises:
+        WavesimError: the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=DPI)
+    return path

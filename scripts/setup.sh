@@ -11,10 +11,10 @@ cd "$(dirname "$0")/.."
 say() { printf '%s\n' "$*" >&2; }
 
 # python3-dev and the compilers: dolfinx compiles its forms when they are first used. GL, EGL, X: pyvista's windows.
-# GLU: gmsh. xvfb: a screen for the window's tests and for --record on a machine without one.
+# GLU: gmsh. xvfb: a screen for the window's tests; xdotool clicks in it.
 apt_packages=(python3-dolfinx python3-venv python3-dev gcc g++ git
   libgl1 libegl1 libgl1-mesa-dri libglx-mesa0 libxrender1 libxext6 libsm6 libxcursor1 libxft2 libxinerama1
-  libglu1-mesa xvfb xauth)
+  libglu1-mesa xvfb xauth xdotool)
 
 has_dolfinx() { "$1" -c 'import dolfinx' >/dev/null 2>&1; }
 

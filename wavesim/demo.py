@@ -15,13 +15,13 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 from tqdm import tqdm
 
+from wavesim import processes
 from wavesim.config import ForecasterConfig, RunConfig, TrainingConfig
 from wavesim.errors import WavesimError
 from wavesim.provenance import file_hash, write_json
@@ -108,7 +108,7 @@ def _forecasters(out: Path, config: RunConfig, seed: int, progress: bool) -> boo
     if not missing:
         return False
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(len(missing), mp_context=context) as pool:
+    with context.Manager() as manager, processes.pool(len(missing)) as pool:
         queue = manager.Queue()
         jobs = [
             pool.submit(_train_one, queue, name, twin, config.training, out / "waves", paths[name], seed)

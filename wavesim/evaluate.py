@@ -9,19 +9,17 @@ minimum and median over interleaved repetitions.
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
+from wavesim import processes
 from wavesim.config import WavesConfig
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
@@ -158,7 +156,7 @@ def _ladder(test: WaveDataset, row: Callable[..., Row], progress: bool) -> list[
     config = WavesConfig.model_validate(test.about(0)["config"])
     steps = [n for n in LADDER if n < config.elements] + [config.elements]
     rows = []
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
+    with processes.pool(1) as pool:
         for elements in tqdm(steps, desc="FE ladder", disable=None if progress else True):
             places = [(str(test._index[i][0]), test._index[i][1]) for i in first]
             runs = list(pool.map(_rerun, *zip(*places, strict=True), [elements] * len(first)))
@@ -177,10 +175,6 @@ def _ladder(test: WaveDataset, row: Callable[..., Row], progress: bool) -> list[
                 )
             )
     return rows
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def _rerun(path: str, trajectory: int, elements: int) -> tuple[np.ndarray, float, int]:

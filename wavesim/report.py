@@ -197,7 +197,7 @@ def _sections(
                 ("pruning", "The index and the validation error against the round."), table=[cut, *done]),
         section("Training", "", ("training", "Loss and validation error (whole rollouts) of the two twins.")),
         section("Packings", "Mean and standard deviation over the packings of each size ratio; the values of every "
-                "packing are in packings.json.", ("packings", "Jammed packings; lines are contacts, as wide as their overlap."),
+                "packing are in packings.json.", ("packings", "Jammed packings; contacts are as wide as their force."),
                 table=[head, *body]),
     ]  # fmt: skip
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from wavesim import processes
 from wavesim.errors import WavesimError
-from wavesim.fem import processes, simulation, stepper
+from wavesim.fem import simulation, stepper
 from wavesim.fem.source import Pulse
 from wavesim.fem.waves import recall
 

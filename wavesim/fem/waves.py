@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from wavesim import processes
 from wavesim.config import WavesConfig, parse
 from wavesim.dataset import SPLITS, Shard, check, open_shard, write_shard, write_statistics
 from wavesim.errors import WavesimError
 from wavesim.fem import medium as media
-from wavesim.fem import processes
 from wavesim.fem.card import write_card
 from wavesim.fem.medium import Medium
 from wavesim.fem.packing_mesh import SquarePacking, read

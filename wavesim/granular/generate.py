@@ -12,22 +12,16 @@ packings of 64 disks, half of them 1 : 1.4 and half 1 : 3, two needed a second a
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from wavesim import processes
 from wavesim.config import PackingsConfig
 from wavesim.errors import WavesimError
 from wavesim.granular import storage
@@ -149,41 +143,10 @@ def _make(job: _Job) -> _Outcome:
 
 def _outcomes(jobs: list[_Job], workers: int) -> Iterator[tuple[_Job, _Outcome]]:
     """The outcomes in the order of the jobs, so that the file has the same bytes however many workers there are."""
-    try:
-        with _pool(min(workers, len(jobs))) as pool:
-            futures: list[Future[_Outcome]] = [pool.submit(_make, job) for job in jobs]
-            for job, future in zip(jobs, futures, strict=True):
-                yield job, future.result()
-    except BrokenProcessPool as error:
-        raise WavesimError(
-            "a process that makes packings ended abruptly: in a script, call generate_packings under "
-            '`if __name__ == "__main__":`; or memory ran out: use fewer workers. What was made is kept'
-        ) from error
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Freshly started processes; on an error or an interrupt what has not begun is dropped."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _follow_parent() -> None:
-    """Leave interrupts to the parent, and end with it: a killed parent must leave no workers behind."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
+    with processes.pool(min(workers, len(jobs))) as pool:
+        futures: list[Future[_Outcome]] = [pool.submit(_make, job) for job in jobs]
+        for job, future in zip(jobs, futures, strict=True):
+            yield job, future.result()
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,10 @@ weights. Then the network is cut to the next multiple of `config.multiple` at or
 has: widths that are no multiple run slower than the next larger one that is (37 channels took twice the time of 32).
 The places above the survivors go to the most important of the rest. These do not count as survivors: the index does not
 see them again, so that rounds add up until a multiple is free, however little each of them removes.
+
+Norms of whole units differ far less than single weights do: after training, the index over the units of a one-way
+forecaster (32 channels, ranks of 16) was 0.004 to 0.05, over its weights 0.04 to 0.18. The bound without slack then
+keeps all units, whatever gamma: set eta. eta = 0.1 keeps at most 0.83 of them a round, eta = 0.3 at most 0.59.
 """
 
 from __future__ import annotations

@@ -50,7 +50,10 @@ def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         try:
             yield executor
         except BrokenProcessPool as error:
-            raise WavesimError("a worker process was killed (out of memory?): use fewer workers, and go on") from error
+            raise WavesimError(
+                'a worker process ended abruptly: in a script, keep the call under `if __name__ == "__main__":`; or '
+                "memory ran out: use fewer workers. What is whole is kept"
+            ) from error
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise

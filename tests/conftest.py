@@ -81,3 +81,14 @@ def waves() -> Waves:
 def wave_dataset(tmp_path: Path, waves: Waves) -> Path:
     """The folder of a whole dataset, without its stats.yaml."""
     return waves.write(tmp_path / "dataset")
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole demo on the quick settings, made once."""
+    from wavesim.cli import settings
+    from wavesim.demo import run_demo
+
+    run = tmp_path_factory.mktemp("demo") / "run"
+    run_demo(run, settings("quick"), seed=0, progress=False)
+    return run

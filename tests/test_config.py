@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from wavesim.config import PackingsConfig, RunConfig, TrainingConfig, WavesConfig, load, parse
+from wavesim.config import PackingsConfig, RunConfig, TrainingConfig, WavesConfig, as_toml, load, parse
 from wavesim.errors import WavesimError
 
 WHOLE = """
@@ -166,3 +166,11 @@ def test_the_default_stages_fill_the_training():
     training = TrainingConfig()
     assert sum(training.shares) == pytest.approx(1)
     assert max(training.unrolls) < WavesConfig().frames
+
+
+def test_printed_settings_read_back_as_they_were(tmp_path):
+    changed = RunConfig.model_validate({"packings": {"small_fraction": 0.3}, "forecaster": {"ranks": [8]}})
+    for number, settings in enumerate((RunConfig(), changed)):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(as_toml(settings))
+        assert load(path) == settings

@@ -201,6 +201,14 @@ def view(
         run_window(session, record=record, seconds=seconds)
 
 
+@app.command("settings")
+def print_settings(config: Settings = "demo") -> None:
+    """Print all settings with what they mean, as a TOML file to edit and give to --config."""
+    from wavesim.config import as_toml
+
+    typer.echo(as_toml(settings(config)))
+
+
 @app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="a model, a dataset's folder, packings.h5, or a run's folder")],

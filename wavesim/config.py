@@ -8,6 +8,7 @@ artefact (`.model_dump()`), and an unknown key is refused with the nearest valid
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -131,7 +132,7 @@ class TrainingConfig(Settings):
 
 
 class PruningConfig(Settings):
-    """Pruning in rounds; the defaults are those of SAP (arXiv 2302.05601)."""
+    """Pruning in rounds by the PQ index, as in SAP (arXiv 2302.05601), whose own eta is 0."""
 
     method: Literal["sap", "structured-sap"] = Field(
         default="structured-sap", description="what is scored: weights, or ranks and channels"
@@ -139,7 +140,11 @@ class PruningConfig(Settings):
     scope: Literal["global", "layer", "neuron"] = Field(default="layer", description="over what the PQ index is taken")
     p: Positive = Field(default=0.5, description="exponent p of the PQ index")
     q: Positive = Field(default=1.0, description="exponent q of the PQ index, above p")
-    eta: Annotated[float, Field(ge=0)] = Field(default=0.0, description="slack of the bound on the removed mass")
+    eta: Annotated[float, Field(ge=0)] = Field(
+        # Norms of whole ranks differ little (index 0.02): without slack the bound keeps all of them.
+        default=0.1,
+        description="slack of the bound on the removed mass",
+    )
     gamma: Positive = Field(default=1.0, description="scale of the share to remove")
     beta: Annotated[float, Field(gt=0, le=1)] = Field(default=0.9, description="largest share removed in one round")
     rounds: Count = Field(default=4, description="rounds of pruning and retraining")
@@ -147,7 +152,10 @@ class PruningConfig(Settings):
     restart: Literal["rewind", "fine-tune"] = Field(
         default="fine-tune", description="retrain from the initial weights, or go on"
     )
-    multiple: Count = Field(default=8, description="widths and ranks that remain are rounded up to a multiple of this")
+    multiple: Count = Field(
+        default=8,
+        description="widths and ranks that remain are rounded up to a multiple of this; no tensor keeps fewer weights",
+    )
 
     @model_validator(mode="after")
     def _exponents(self) -> PruningConfig:
@@ -207,3 +215,18 @@ def _keys_at(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     for part in location:
         kind = kind.model_fields[str(part)].annotation  # type: ignore[assignment]
     return list(kind.model_fields)
+
+
+def as_toml(config: RunConfig) -> str:
+    """All settings as TOML, each under its description; `load` reads it back."""
+    lines = []
+    for table in type(config).model_fields:
+        settings: Settings = getattr(config, table)
+        lines += [f"# {type(settings).__doc__}", f"[{table}]"]
+        for key, field in type(settings).model_fields.items():
+            value = getattr(settings, key)
+            # JSON's numbers, strings, booleans and arrays are TOML's too; TOML has no null.
+            text = f"# {key} is not set" if value is None else f"{key} = {json.dumps(value)}"
+            lines += [f"# {field.description}", text]
+        lines.append("")
+    return "\n".join(lines)

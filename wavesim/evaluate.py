@@ -28,7 +28,7 @@ from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, loa
 from wavesim.surrogate.train import courant_of
 
 # Elements along a side of the ladder's runs, all of degree 4: 33 to 129 nodes.
-LADDER = (8, 12, 16, 20, 24, 32)
+LADDER = (8, 12, 16, 20, 24, 28, 32)
 FIRST_FRAMES = 10
 
 

@@ -83,11 +83,11 @@ def test_units_are_cut_round_by_round(trained, standing_waves, tmp_path, family)
 @pytest.mark.parametrize("restart", ["rewind", "fine-tune"])
 def test_weights_are_cut_as_the_index_says(trained, standing_waves, tmp_path, restart):
     """In global scope with p, q = 1/2, 1 the share that stays is (1 - I) / (1 + eta)^2 of the round before."""
-    config = BY_WEIGHT.model_copy(update={"scope": "global", "restart": restart})
+    config = BY_WEIGHT.model_copy(update={"scope": "global", "restart": restart, "multiple": 1})
     rows = prune(trained["one-way"], standing_waves, config, TRAINING, tmp_path / "sparse.safetensors")
     for now, then in zip(rows[1:], rows[:-1], strict=True):
         expected = then["survivors"] * (1 - then["pq_index"]) / (1 + config.eta) ** 2
-        assert now["survivors"] == math.ceil(expected)
+        assert 0 <= now["survivors"] - math.ceil(expected) <= 1  # one more where the head would have been emptied
         biases = 8 + 32
         assert now["nonzero"] <= now["survivors"] + biases
     result = load(tmp_path / "sparse.safetensors")

@@ -34,7 +34,7 @@ def test_scopes_take_from_where_they_should():
     assert left(scores, "layer") == expected  # what is equal is left alone, whatever its size
     everything_at_once = count_to_remove(torch.cat([scores["large"].flatten(), scores["small"].flatten()]))
     assert everything_at_once >= 40
-    assert left(scores, "global") == {"large": 80 - everything_at_once, "small": 0}
+    assert left(scores, "global", multiple=1) == {"large": 80 - everything_at_once, "small": 1}
 
 
 def test_neuron_scope_looks_at_each_row_alone():
@@ -67,9 +67,16 @@ def test_the_smallest_survivors_go_and_the_index_is_of_survivors_alone():
     assert counts == sorted(counts, reverse=True)
 
 
-def test_one_member_of_each_group_stays_whatever_the_settings():
-    scores = {"a": spiked(2, 20, 1, 1e-9, 1.0), "b": spiked(1, 1, 1, 1.0, 1.0)}
-    assert left(scores, "layer", beta=1.0, gamma=1e6) == {"a": 1, "b": 1}
+@pytest.mark.parametrize("scope", ["global", "layer", "neuron"])
+def test_no_layer_is_emptied_whatever_the_settings(scope):
+    """The strongest stay: eight where there were eight, all where there were fewer."""
+    scores = {"a": spiked(2, 20, 1, 1e-9, 1.0), "b": spiked(1, 3, 0, 1e-12, 0.0)}
+    config = PruningConfig(method="sap", scope=scope, beta=1.0, gamma=1e6, eta=1e6)
+    survivors = pq_bound(scores, everything(scores), config)
+    assert int(survivors["a"].sum()) == 8 and survivors["b"].all()
+    assert scores["a"][survivors["a"]].min() > scores["a"][~survivors["a"]].max()
+    again = pq_bound(scores, survivors, config)
+    assert all(torch.equal(again[name], survivors[name]) for name in scores)
 
 
 def test_biases_are_not_scored(make_forecaster):

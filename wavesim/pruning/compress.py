@@ -134,13 +134,12 @@ def one_round(job: Job, run: Run, progress: Progress | None = None) -> Run:
 def retraining(job: Job) -> TrainingConfig:
     """The training of one round: after a rewind as the first one was, of its own length; otherwise a shorter one.
 
-    A network that goes on has learned short rollouts already: it takes the last stage alone, at a quarter of the peak
-    learning rate, so that the one-cycle schedule does not first undo what is there.
+    A network that goes on has learned short rollouts already: it takes the last stage alone. The peak learning rate
+    stays: in a trial a quarter of it left an error of 0.076 after two rounds where the whole left 0.066.
     """
     changes: dict[str, Any] = {"iterations": job.pruning.iterations}
     if job.pruning.restart == "fine-tune":
         changes |= {"unrolls": job.training.unrolls[-1:], "shares": (1.0,)}
-        changes |= {"learning_rate": job.training.learning_rate / 4}
     return job.training.model_copy(update=changes)
 
 

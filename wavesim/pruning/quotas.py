@@ -5,6 +5,8 @@ Scopes, the groups over which one index is taken and the smallest scores are rem
     layer     each tensor of scores
     neuron    each row of a weight (what makes one output channel); a weight with rows shorter than 16 is one group,
               because a row of five taps is too short for an index
+In every scope each tensor keeps at least `config.multiple` of what it has. Without that, the global scope took the
+whole head of a trained forecaster in its first round: it starts at zero and stays small, and nothing learns behind it.
 """
 
 from __future__ import annotations
@@ -38,8 +40,6 @@ def surviving_scores(scores: Scores, survivors: Survivors, scope: str) -> dict[s
 def pq_bound(scores: Scores, survivors: Survivors, config: PruningConfig) -> Survivors:
     """The survivors of one more round of SAP: in each group the smallest go, in order where they are equal.
 
-    One member of each group always stays, even where the settings would remove all.
-
     Raises:
         WavesimError: scores that are not finite, or exponents without an index.
     """
@@ -47,8 +47,12 @@ def pq_bound(scores: Scores, survivors: Survivors, config: PruningConfig) -> Sur
     for members in _groups(scores, config.scope).values():
         members = members[left[members]]
         count = count_to_remove(values[members], config.p, config.q, config.eta, config.gamma, config.beta)
-        weakest = values[members].argsort(stable=True)[: min(count, max(len(members) - 1, 0))]
-        left[members[weakest]] = False
+        left[members[values[members].argsort(stable=True)[:count]]] = False
+    for members in _groups(scores, "layer").values():
+        before = members[_flat(survivors)[members]]
+        strongest = values[before].argsort(descending=True, stable=True)
+        if left[members].sum() < config.multiple:
+            left[before[strongest[: config.multiple]]] = True
     parts = left.split([part.numel() for part in scores.values()])
     return {name: part.reshape(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
 

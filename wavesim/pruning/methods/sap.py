@@ -20,7 +20,7 @@ from wavesim.pruning.scores import Scores, magnitude
 
 
 def masked(scores: Scores, survivors: Survivors, config: PruningConfig) -> Mask:
-    """The survivors, as a mask; `config.multiple` has no meaning for single weights."""
+    """The survivors, as a mask."""
     return Mask(survivors)
 
 

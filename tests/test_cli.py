@@ -1,0 +1,116 @@
+"""The command line as a user meets it: in a process of its own, by exit code and text."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+
+def wavesim(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "wavesim", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("command", [(), ("demo",), ("generate",), ("generate", "waves"), ("view",), ("train",)])
+def test_help_names_options_with_their_defaults(command: tuple[str, ...]) -> None:
+    result = wavesim(*command, "--help")
+    assert result.returncode == 0
+    if command == ("demo",):
+        assert "runs/demo" in result.stdout and "--seed" in result.stdout
+    if command == ():
+        for name in ("demo", "generate", "check", "train", "prune", "evaluate", "export", "view", "info"):
+            assert name in result.stdout
+
+
+def broken_field(waves: Path, folder: Path) -> Path:
+    (folder / "data" / "train").mkdir(parents=True)
+    source = sorted((waves / "data" / "train").glob("*.hdf5"))[0]
+    copy = folder / "data" / "train" / source.name
+    copy.write_bytes(source.read_bytes())
+    return copy
+
+
+def test_bad_input_gets_one_line_and_exit_code_2(demo_run: Path, tmp_path: Path) -> None:
+    waves, model = demo_run / "waves", demo_run / "models" / "compressed.safetensors"
+    (tmp_path / "unknown.toml").write_text("[training]\niteration = 3\n")
+    (tmp_path / "contradiction.toml").write_text("[forecaster]\nkernel_size = 4\n")
+    (tmp_path / "unstable.toml").write_text("[forecaster]\nsubsteps = 2\n")
+    cut = broken_field(waves, tmp_path / "cut")
+    cut.write_bytes(cut.read_bytes()[:5000])
+    with h5py.File(broken_field(waves, tmp_path / "nan"), "r+") as file:
+        file["t0_fields/pressure"][0, 3, 2, 2] = np.nan
+    with h5py.File(broken_field(waves, tmp_path / "layout"), "r+") as file:
+        del file["t0_fields/density"]
+    out = tmp_path / "out.safetensors"
+    cases = [
+        (("check", tmp_path / "none"), "is not a folder"),
+        (("check", tmp_path / "cut"), "not a whole HDF5 file"),
+        (("check", tmp_path / "nan"), "not finite"),
+        (("check", tmp_path / "layout"), "density"),
+        (("demo", "--config", "quik", "--out", tmp_path / "d"), "unknown preset 'quik'"),
+        (("demo", "--config", tmp_path / "unknown.toml", "--out", tmp_path / "d"), "did you mean 'iterations'"),
+        (("demo", "--config", tmp_path / "contradiction.toml", "--out", tmp_path / "d"), "kernel_size 4 is even"),
+        (("train", "--config", tmp_path / "unstable.toml", "--data", waves, "--out", out), "at least 6"),
+        (("train", "--data", waves, "--out", out, "--convolution", "clasical"), "convolution"),
+        (("generate", "waves", "--packings", tmp_path / "none.h5", "--out", tmp_path / "w"), "does not exist"),
+        (("prune", tmp_path / "none.safetensors", "--data", waves, "--out", out), "does not exist"),
+        (("evaluate", demo_run, "--data", tmp_path / "none"), "holds no .hdf5"),
+        (("info", tmp_path), "is not a model"),
+        (("info", waves / "stats.yaml"), "is not a model"),
+        (("export", waves / "stats.yaml"), "not a whole safetensors file"),
+        (("view", demo_run / "waves"), "holds no .safetensors"),
+        (("prune", model, "--data", waves, "--out", out, "--scope", "lair"), "scope"),
+    ]
+    before = sorted(path for path in tmp_path.rglob("*"))
+    for arguments, message in cases:
+        result = wavesim(*arguments)
+        lines = [line for line in result.stderr.splitlines() if line.strip()]
+        assert result.returncode == 2, (arguments, result.stderr)
+        assert len(lines) == 1 and lines[0].startswith("wavesim: ") and message in lines[0], (arguments, result.stderr)
+    assert sorted(path for path in tmp_path.rglob("*")) == before  # nothing half-written
+
+
+def test_a_full_disk_gets_one_line_and_leaves_nothing(demo_run: Path) -> None:
+    script = """
+import errno, os, sys
+def full(descriptor):
+    raise OSError(errno.ENOSPC, "No space left on device")
+os.fsync = full
+sys.argv = ["wavesim", "export", sys.argv[1], "--out", sys.argv[2], "--grid", "16"]
+from wavesim.cli import main
+main()
+"""
+    out = demo_run.parent / "full" / "model"
+    model = demo_run / "models" / "compressed.safetensors"
+    result = subprocess.run([sys.executable, "-c", script, model, out], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2 and "the disk is full" in result.stderr
+    assert not [path for path in out.parent.rglob("*") if path.is_file()]
+
+
+def test_view_without_a_display_offers_a_film(demo_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    result = wavesim("view", demo_run)
+    assert result.returncode == 2 and "--record out.mp4" in result.stderr
+
+
+def test_view_records_a_film(demo_run: Path, tmp_path: Path) -> None:
+    import imageio.v3 as iio
+
+    result = wavesim("view", demo_run, "--record", tmp_path / "film.mp4", "--seconds", 1)
+    assert result.returncode == 0, result.stderr
+    film = iio.imread(tmp_path / "film.mp4")
+    assert len(film) == 16 and film.std() > 10
+    assert np.abs(film[0].astype(float) - film[-1]).mean() > 0.2  # the fields move
+
+
+def test_export_writes_graphs_that_onnx_runtime_runs(demo_run: Path, tmp_path: Path) -> None:
+    from wavesim.surrogate import OnnxForecaster, rollout
+
+    result = wavesim("export", demo_run / "models" / "pruned.safetensors", "--out", tmp_path / "p", "--grid", 24)
+    assert result.returncode == 0, result.stderr
+    state = np.random.default_rng(0).normal(size=(2, 24, 24))
+    assert rollout(OnnxForecaster(tmp_path / "p"), state, np.ones((2, 24, 24)), 3).shape == (3, 2, 24, 24)

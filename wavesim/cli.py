@@ -194,9 +194,12 @@ def view(
     seconds: Annotated[float | None, typer.Option(help="stop after so many seconds; default: 10 for a film")] = None,
 ) -> None:
     """Watch truth, forecast and error, live: a click drops a pulse, space pauses, keys switch forecaster or packing."""
+    import torch
+
     from wavesim.viz.session import open_run
     from wavesim.viz.window import run_window
 
+    torch.set_num_threads(1)  # the solver's process and the window need the other cores
     with open_run(run) as session:
         run_window(session, record=record, seconds=seconds)
 

@@ -148,7 +148,7 @@ class PruningConfig(Settings):
     gamma: Positive = Field(default=1.0, description="scale of the share to remove")
     beta: Annotated[float, Field(gt=0, le=1)] = Field(default=0.9, description="largest share removed in one round")
     rounds: Count = Field(default=4, description="rounds of pruning and retraining")
-    iterations: Count = Field(default=300, description="optimiser steps after each cut")
+    iterations: Count = Field(default=250, description="optimiser steps after each cut")
     restart: Literal["rewind", "fine-tune"] = Field(
         default="fine-tune", description="retrain from the initial weights, or go on"
     )

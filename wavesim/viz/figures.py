@@ -54,7 +54,7 @@ def error_curves(
         axis.plot(time, median, color=colour, linewidth=1.9, label=label)
     axis.set_yscale("log")
     axis.set_xlim(0, None)
-    axis.grid(True, which="minor", axis="y", color=style.HAIRLINE, linewidth=0.3)
+    style.decimal(axis.yaxis)
     style.legend(axis, loc="lower right")
     return style.write(figure, path)
 
@@ -145,7 +145,7 @@ def training_curves(path: str | Path, histories: Mapping[str, Sequence[Row]]) ->
                 *np.array(points).reshape(-1, 2).T, mark, markersize=3.5, color=style.colour_of(name, i), label=name
             )
         axis.set_yscale("log")
-        axis.grid(True, which="minor", axis="y", color=style.HAIRLINE, linewidth=0.3)
+        style.decimal(axis.yaxis)
     style.legend(panels[1], loc="upper right")
     return style.write(figure, path)
 
@@ -185,7 +185,8 @@ def pareto(path: str | Path, rows: Sequence[Row], ylabel: str = "relative L2") -
         axis.plot(*points, line + marker, color=colour, linewidth=1.4, markersize=7, label=label)
     axis.set(xscale="log", yscale="log")
     axis.margins(0.16)
-    axis.grid(True, which="minor", color=style.HAIRLINE, linewidth=0.3)
+    style.decimal(axis.xaxis)
+    style.decimal(axis.yaxis)
     style.legend(axis, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     _name_points(axis, [row for row in rows if row["kind"] != "persistence"])
     return style.write(figure, path)

@@ -15,10 +15,12 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from wavesim.provenance import whole_file
 
@@ -83,6 +85,13 @@ def tidy(axis: Axes, x: str = "", y: str = "", title: str = "") -> Axes:
     if title:
         axis.set_title(title, color=INK, fontsize=11, loc="left")
     return axis
+
+
+def decimal(axis: Axis) -> None:
+    """Plain numbers at 1, 2, 5, 10, ... of a logarithmic axis, a hairline at each, and no minor ticks."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def legend(axis: Axes, **options: Any) -> None:

@@ -23,7 +23,8 @@ def main(run: Path) -> None:
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in stages.items())
     made = datetime.fromtimestamp((run / "results.json").stat().st_mtime, UTC).date()
     machine = f"{platform.machine()}, two cores, one thread a process"
-    table = f"{summary(run)}\n\n{seconds}; together {sum(stages.values()):.0f} s ({machine}, revision {revision()}, {made}).\n"
+    together = f"{seconds}; together {sum(stages.values()):.0f} s ({machine}, revision {revision()}, {made})."
+    table = f"{summary(run)}\n\n{together}\n"
     readme = ROOT / "README.md"
     lines = readme.read_text().split("\n")
     begin = next(i for i, line in enumerate(lines) if line.startswith(BEGIN))

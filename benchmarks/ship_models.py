@@ -2,8 +2,8 @@
 
     python benchmarks/ship_models.py runs/demo
 
-data/models/demo: the three models, their histories, a card. data/sample: one test trajectory through a
-packing of each size ratio, and the packings' own file, so that `wavesim view data/models/demo` works right after set-up.
+data/models/demo: the three models, their histories, a card. data/sample: one test trajectory through a packing of
+each size ratio, and the packings' own file, so that `wavesim view data/models/demo` works right after set-up.
 """
 
 import json

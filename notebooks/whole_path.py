@@ -33,8 +33,9 @@ torch.set_num_threads(1)
 
 # %% [markdown]
 # ## 1. Packings
-# LAMMPS quenches disks above jamming and lets the box expand until the pressure all but vanishes. $\phi_J$ is the packing
-# fraction at which it would; $Z$ counts contacts of those that carry load, and is near $2 D = 4$; the rest rattle.
+# LAMMPS quenches disks above jamming and lets the box expand until the pressure all but vanishes. $\phi_J$ is the
+# packing fraction at which it would; $Z$ counts contacts of those that carry load, and is near $2 D = 4$; the rest
+# rattle.
 
 # %%
 from wavesim.granular import generate_packings
@@ -47,8 +48,8 @@ for row in generate_packings(config.packings, run, seed=1, progress=False)[::4]:
 
 # %% [markdown]
 # ## 2. The truth
-# Spectral elements solve $\frac{1}{\kappa} p_{tt} = \nabla\cdot(\frac{1}{\rho}\nabla p)$ between rigid walls. The grains
-# are 20 times as stiff and 5 times as dense as what lies between them. Every dataset says how wrong its truth is.
+# Spectral elements solve $\frac{1}{\kappa} p_{tt} = \nabla\cdot(\frac{1}{\rho}\nabla p)$ between rigid walls. The
+# grains are 20 times as stiff and 5 times as dense as what lies between them. Every dataset states its own error.
 
 # %%
 from wavesim.fem import generate_waves

@@ -175,15 +175,26 @@ def evaluate(
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Argument(help="a model's .safetensors file")],
-    out: Annotated[Path | None, typer.Option(help="path without suffix; default: beside the model")] = None,
-    grid: Annotated[int, typer.Option(min=8, help="cells along each side that the graphs are made for")] = 64,
-    batch: Annotated[int, typer.Option(min=1, help="trajectories at once")] = 1,
+    source: Annotated[Path, typer.Argument(help="a model's .safetensors file, or a dataset's folder")],
+    out: Annotated[Path | None, typer.Option(help="a model: path without suffix; a trajectory: .xdmf file")] = None,
+    grid: Annotated[int, typer.Option(min=8, help="cells along each side that the ONNX graphs are made for")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="trajectories at once that the ONNX graphs are made for")] = 1,
+    split: Annotated[str, typer.Option(help="train, valid or test: where the trajectory is")] = "test",
+    trajectory: Annotated[int, typer.Option(min=0, help="number of the trajectory in its split")] = 0,
 ) -> None:
-    """Write a model as two ONNX graphs: one for each medium, one for each frame."""
+    """Write a model as ONNX (one graph for each medium, one for each frame), or a trajectory as XDMF for ParaView."""
+    if source.is_dir():
+        from wavesim.dataset import WaveDataset
+        from wavesim.viz.paraview import write_xdmf
+
+        data = WaveDataset(source, split)
+        if trajectory >= len(data):
+            raise WavesimError(f"{split} has {len(data)} trajectories, 0 to {len(data) - 1}; got {trajectory}")
+        typer.echo(write_xdmf(out or source / f"{split}_{trajectory}.xdmf", data.trajectory(trajectory)))
+        return
     from wavesim.surrogate import export_onnx, load
 
-    for path in export_onnx(load(model), out or model.with_suffix(""), (grid, grid), batch):
+    for path in export_onnx(load(source), out or source.with_suffix(""), (grid, grid), batch):
         typer.echo(f"{path}  {path.stat().st_size / 1e3:.1f} kB")
 
 

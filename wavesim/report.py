@@ -173,6 +173,12 @@ def _sections(
 
         keys = ("phi_j", "coordination", "rattler_fraction", "bulk_modulus")
         body.append([f"1 : {1 / ratio:.3g}", str(len(group)), *map(spread, keys)])
+    every = [["packing", *head[:1], *head[2:]]]
+    for row in packings:
+        values = (row["phi_j"], row["coordination"], row["rattler_fraction"], row["bulk_modulus"])
+        every.append(
+            [row["name"], f"1 : {1 / row['size_ratio']:.3g}", *("" if v is None else f"{v:.4f}" for v in values)]
+        )
     cut = ["round", "PQ index", "parameters", "MMAC a frame", "validation error"]
     done = [
         [
@@ -196,9 +202,9 @@ def _sections(
         section("Pruning", "Mean of the PQ index over the layers' ranks and channels, and the error after each round.",
                 ("pruning", "The index and the validation error against the round."), table=[cut, *done]),
         section("Training", "", ("training", "Loss and validation error (whole rollouts) of the two twins.")),
-        section("Packings", "Mean and standard deviation over the packings of each size ratio; the values of every "
-                "packing are in packings.json.", ("packings", "Jammed packings; contacts are as wide as their force."),
-                table=[head, *body]),
+        section("Packings", "Mean and standard deviation over the packings of each size ratio, and the values of each "
+                "packing below.", ("packings", "Jammed packings; contacts are as wide as their force."),
+                table=[head, *body], every=every),
     ]  # fmt: skip
 
 

@@ -1,0 +1,50 @@
+"""A trajectory for ParaView: an XDMF time series on the grid's cells, written by meshio.
+
+PATH.xdmf describes it, PATH.h5 beside it holds the numbers; the two belong together.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from wavesim.dataset import MEDIUM, Trajectory
+from wavesim.errors import WavesimError
+
+
+def write_xdmf(path: str | Path, trajectory: Trajectory) -> Path:
+    """Write pressure, pressure rate, bulk modulus and density of a trajectory as cell data, frame by frame.
+
+    Args:
+        path: ends in .xdmf. trajectory: state (time, channel, y, x) and medium (channel, y, x) on the unit square.
+    Raises:
+        WavesimError: another suffix.
+    """
+    import meshio
+
+    path = Path(path)
+    if path.suffix != ".xdmf":
+        raise WavesimError(f"{path}: a trajectory is written as .xdmf, not '{path.suffix}'")
+    height, width = trajectory.medium.shape[1:]
+    x, y = np.meshgrid(np.arange(width + 1) / width, np.arange(height + 1) / height)
+    points = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
+    corner = (np.arange(height)[:, None] * (width + 1) + np.arange(width)).ravel()
+    quads = np.stack([corner, corner + 1, corner + width + 2, corner + width + 1], axis=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = Path.cwd()
+    os.chdir(path.parent)  # meshio writes the .h5 file into the working folder, under the name that the .xdmf refers to
+    try:
+        with meshio.xdmf.TimeSeriesWriter(path.name) as writer:
+            writer.write_points_cells(points, [("quad", quads)])
+            for frame, (pressure, rate) in enumerate(trajectory.state):
+                fields = dict(zip(MEDIUM, trajectory.medium, strict=True)) | {
+                    "pressure": pressure,
+                    "pressure_rate": rate / trajectory.frame_interval,
+                }
+                cells = {name: [field.ravel()] for name, field in fields.items()}
+                writer.write_data(frame * trajectory.frame_interval, cell_data=cells)
+    finally:
+        os.chdir(before)
+    return path

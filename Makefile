@@ -1,6 +1,5 @@
 # make demo: set everything up and run the main job · make test: set everything up and pass the tests
 SHELL := /bin/bash
-.SHELLFLAGS := -euo pipefail -c
 export OMP_NUM_THREADS ?= 1
 RUN ?= runs/demo
 
@@ -10,17 +9,19 @@ setup:
 	@scripts/setup.sh >/dev/null
 
 demo:
-	@python=$$(scripts/setup.sh | tail -n 1); "$$python" -m wavesim demo --out $(RUN)
+	@python=$$(scripts/setup.sh) && "$$python" -m wavesim demo --out $(RUN)
 
 test:
-	@python=$$(scripts/setup.sh | tail -n 1); "$$python" -m ruff check . ; "$$python" -m ruff format --check . ; \
-	  "$$python" -m mypy ; "$$python" -m pytest -m "not slow"
+	@python=$$(scripts/setup.sh) && "$$python" -m ruff check . && "$$python" -m ruff format --check . && \
+	  "$$python" -m mypy && "$$python" -m pytest -m "not slow"
 
 slow:
-	@python=$$(scripts/setup.sh | tail -n 1); "$$python" -m pytest -m slow
+	@python=$$(scripts/setup.sh) && "$$python" -m pytest -m slow
 
 lint:
-	@python=$$(scripts/setup.sh | tail -n 1); "$$python" -m ruff check --fix . ; "$$python" -m ruff format . ; "$$python" -m mypy
+	@python=$$(scripts/setup.sh) && "$$python" -m ruff check --fix . && "$$python" -m ruff format . && \
+	  "$$python" -m mypy
 
+# The results in runs/ stay.
 clean:
-	rm -rf .venv runs build dist
+	rm -rf .venv build dist

@@ -15,8 +15,8 @@ import h5py
 
 from wavesim.cli import info_text
 from wavesim.dataset import open_shard
-from wavesim.evaluate import markdown
 from wavesim.provenance import file_hash
+from wavesim.tables import markdown
 
 ROOT = Path(__file__).parents[1]
 

@@ -125,7 +125,8 @@ for row in rounds:
 from IPython.display import Markdown
 
 from wavesim.demo import models_of
-from wavesim.evaluate import evaluate, markdown
+from wavesim.evaluate import evaluate
+from wavesim.tables import markdown
 
 results = evaluate(models_of(run), run / "waves", run / "models", progress=False)
 Markdown(markdown(results))

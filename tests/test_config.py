@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+import torch
 from pydantic import ValidationError
 
+import wavesim
 from wavesim.config import PackingsConfig, RunConfig, TrainingConfig, WavesConfig, as_toml, load, parse
 from wavesim.errors import WavesimError
+from wavesim.surrogate.coarse import CoarseStep
 
 WHOLE = """
 [packings]
@@ -54,9 +58,9 @@ def test_settings_survive_the_round_trip_through_toml_and_json(tmp_path):
 
 
 def test_what_a_file_does_not_name_keeps_its_default(tmp_path):
-    (tmp_path / "run.toml").write_text("[waves]\ngrid = 96\n")
+    (tmp_path / "run.toml").write_text("[waves]\ngrid = 48\n")
     run = load(tmp_path / "run.toml")
-    assert run.waves == WavesConfig().model_copy(update={"grid": 96})
+    assert run.waves == WavesConfig().model_copy(update={"grid": 48})
     assert run.model_copy(update={"waves": WavesConfig()}) == RunConfig()
 
 
@@ -92,10 +96,56 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(content, words):
         ({"pruning": {"p": 2.0}}, "pruning: p 2.0 must be below q 1.0"),
         ({"training": {"unrolls": [1, 2]}}, "training: 2 unrolls but 4 shares: give one share for each unroll"),
         ({"training": {"unrolls": [], "shares": []}}, "training.unrolls: "),
+        ({"waves": {"frames": 8}}, "training.unrolls of up to 8 frames take at least 9 frames, and waves.frames is 8"),
+        ({"packings": {"per_ratio": 2}}, "packings.per_ratio 2 leaves a split without a packing"),
+        ({"waves": {"pulse_width": 1 / 6}}, "leaves no place three widths from the walls; use one below 1/6"),
+        ({"forecaster": {"substeps": 5}}, "forecaster.substeps 5 is unstable where a wave crosses 4 cells a frame"),
+        ({"waves": {"grid": 96}}, "it takes at least 9, or 0 for the network alone"),
+        ({"waves": {"bulk_modulus": 1, "density": 9, "frame_interval": 0.1}}, "crosses 6.4 cells a frame"),
+        ({"forecaster": {"ranks": [], "substeps": 0}}, "ranks is empty and substeps is 0"),
+        ({"pruning": {"scope": "global"}}, "'global' means nothing to structured-sap; set scope = 'layer', or method"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(content, words):
     assert words in refused(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"waves": {"frames": 9, "pulse_width": 0.166}, "packings": {"per_ratio": 3}},
+        {"waves": {"grid": 96}, "forecaster": {"substeps": 9}},
+        {"waves": {"grid": 96}, "forecaster": {"substeps": 0}},
+        {"forecaster": {"ranks": []}},
+        {"pruning": {"method": "sap", "scope": "global"}},
+    ],
+)
+def test_settings_at_the_edge_of_what_fits_are_taken(content):
+    assert isinstance(parse(content, RunConfig, "run.toml"), RunConfig)
+
+
+@pytest.mark.parametrize(("bulk_modulus", "density", "grid"), [(20, 5, 64), (30, 2, 32), (9, 1, 48), (1, 1, 80)])
+def test_the_fewest_substeps_are_those_that_the_coarse_step_takes_in_a_grain(bulk_modulus, density, grid):
+    waves = {"grid": grid, "bulk_modulus": bulk_modulus, "density": density}
+    medium = torch.tensor([bulk_modulus, density], dtype=torch.float)[None, :, None, None].expand(1, 2, 8, 8)
+
+    def is_taken(attempt) -> bool:
+        try:
+            attempt()
+        except WavesimError:
+            return False
+        return True
+
+    for substeps in range(1, 15):
+        coarse = CoarseStep(grid / 32, substeps)
+        content = {"waves": waves, "forecaster": {"substeps": substeps}}
+        by_coarse_step = is_taken(lambda coarse=coarse: coarse.check(coarse.stencil(medium)))
+        assert is_taken(lambda content=content: parse(content, RunConfig, "run.toml")) == by_coarse_step
+
+
+@pytest.mark.parametrize("preset", sorted(Path(wavesim.__file__).parent.glob("presets/*.toml")))
+def test_every_preset_can_be_run(preset):
+    assert load(preset) != RunConfig()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 0.0, -1.0])

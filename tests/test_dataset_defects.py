@@ -88,6 +88,24 @@ def test_a_field_that_is_not_finite_is_found(wave_dataset):
         check(wave_dataset)
 
 
+@pytest.mark.parametrize(
+    ("field", "place", "read"),
+    [
+        ("pressure", (1, 4, 0, 0), lambda data: data.window(1, 3, 2)),
+        ("pressure_rate", (1, 4, 0, 0), lambda data: data.trajectory(1)),
+        ("bulk_modulus", (1, 0, 0), lambda data: data.medium(1)),
+    ],
+)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_not_handed_out(wave_dataset, field, place, read, value):
+    path = wave_dataset / "data/test/packing_000003.hdf5"
+    spoil_in_place(path, lambda file: file[f"t0_fields/{field}"].__setitem__(place, value))
+    data = WaveDataset(wave_dataset, "test")
+    with pytest.raises(WavesimError, match=r"packing_000003\.hdf5: trajectory 1 is not finite"):
+        read(data)
+    assert np.isfinite(data.trajectory(0).state).all()  # the other rows are as good as they were
+
+
 def test_a_medium_that_is_not_positive_is_found(wave_dataset):
     spoil_in_place(
         wave_dataset / "data/test/packing_000003.hdf5", lambda file: file["t0_fields/density"].__setitem__((0, 0, 0), 0)

@@ -7,22 +7,28 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections import namedtuple
 
 import pytest
+from safetensors import SafetensorError
 
 from wavesim.errors import WavesimError, missing_engine
 from wavesim.provenance import (
     discard_parts,
     file_hash,
     generator,
+    log_lines,
+    read_lines,
     revision,
     settings_hash,
     versions,
     whole_file,
     write_json,
+    write_lines,
 )
 
 
@@ -84,8 +90,9 @@ def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
 
 @pytest.mark.parametrize(
     "error",
-    [
+    [  # what h5py, safetensors and plain files raise on a full disk
         OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
         OSError("Unable to write (errno = 28, error message = 'No space left on device')"),
         RuntimeError("Can't decrement id ref count (errno = 28, error message = 'No space left on device')"),
     ],
@@ -98,7 +105,35 @@ def test_a_full_disk_is_told_as_such_however_it_is_reported(tmp_path, error):
     assert list(tmp_path.iterdir()) == []
 
 
+DiskUsage = namedtuple("DiskUsage", "total used free")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [  # what torch.save and ffmpeg raise on a full disk
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
+        OSError(errno.EPIPE, "Broken pipe"),
+    ],
+)
+@pytest.mark.parametrize(("total", "free", "full"), [(10**9, 0, True), (10**9, 10**8, False), (0, 0, False)])
+def test_where_a_writer_gives_no_reason_the_disk_is_asked_before_its_file_goes(
+    tmp_path, monkeypatch, error, total, free, full
+):
+    def disk_usage(folder):
+        assert [path.name for path in folder.rglob("*") if path.is_file()] == ["result.mp4"]
+        return DiskUsage(total, total - free, free)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    with pytest.raises(WavesimError if full else type(error), match="the disk is full" if full else None) as raised:
+        with whole_file(tmp_path / "result.mp4") as part:
+            part.write_text("half")
+            raise error
+    assert (raised.value is error) != full and list(tmp_path.iterdir()) == []
+
+
 def test_other_errors_pass_unchanged(tmp_path):
+    with pytest.raises(WavesimError, match=r"^no room$"), whole_file(tmp_path / "result.json"):
+        raise WavesimError("no room")
     with pytest.raises(PermissionError), whole_file(tmp_path / "result.json"):
         raise PermissionError(errno.EACCES, "no")
     with pytest.raises(RuntimeError, match="unstable"), whole_file(tmp_path / "result.json"):
@@ -120,6 +155,39 @@ def test_what_a_kill_leaves_behind_passes_for_no_result(tmp_path):
     with whole_file(path) as part:
         part.write_text("whole")
     assert list(tmp_path.glob("*.hdf5")) == [path]
+
+
+def test_files_of_others_are_not_taken_for_parts(tmp_path):
+    (tmp_path / ".download.part").write_text("of another program")
+    discard_parts(tmp_path)
+    assert (tmp_path / ".download.part").exists()
+
+
+def test_the_lines_of_an_owner_are_replaced_and_those_of_others_stay(tmp_path):
+    path = tmp_path / "run.jsonl"
+    assert read_lines(path) == []
+    log_lines(path, [{"try": 0}, {"try": 1}], name="a")
+    log_lines(path, [{"try": 0}], name="b")
+    log_lines(path, [{"try": 2}], name="a")
+    assert read_lines(path) == [{"name": "b", "try": 0}, {"name": "a", "try": 2}]
+    log_lines(path, [], name="b")
+    assert path.read_text() == '{"name": "a", "try": 2}\n'
+
+
+@pytest.mark.parametrize("torn", [b'{"name": "b", "sec', b"\x00\x00\x00", b'{"name": "\xc3'])
+def test_a_last_line_that_a_kill_cut_short_is_left_out_and_written_over(tmp_path, torn):
+    path = tmp_path / "run.jsonl"
+    write_lines(path, [{"name": "a"}])
+    path.write_bytes(path.read_bytes() + torn)
+    assert read_lines(path) == [{"name": "a"}]
+    log_lines(path, [{}], name="c")
+    assert path.read_text() == '{"name": "a"}\n{"name": "c"}\n'
+
+
+def test_a_broken_line_among_others_is_named(tmp_path):
+    (tmp_path / "run.jsonl").write_text('{"name": "a"}\n{"name": "b\n{"name": "c"}\n')
+    with pytest.raises(WavesimError, match=r"run\.jsonl: line 2 is not JSON .* remove that line"):
+        read_lines(tmp_path / "run.jsonl")
 
 
 def test_json_is_written_with_sorted_keys_and_read_back(tmp_path):

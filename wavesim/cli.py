@@ -108,7 +108,7 @@ def train(
     config: Settings = "demo",
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
 ) -> None:
-    """Train a forecaster on unrolls that grow; the one with the smallest rollout error on validation data is kept."""
+    """Train a forecaster on growing unrolls; the best over 32 frames of 8 validation trajectories is kept."""
     from tqdm import tqdm
 
     from wavesim.config import ForecasterConfig
@@ -150,24 +150,27 @@ def prune(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="a run's folder, or one model's .safetensors file")],
-    data: Annotated[Path | None, typer.Option(help="a dataset's folder; default: the run's own")] = None,
+    run: Annotated[Path, typer.Argument(help="a run's folder, one of models, or one model's .safetensors file")],
+    data: Annotated[Path | None, typer.Option(help="a dataset's folder; default: the one with the run")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="folder for results.json and ONNX files; default: beside the models")
+        Path | None, typer.Option(help="folder for results.json and ONNX files; default: RUN/evaluation")
     ] = None,
     ladder: Annotated[bool, typer.Option(help="run the FE ladder of equal errors too (needs dolfinx)")] = True,
 ) -> None:
     """Errors against the FE truth over the test split, beside cost, floor, and the best FE run of equal error."""
-    from wavesim.demo import models_of
     from wavesim.evaluate import evaluate as evaluate_them
-    from wavesim.evaluate import markdown
     from wavesim.provenance import write_json
+    from wavesim.tables import markdown
+    from wavesim.viz.session import find_run
 
-    models = {run.stem: run} if run.suffix == ".safetensors" else models_of(run)
-    if not models:
-        raise WavesimError(f"{run} holds no models; a run has RUN/models/*.safetensors")
-    data = data or (run / "waves")
-    out = out or next(iter(models.values())).parent
+    if run.suffix == ".safetensors":
+        if data is None:
+            raise WavesimError(f"{run} is one model; name the dataset to evaluate it on with --data")
+        models = {run.stem: run}
+    else:
+        models, found = find_run(run)
+        data = data or found
+    out = out or (run.parent if run.suffix == ".safetensors" else run) / "evaluation"
     results = evaluate_them(models, data, out, ladder)
     write_json(out / "results.json", results)
     typer.echo(markdown(results))
@@ -257,9 +260,10 @@ def info_text(path: Path) -> str:
 
         try:
             with h5py.File(path, "r") as file:
-                if "t0_fields" not in file:
+                whole = {name: group.attrs for name, group in file.items() if "phi_j" in group.attrs}
+                if whole:
                     names = ("size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")
-                    rows = [{"name": n, **{k: g.attrs.get(k) for k in names}} for n, g in file.items()]
+                    rows = [{"name": name, **{k: found.get(k) for k in names}} for name, found in whole.items()]
                     return f"{path}: {len(rows)} packings\n" + _columns(rows, ("name", *names))
         except (OSError, AttributeError) as error:
             raise WavesimError(f"{path} is not a whole HDF5 file of packings ({error})") from error
@@ -275,7 +279,7 @@ def info_text(path: Path) -> str:
                 f"{path}: waves on {data.grid[1]} x {data.grid[0]} cells, "
                 f"{data.frames} frames every {data.frame_interval:.5g}",
                 "  " + ", ".join(f"{n} {split}" for split, n in counts.items()),
-                f"  settings: {about['config']}",
+                f"  settings: {about.get('config', 'not said')}",
             )
         )
     if (path / "config.json").is_file():
@@ -312,10 +316,6 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("wavesim: interrupted; call again to go on with what is whole", err=True)
         sys.exit(130)
-    except OSError as error:
-        if error.errno == 28:
-            typer.echo(
-                f"wavesim: the disk is full ({error.filename or error}); free some space and call again", err=True
-            )
-            sys.exit(2)
-        raise
+    except OSError as error:  # a path that cannot be, a file that may not be read or written, a full disk
+        typer.echo(f"wavesim: {error}", err=True)
+        sys.exit(2)

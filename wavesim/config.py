@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -79,6 +80,14 @@ class WavesConfig(Settings):
         default=2, description="test trajectories run once more, one degree higher, for the truth's own error"
     )
 
+    @model_validator(mode="after")
+    def _pulse_has_room(self) -> WavesConfig:
+        if self.pulse_width >= 1 / 6:
+            raise ValueError(
+                f"pulse_width {self.pulse_width} leaves no place three widths from the walls; use one below 1/6"
+            )
+        return self
+
 
 class ForecasterConfig(Settings):
     """A coarse explicit step, corrected by a network whose filters are linear in the state and gated by the medium."""
@@ -105,6 +114,12 @@ class ForecasterConfig(Settings):
     def _odd_kernel(self) -> ForecasterConfig:
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size} is even; a centred filter has an odd number of taps")
+        return self
+
+    @model_validator(mode="after")
+    def _something_moves(self) -> ForecasterConfig:
+        if not self.ranks and self.substeps == 0:
+            raise ValueError("ranks is empty and substeps is 0, which forecasts nothing; give ranks, substeps, or both")
         return self
 
 
@@ -172,6 +187,36 @@ class RunConfig(Settings):
     forecaster: ForecasterConfig = ForecasterConfig()
     training: TrainingConfig = TrainingConfig()
     pruning: PruningConfig = PruningConfig()
+
+    @model_validator(mode="after")
+    def _stages_fit_each_other(self) -> RunConfig:
+        waves, forecaster, longest = self.waves, self.forecaster, max(self.training.unrolls)
+        if self.packings.per_ratio < 3:
+            raise ValueError(
+                f"packings.per_ratio {self.packings.per_ratio} leaves a split without a packing; train, valid and test "
+                "each need their own: use 3 or more"
+            )
+        if longest >= waves.frames:
+            raise ValueError(
+                f"training.unrolls of up to {longest} frames take at least {longest + 1} frames, and waves.frames is "
+                f"{waves.frames}; raise frames, or shorten the unrolls"
+            )
+        # Gershgorin's bound in a grain that fills a cell and its neighbours, as in CoarseStep.check.
+        wave_speed = max(1.0, math.sqrt(waves.bulk_modulus / waves.density))
+        cells = waves.frame_interval * waves.grid * wave_speed
+        needed = math.floor(math.sqrt(2) * cells) + 1
+        if 0 < forecaster.substeps < needed:
+            raise ValueError(
+                f"forecaster.substeps {forecaster.substeps} is unstable where a wave crosses {cells:.3g} cells a frame "
+                f"(frame_interval * grid * wave speed); it takes at least {needed}, or 0 for the network alone, or a "
+                "shorter waves.frame_interval"
+            )
+        if self.pruning.method == "structured-sap" and self.pruning.scope != "layer":
+            raise ValueError(
+                f"pruning.scope '{self.pruning.scope}' means nothing to structured-sap; set scope = 'layer', or "
+                "method = 'sap'"
+            )
+        return self
 
 
 Config = TypeVar("Config", bound=Settings)

@@ -196,6 +196,10 @@ class WaveDataset:
         path, row = self._index[index]
         return f"{path.stem}:{row}"
 
+    def place(self, index: int) -> tuple[Path, int]:
+        """The file of a trajectory and its row in it."""
+        return self._index[index]
+
     def packing(self, index: int) -> str:
         """The packing that a trajectory runs through: the name of its file."""
         return self._index[index][0].stem
@@ -205,19 +209,25 @@ class WaveDataset:
         return json.loads(self._file(index)[0].attrs["wavesim"])
 
     def medium(self, index: int) -> np.ndarray:
-        """(channel, y, x) float32 of (bulk modulus, density)."""
+        """(channel, y, x) float32 of (bulk modulus, density). Raises WavesimError for values that are not finite."""
         file, row = self._file(index)
-        return np.stack([file["t0_fields"][name][row].T for name in MEDIUM])
+        return self._finite(index, np.stack([file["t0_fields"][name][row].T for name in MEDIUM]))
 
     def window(self, index: int, start: int, length: int) -> np.ndarray:
-        """States `start` to `start + length - 1` as (time, channel, y, x) float32, channels (p, dt p_t)."""
+        """States `start` to `start + length - 1` as (time, channel, y, x) float32, (p, dt p_t). Raises as `medium`."""
         if start < 0 or start + length > self.frames:
             raise IndexError(f"window {start}..{start + length} of a trajectory of {self.frames} frames")
         file, row = self._file(index)
         fields = [file["t0_fields"][name][row, start : start + length].swapaxes(-1, -2) for name in STATE]
         state = np.stack(fields, axis=1)
         state[:, 1] *= np.float32(self.frame_interval)
-        return state
+        return self._finite(index, state)
+
+    def _finite(self, index: int, values: np.ndarray) -> np.ndarray:
+        if not np.isfinite(values).all():
+            path, row = self._index[index]
+            raise WavesimError(f"{path}: trajectory {row} is not finite throughout; delete the file and make it again")
+        return values
 
     def trajectory(self, index: int) -> Trajectory:
         """The whole trajectory with its medium."""

@@ -15,10 +15,12 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from wavesim import processes
@@ -37,13 +39,14 @@ def run_demo(out: Path, config: RunConfig, seed: int, workers: int = 2, progress
     """
     out = Path(out)
     _claim(out, config, seed)
+    torch.set_num_threads(1)  # pruning and rollouts run here, beside processes that use the other cores
     seconds: dict[str, float] = _read(out / "stages.json", {})
     stages: dict[str, Callable[[], Any]] = {
         "packings": lambda: _packings(out, config, seed, workers, progress),
         "truth": lambda: _truth(out, config, seed, workers, progress),
         "forecasters": lambda: _forecasters(out, config, seed, progress),
         "pruning": lambda: _pruning(out, config, seed, progress),
-        "evaluation": lambda: _evaluation(out, progress),
+        "evaluation": lambda: _evaluation(out, workers, progress),
         "report": lambda: _report(out, config, seed),
     }
     for name, stage in stages.items():
@@ -108,7 +111,9 @@ def _forecasters(out: Path, config: RunConfig, seed: int, progress: bool) -> boo
     if not missing:
         return False
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, processes.pool(len(missing)) as pool:
+    manager = SyncManager(ctx=context)
+    manager.start(processes.follow_parent)
+    with manager, processes.pool(len(missing)) as pool:
         queue = manager.Queue()
         jobs = [
             pool.submit(_train_one, queue, name, twin, config.training, out / "waves", paths[name], seed)
@@ -137,8 +142,6 @@ def _forecasters(out: Path, config: RunConfig, seed: int, progress: bool) -> boo
 def _train_one(
     queue: Any, name: str, forecaster: ForecasterConfig, training: TrainingConfig, data: Path, out: Path, seed: int
 ) -> None:
-    import torch
-
     from wavesim.surrogate import train
 
     torch.set_num_threads(1)
@@ -170,14 +173,14 @@ def models_of(run: Path) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if path.exists()}
 
 
-def _evaluation(out: Path, progress: bool) -> bool:
+def _evaluation(out: Path, workers: int, progress: bool) -> bool:
     from wavesim.evaluate import evaluate
 
     models = models_of(out)
     hashes = {name: file_hash(path) for name, path in models.items()}
     if _read(out / "results.json", {}).get("models") == hashes:
         return False
-    results = evaluate(models, out / "waves", out / "models", progress=progress)
+    results = evaluate(models, out / "waves", out / "models", workers=workers, progress=progress)
     write_json(out / "results.json", {**results, "models": hashes})
     return True
 

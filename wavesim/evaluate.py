@@ -1,10 +1,13 @@
 """Forecasters against the FE truth, at their cost, with the best FE run of equal error in the same table.
 
 Every forecaster rolls out whole test trajectories from one initial state. Beside them stand the floor, persistence
-(the initial state for ever), the coarse step that the forecasters start from, alone, and a ladder of FE runs from
-coarse to fine (the same spectral elements as the truth, fewer of them), because a forecast is worth its cost only
-where no FE run is as good for less. Errors are those of wavesim.metrics; milliseconds are one trajectory on one thread,
-minimum and median over interleaved repetitions.
+(the initial state for ever), the coarse step that the forecasters start from, alone, and a ladder of FE runs of degrees
+2, 3 and 4 from a third to two thirds of the truth's nodes, because a forecast is worth its cost only where no FE run is
+as good for less. The ladder runs in single precision and computes nothing but the pressure; it is compared on the same
+trajectories, one of each test packing.
+
+Errors are those of wavesim.metrics. Milliseconds a frame are those of one trajectory on one thread: all runs take turns
+in one process, some frames each; the smallest time counts, the median stands beside it.
 """
 
 from __future__ import annotations
@@ -22,22 +25,32 @@ from tqdm import tqdm
 from wavesim import processes
 from wavesim.config import WavesConfig
 from wavesim.dataset import WaveDataset
-from wavesim.errors import WavesimError
+from wavesim.fits import check_fits
 from wavesim.metrics import correlation, correlation_time, relative_l2, vrmse
 from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, load, rollout, step
-from wavesim.surrogate.train import courant_of
 
-# Elements along a side of the ladder's runs, all of degree 4: 33 to 129 nodes.
-LADDER = (8, 12, 16, 20, 24, 28, 32)
+# The ladder's degrees, and its nodes along a side over the truth's. Degrees 2 and 3 are the cheapest at 5 to 50 %.
+DEGREES = (2, 3, 4)
+SHARES = (1 / 3, 5 / 12, 1 / 2, 7 / 12, 2 / 3)
 FIRST_FRAMES = 10
+TURNS, BURST = 15, 4  # each run is timed in so many turns of so many frames
+
+Run = tuple[str, int, int]  # name, elements, degree
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. errors, deviations, mass_norm: (trajectory, time); the rest as in `HEADINGS`."""
+    """One line of the table; kind: persistence, coarse, forecaster, fe or truth.
+
+    trajectories: (n) numbers of the test trajectories that were run; errors: (n, time) relative L2. first_frames,
+    one_crossing, last_frame: its means over the first frames, at one crossing, at the end; vrmse, mass_norm: means over
+    the first crossing; correlation_time: in crossings. milliseconds: a frame, smallest; equal_fe: the cheapest FE run
+    that is as good after one crossing.
+    """
 
     name: str
-    kind: str  # forecaster, coarse, fe, truth, persistence
+    kind: str
+    trajectories: list[int]
     errors: list[list[float]]
     vrmse: float
     first_frames: float
@@ -54,81 +67,98 @@ class Row:
 
 
 def evaluate(
-    models: Mapping[str, Path], data: str | Path, out: Path, ladder: bool = True, progress: bool = True
+    models: Mapping[str, Path],
+    data: str | Path,
+    out: Path,
+    ladder: bool = True,
+    workers: int = 2,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Errors and costs of `models` (name -> .safetensors) over the test split of `data`.
 
     Exports each model to ONNX under OUT/NAME.*.onnx and times it there.
 
     Returns:
-        {"rows": [Row as dict], "frame_interval", "frames", "trajectories", "cpu", ...}, ready for JSON.
+        {"rows": [Row as dict], "frame_interval", "frames", "trajectories", "grid", "first_frames", "ladder"}, ready for
+        JSON.
     Raises:
         WavesimError: no test split, or a model made for another frame interval.
     """
     test = WaveDataset(data, "test")
-    every = range(len(test))
-    truth = np.stack([test.window(i, 0, test.frames) for i in every])
-    media = np.stack([test.medium(i) for i in every])
-    initial, future = truth[:, 0], truth[:, 1:, 0]
     forecasters = {name: load(path) for name, path in models.items()}
     for name, model in forecasters.items():
-        if not np.isclose(model.courant, courant_of(test), rtol=1e-4):
-            raise WavesimError(
-                f"{models[name]} was trained on frames of {model.courant:.3f} cells, {data} has {courant_of(test):.3f}"
-            )
-
-    def row(name: str, kind: str, forecast: np.ndarray, chosen: Any = slice(None), **costs: Any) -> Row:
-        true, kappa = future[chosen], media[chosen][:, None, 0]
-        errors = relative_l2(forecast, true)
-        crossing = min(round(1 / test.frame_interval), errors.shape[1]) - 1
-        return Row(
-            name=name,
-            kind=kind,
-            errors=np.round(errors, 5).tolist(),
-            vrmse=float(vrmse(forecast, true)[:, : crossing + 1].mean()),
-            first_frames=float(errors[:, :FIRST_FRAMES].mean()),
-            one_crossing=float(errors[:, crossing].mean()),
-            last_frame=float(errors[:, -1].mean()),
-            mass_norm=float(relative_l2(forecast, true, 1 / kappa)[:, : crossing + 1].mean()),
-            correlation_time=float(correlation_time(correlation(forecast, true), test.frame_interval).mean()),
-            **costs,
-        )
-
-    rows = [row("persistence", "persistence", np.broadcast_to(initial[:, None, 0], future.shape))]
+        check_fits(models[name], model, test)
     forecasters = {"coarse step": _coarse_alone(next(iter(forecasters.values()))), **forecasters}
-    runners: dict[str, Forecaster | OnnxForecaster] = {}
     out.mkdir(parents=True, exist_ok=True)
+    graphs = {name: out / name.replace(" ", "-") for name in forecasters}
     for name, model in forecasters.items():
-        export_onnx(model, out / name.replace(" ", "-"), test.grid)
-        runners[name] = OnnxForecaster(out / name.replace(" ", "-"))
-    times = _milliseconds_a_frame(runners, initial[0], media[0])
+        export_onnx(model, graphs[name], test.grid)
+    runs = _ladder(test) if ladder and find_spec("dolfinx") else []
+    with processes.pool(1) as pool:
+        times: dict[str, Any] = pool.submit(_milliseconds, test, graphs, runs).result()
+
+    measure = _Measure(test)
+    still = np.broadcast_to(measure.states[:, 0, None, 0], measure.future.shape)
+    rows = [measure.row("persistence", "persistence", still)]
     for name, model in forecasters.items():
-        forecast = rollout(model, initial, media, test.frames - 1)[:, :, 0]
         learned = name in models
         rows.append(
-            row(
+            measure.row(
                 name,
                 "forecaster" if learned else "coarse",
-                forecast,
+                rollout(model, measure.states[:, 0], measure.media, test.frames - 1)[:, :, 0],
                 parameters=sum(p.numel() for p in model.parameters()) if learned else None,
                 stored_bytes=models[name].stat().st_size if learned else None,
                 macs=model.macs(test.grid)["frame"],
-                milliseconds=times[name][0],
-                milliseconds_median=times[name][1],
+                **times[name],
             )
         )
-    if ladder and find_spec("dolfinx"):
-        rows += _ladder(test, row, progress)
-        rows = [_with_equal_fe(r, rows) for r in rows]
+    chosen = [i for i in range(len(test)) if i == 0 or test.packing(i) != test.packing(i - 1)]
+    with processes.pool(workers) as pool:
+        for run in tqdm(runs, desc="FE ladder", disable=None if progress else True):
+            truth = run is runs[-1]
+            jobs = [] if truth else [pool.submit(_fe_pressure, test, i, run) for i in chosen]
+            fields = measure.future[chosen] if truth else np.stack([job.result() for job in jobs])
+            rows.append(measure.row(run[0], "truth" if truth else "fe", fields, chosen, **times[run[0]]))
     return {
-        "rows": [asdict(r) for r in rows],
+        "rows": [asdict(_with_equal_fe(row, rows, measure.crossing) if runs else row) for row in rows],
         "frame_interval": test.frame_interval,
         "frames": test.frames - 1,
         "trajectories": len(test),
         "grid": list(test.grid),
         "first_frames": FIRST_FRAMES,
-        "ladder": bool(ladder and find_spec("dolfinx")),
+        "ladder": bool(runs),
     }
+
+
+class _Measure:
+    """The whole test split: states (trajectory, time, 2, y, x), media (trajectory, 2, y, x), and errors against it."""
+
+    def __init__(self, test: WaveDataset):
+        self.states = np.stack([test.window(i, 0, test.frames) for i in range(len(test))])
+        self.media = np.stack([test.medium(i) for i in range(len(test))])
+        self.future = self.states[:, 1:, 0]
+        self.interval = test.frame_interval
+        self.crossing = min(round(1 / test.frame_interval), test.frames - 1) - 1
+
+    def row(self, name: str, kind: str, forecast: np.ndarray, chosen: Sequence[int] | None = None, **costs: Any) -> Row:
+        """The row of a forecast (trajectory, time, y, x) of the `chosen` trajectories, by default of all."""
+        chosen = list(range(len(self.states))) if chosen is None else list(chosen)
+        truth, kappa, crossing = self.future[chosen], self.media[chosen][:, None, 0], self.crossing
+        errors = relative_l2(forecast, truth)
+        return Row(
+            name=name,
+            kind=kind,
+            trajectories=chosen,
+            errors=np.round(errors, 5).tolist(),
+            vrmse=float(vrmse(forecast, truth)[:, : crossing + 1].mean()),
+            first_frames=float(errors[:, :FIRST_FRAMES].mean()),
+            one_crossing=float(errors[:, crossing].mean()),
+            last_frame=float(errors[:, -1].mean()),
+            mass_norm=float(relative_l2(forecast, truth, 1 / kappa)[:, : crossing + 1].mean()),
+            correlation_time=float(correlation_time(correlation(forecast, truth), self.interval).mean()),
+            **costs,
+        )
 
 
 def _coarse_alone(model: Forecaster) -> Forecaster:
@@ -136,99 +166,78 @@ def _coarse_alone(model: Forecaster) -> Forecaster:
     return Forecaster(model.config.model_copy(update={"ranks": ()}), model.courant).eval()
 
 
-def _milliseconds_a_frame(
-    runners: Mapping[str, OnnxForecaster | Forecaster], state: np.ndarray, medium: np.ndarray, repeats: int = 60
-) -> dict[str, tuple[float, float]]:
-    """Minimum and median over interleaved repetitions, at batch 1."""
-    states = {name: init(runner, state, medium) for name, runner in runners.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in runners}
-    for _ in range(repeats):
-        for name, runner in runners.items():
-            start = time.perf_counter()
-            states[name] = step(runner, states[name])
-            seconds[name].append(time.perf_counter() - start)
-    return {name: (1e3 * min(s), 1e3 * float(np.median(s))) for name, s in seconds.items()}
-
-
-def _ladder(test: WaveDataset, row: Callable[..., Row], progress: bool) -> list[Row]:
-    """FE runs of test trajectories, one of each packing, from coarse to the truth's own resolution."""
-    first = [i for i in range(len(test)) if i == 0 or test.packing(i) != test.packing(i - 1)]
+def _ladder(test: WaveDataset) -> list[Run]:
+    """The FE runs, the truth's own resolution last."""
     config = WavesConfig.model_validate(test.about(0)["config"])
-    steps = [n for n in LADDER if n < config.elements] + [config.elements]
-    rows = []
-    with processes.pool(1) as pool:
-        for elements in tqdm(steps, desc="FE ladder", disable=None if progress else True):
-            places = [(str(test._index[i][0]), test._index[i][1]) for i in first]
-            runs = list(pool.map(_rerun, *zip(*places, strict=True), [elements] * len(first)))
-            fields = np.stack([states[1:, 0] for states, _, _ in runs])
-            milliseconds = [ms for _, ms, _ in runs]
-            side = elements * config.degree + 1
-            truth = elements == config.elements
-            rows.append(
-                row(
-                    f"FE {side} x {side}" + (" (truth)" if truth else ""),
-                    "truth" if truth else "fe",
-                    fields,
-                    first,
-                    milliseconds=min(milliseconds),
-                    milliseconds_median=float(np.median(milliseconds)),
-                )
-            )
-    return rows
+    nodes = config.elements * config.degree
+    chosen = sorted({(degree, round(share * nodes / degree)) for degree in DEGREES for share in SHARES})
+    runs = [(fe_name(elements, degree), elements, degree) for degree, elements in chosen]
+    return [*runs, (f"{fe_name(config.elements, config.degree)}, the truth", config.elements, config.degree)]
 
 
-def _rerun(path: str, trajectory: int, elements: int) -> tuple[np.ndarray, float, int]:
-    from wavesim.fem import rerun
+def fe_name(elements: int, degree: int) -> str:
+    """The name of an FE run: degree, and nodes along each side."""
+    side = elements * degree + 1
+    return f"FE degree {degree}, {side} x {side}"
 
-    return rerun(Path(path), trajectory, elements=elements)
+
+def _fe_pressure(test: WaveDataset, trajectory: int, run: Run) -> np.ndarray:
+    from wavesim.fem.ladder import pressure
+
+    return pressure(*test.place(trajectory), elements=run[1], degree=run[2])
 
 
-def _with_equal_fe(row: Row, rows: list[Row]) -> Row:
-    """Name the cheapest FE run that is at least as good over the first crossing's end."""
+def _milliseconds(test: WaveDataset, graphs: Mapping[str, Path], runs: Sequence[Run]) -> dict[str, dict[str, float]]:
+    """Smallest and median time of a frame of the first trajectory. Runs in a process of its own, on one thread."""
+    steps: dict[str, Callable[[], None]] = {}
+    for name, path in graphs.items():
+        steps[name] = _forecasting(OnnxForecaster(path), test)
+    for run in runs:
+        steps[run[0]] = _solving(test, run)
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(TURNS):
+        for name, advance in steps.items():
+            for _ in range(BURST):
+                start = time.perf_counter()
+                advance()
+                seconds[name].append(time.perf_counter() - start)
+    return {
+        name: {"milliseconds": 1e3 * min(taken), "milliseconds_median": 1e3 * float(np.median(taken))}
+        for name, taken in seconds.items()
+    }
+
+
+def _forecasting(model: OnnxForecaster, test: WaveDataset) -> Callable[[], None]:
+    current = init(model, test.window(0, 0, 1)[0], test.medium(0))
+
+    def advance() -> None:
+        nonlocal current
+        current = step(model, current)
+
+    return advance
+
+
+def _solving(test: WaveDataset, run: Run) -> Callable[[], None]:
+    from wavesim.fem.ladder import rung
+
+    ready = rung(*test.place(0), elements=run[1], degree=run[2])
+    state = ready.start
+
+    def advance() -> None:
+        nonlocal state
+        state, _ = ready.frame(state)
+
+    return advance
+
+
+def _with_equal_fe(row: Row, rows: Sequence[Row], crossing: int) -> Row:
+    """Name the cheapest FE run that is as good at one crossing, over the trajectories that both have run."""
     if row.kind not in ("forecaster", "coarse"):
         return row
-    as_good = [r for r in rows if r.kind in ("fe", "truth") and r.one_crossing <= row.one_crossing]
-    best = min(as_good, key=lambda r: r.milliseconds or np.inf)
-    return replace(row, equal_fe=best.name)
 
+    def error(of: Row, over: Sequence[int]) -> float:
+        return float(np.mean([of.errors[of.trajectories.index(i)][crossing] for i in over]))
 
-def _equal(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-    if row["equal_fe"] is None:
-        return ""
-    return next(f"{r['name']}, {r['milliseconds']:.2f} ms" for r in rows if r["name"] == row["equal_fe"])
-
-
-HEADINGS = (
-    "", "rel. L2, first 10 frames", "one crossing", "last frame", "VRMSE", "correlation > 0.9 until",
-    "parameters", "stored", "MMAC a frame", "ms a frame", "cheapest FE run as good",
-)  # fmt: skip
-
-
-def table(results: Mapping[str, Any]) -> list[list[str]]:
-    """The table's cells as text, one list a row, under `HEADINGS`."""
-
-    def number(value: float | None, form: str) -> str:
-        return "" if value is None else form.format(value)
-
-    return [
-        [
-            row["name"],
-            number(row["first_frames"], "{:.3f}"),
-            number(row["one_crossing"], "{:.3f}"),
-            number(row["last_frame"], "{:.3f}"),
-            number(row["vrmse"], "{:.3f}"),
-            number(row["correlation_time"], "{:.2f} crossings"),
-            number(row["parameters"], "{:,}"),
-            number(row["stored_bytes"] and row["stored_bytes"] / 1e3, "{:.1f} kB"),
-            number(row["macs"] and row["macs"] / 1e6, "{:.2f}"),
-            number(row["milliseconds"], "{:.2f}"),
-            _equal(row, results["rows"]),
-        ]
-        for row in results["rows"]
-    ]
-
-
-def markdown(results: Mapping[str, Any]) -> str:
-    """The table in Markdown."""
-    lines = [HEADINGS, ["---"] + ["---:"] * (len(HEADINGS) - 2) + ["---"], *table(results)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    fe = [other for other in rows if other.kind in ("fe", "truth")]
+    as_good = [other for other in fe if error(other, other.trajectories) <= error(row, other.trajectories)]
+    return replace(row, equal_fe=min(as_good, key=lambda other: other.milliseconds or np.inf).name)

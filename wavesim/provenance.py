@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 
 from wavesim.errors import WavesimError
+
+LEAST_FREE = 2**16  # bytes; with less than this left, a writer that failed without a reason has filled the disk
 
 
 def generator(seed: int, *key: str | int) -> np.random.Generator:
@@ -70,27 +72,82 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     Raises:
         WavesimError: the disk is full.
     """
-    path = Path(path)
+    path, folder = Path(path), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A folder, not a hidden file: what a kill leaves behind must not match a reader's `*.hdf5`, as dot files do.
-        with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", suffix=".part", dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            yield part
-            with open(part, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(part, path)
-    except (OSError, RuntimeError) as error:
-        # HDF5 reports a full disk as an OSError or, on closing a file, a RuntimeError whose text names the errno.
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+        folder = tempfile.mkdtemp(prefix=f".{path.stem}.", suffix=".part", dir=path.parent)
+        part = Path(folder) / path.name
+        yield part
+        with open(part, "r+b") as file:  # Windows syncs no file that is open for reading alone
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except WavesimError:
+        raise
+    except Exception as error:
+        if _disk_is_full(error, path.parent):
             raise WavesimError(f"the disk is full: {path} was not written; free some space and run it again") from error
         raise
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _disk_is_full(error: Exception, folder: Path) -> bool:
+    """Whether a writer failed in `folder` for want of space, asked while what it has written is still there.
+
+    HDF5 and safetensors put the errno into the text of an exception of their own, RuntimeError and SafetensorError.
+    PyTorch and ffmpeg do not say why they stopped ("unexpected pos", "Broken pipe"): there the disk itself is asked.
+    """
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+        return True
+    if not folder.is_dir():
+        return False
+    disk = shutil.disk_usage(folder)
+    return disk.total > 0 and disk.free < LEAST_FREE  # some file systems state no sizes at all
 
 
 def discard_parts(folder: str | Path) -> None:
     """Remove what killed processes left of their `whole_file`s in `folder` and below; nobody may be writing there."""
-    for part in Path(folder).rglob(".*.part"):
-        shutil.rmtree(part)
+    for part in list(Path(folder).rglob(".*.part")):
+        if part.is_dir():
+            shutil.rmtree(part)
+
+
+def read_lines(path: str | Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines; none where there is no file. A last line that a kill cut short is left out.
+
+    Raises:
+        WavesimError: a line in front of others that is not JSON.
+    """
+    path = Path(path)
+    texts = path.read_text(errors="replace").splitlines() if path.exists() else []
+    lines = []
+    for number, text in enumerate(texts, start=1):
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError as error:
+            if number < len(texts):
+                raise WavesimError(f"{path}: line {number} is not JSON ({error}); remove that line") from error
+    return lines
+
+
+def log_lines(path: str | Path, entries: Iterable[Mapping[str, Any]], **owner: Any) -> None:
+    """Let `entries` be all the lines of `owner`, such as file="a": who is done again after a kill is logged once.
+
+    The file is written anew, whole or not at all.
+    """
+    before = read_lines(path)
+    others = [line for line in before if any(line.get(key) != value for key, value in owner.items())]
+    after = others + [{**owner, **entry} for entry in entries]
+    if after != before:
+        write_lines(path, after)
+
+
+def write_lines(path: str | Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write a file of JSON lines, whole or not at all."""
+    with whole_file(path) as part:
+        part.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,23 @@ def test_a_killed_run_goes_on_where_it_stopped(dataset, packings, tmp_path):
     generate_waves(CONFIG, packings, out, seed=7, workers=1, progress=False)
     assert all(path.stat().st_mtime_ns == written for path, written in done.items())
     assert contents(out) == contents(dataset[0])
+
+
+def test_a_log_that_a_kill_has_torn_or_taken_stops_no_later_call(dataset, packings, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(dataset[0], out)
+    whole = (out / "run.jsonl").read_text()
+    (out / "run.jsonl").write_text(whole[:-30])  # the last line is cut short
+    one = next(out.glob("data/valid/*.hdf5"))
+    one.unlink()
+    generate_waves(CONFIG, packings, out, seed=7, workers=1, progress=False)
+    names = [json.loads(line)["file"] for line in (out / "run.jsonl").read_text().splitlines()]
+    assert len(names) == len(set(names)) and one.stem in names
+    (out / "run.jsonl").unlink()  # the kill came after the last file, before its line
+    (out / ".run.x.part").mkdir()
+    summary = generate_waves(CONFIG, packings, out, seed=7, workers=1, progress=False)
+    assert summary == {**dataset[1], "milliseconds_per_frame": None}
+    assert not (out / ".run.x.part").exists()
 
 
 def wait_until_group_is_gone(group):

@@ -82,6 +82,23 @@ def test_an_error_of_lammps_is_told_with_the_command_that_caused_it(elsewhere):
         elsewhere(command, "pair_style no-such-style 3")
 
 
+def test_the_engine_runs_where_the_parent_has_loaded_another_mpi(tmp_path):
+    """Its variables in the environment make MPICH abort."""
+    script = tmp_path / "script.py"
+    script.write_text("""
+import sys
+from pathlib import Path
+from wavesim.config import PackingsConfig
+from wavesim.granular import generate_packings
+
+if __name__ == "__main__":
+    from mpi4py import MPI
+    generate_packings(PackingsConfig(per_ratio=1, particles=16), Path(sys.argv[1]), 0, 1, False)
+""")
+    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "") and (tmp_path / "packings.h5").exists()
+
+
 def test_importing_the_package_does_not_import_the_engine():
     program = "import sys, wavesim.granular, wavesim.granular._lammps; print('lammps' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)

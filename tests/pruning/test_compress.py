@@ -13,7 +13,7 @@ from pruning_cases import SMALL, TRAINING
 
 from wavesim.config import ForecasterConfig, PruningConfig
 from wavesim.errors import WavesimError
-from wavesim.pruning import METHODS, prune
+from wavesim.pruning import METHODS, compress, prune
 from wavesim.pruning.compress import beginning
 from wavesim.pruning.hooks import Freeze
 from wavesim.pruning.plans import Mask, units
@@ -127,6 +127,24 @@ def test_a_killed_run_goes_on_to_the_same_result(trained, standing_waves, tmp_pa
     assert seen == list(range(7, 13))  # the first round is not done again
     assert timeless(rows) == timeless(whole)
     assert_equal(weights_of(out), weights_of(tmp_path / "whole.safetensors"))
+
+
+def test_a_kill_between_the_last_round_and_its_row_costs_no_row(trained, standing_waves, tmp_path, monkeypatch):
+    out = tmp_path / "killed.safetensors"
+    keep = compress.keep
+
+    def keep_and_die(job, run):
+        keep(job, run)
+        if len(run.rows) == BY_UNIT.rounds + 1:
+            raise Killed
+
+    monkeypatch.setattr(compress, "keep", keep_and_die)
+    with pytest.raises(Killed):
+        prune(trained["one-way"], standing_waves, BY_UNIT, TRAINING, out)
+    monkeypatch.undo()
+    rows = prune(trained["one-way"], standing_waves, BY_UNIT, TRAINING, out)
+    assert [json.loads(line) for line in (tmp_path / "killed.rounds.jsonl").open()] == rows
+    assert [row["round"] for row in rows] == [0, 1, 2]
 
 
 def test_what_another_run_left_is_not_taken_up(trained, standing_waves, tmp_path):

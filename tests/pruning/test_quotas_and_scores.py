@@ -23,7 +23,9 @@ def spiked(rows: int, columns: int, spikes: int, low: float, high: float) -> tor
 
 
 def left(scores, scope, **changes):
-    survivors = pq_bound(scores, everything(scores), PruningConfig(method="sap", scope=scope, **changes))
+    survivors = pq_bound(
+        scores, everything(scores), PruningConfig(method="sap", scope=scope, **{"eta": 0.0, **changes})
+    )
     return {name: int(kept.sum()) for name, kept in survivors.items()}
 
 
@@ -40,7 +42,7 @@ def test_scopes_take_from_where_they_should():
 def test_neuron_scope_looks_at_each_row_alone():
     sparse_row, flat_row = spiked(1, 20, 2, 1.0, 100.0), spiked(1, 20, 20, 0.01, 0.01)
     scores = {"weight": torch.cat((sparse_row, flat_row))}
-    survivors = pq_bound(scores, everything(scores), PruningConfig(method="sap", scope="neuron"))["weight"]
+    survivors = pq_bound(scores, everything(scores), PruningConfig(method="sap", scope="neuron", eta=0.0))["weight"]
     assert survivors.sum(dim=1).tolist() == [20 - count_to_remove(sparse_row), 20]
     assert left(scores, "layer")["weight"] == 40 - count_to_remove(scores["weight"])
 
@@ -53,7 +55,7 @@ def test_neuron_scope_takes_short_rows_together():
 
 
 def test_the_smallest_survivors_go_and_the_index_is_of_survivors_alone():
-    config = PruningConfig(method="sap", scope="layer")
+    config = PruningConfig(method="sap", scope="layer", eta=0.0)
     scores = {"weight": torch.rand(10, 50, generator=torch.Generator().manual_seed(0)).double() ** 3}
     survivors, counts = everything(scores), []
     for _ in range(3):

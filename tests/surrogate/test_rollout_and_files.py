@@ -94,6 +94,12 @@ def test_files_that_are_not_a_whole_forecaster_are_refused(tmp_path: Path) -> No
             load(foreign)
 
 
+def test_a_forecaster_that_can_blow_up_is_refused_before_a_graph_is_written(tmp_path: Path) -> None:
+    with pytest.raises(WavesimError, match="only forecasters with conserve_energy"):
+        export_onnx(forecaster(conserve_energy=False), tmp_path / "m", (16, 20))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("family", ["one-way", "classical"])
 def test_onnx_runtime_forecasts_the_same(tmp_path: Path, family: str) -> None:
     model, (states, media) = forecaster(convolution=family), fields(1)

@@ -1,5 +1,9 @@
+import math
+import shutil
+import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -9,7 +13,7 @@ from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster, load
 from wavesim.surrogate import train as train_model
-from wavesim.surrogate.train import Unrolled, Windows, oriented, rollout_error, untrained, validation_batch
+from wavesim.surrogate.train import Unrolled, Windows, fit, oriented, rollout_error, untrained, validation_batch
 
 SMALL = ForecasterConfig(width=8, ranks=(4, 4), encoder_width=8, encoder_ranks=(2, 2), kernel_size=3, substeps=4)
 SHORT = TrainingConfig(unrolls=(1, 4), shares=(0.3, 0.7), iterations=300, batch=2)
@@ -97,3 +101,40 @@ def test_what_cannot_be_trained_on_is_refused(modes: Path, tmp_path: Path) -> No
         train_model(SMALL.model_copy(update={"substeps": 2}), SHORT, modes, tmp_path / "m.safetensors")
     with pytest.raises(WavesimError, match=r"holds no \.hdf5"):
         train_model(SMALL, SHORT, tmp_path, tmp_path / "m.safetensors")
+    with pytest.raises(WavesimError, match="ranks is empty"):
+        train_model(SMALL.model_copy(update={"ranks": ()}), SHORT, modes, tmp_path / "m.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graphics_card_that_is_not_there_is_told_before_training(
+    modes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(WavesimError, match="device cuda is not available on this machine; use cpu"):
+        train_model(SMALL, SHORT, modes, tmp_path / "m.safetensors", device="cuda")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("field", ["pressure", "density"])
+def test_data_that_are_not_finite_stop_training_with_file_and_row(modes: Path, tmp_path: Path, field: str) -> None:
+    spoiled = Path(shutil.copytree(modes, tmp_path / "modes"))
+    with h5py.File(spoiled / "data/train/train.hdf5", "r+") as file:
+        file[f"t0_fields/{field}"][3, 5] = np.nan
+    with pytest.raises(WavesimError, match=r"train\.hdf5: trajectory 3 is not finite"):
+        train_model(SMALL, SHORT, spoiled, tmp_path / "m.safetensors")
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_a_model_whose_forecasts_all_blow_up_is_not_kept(
+    modes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[fit.__module__], "rollout_error", lambda *_: math.inf)
+    short = SHORT.model_copy(update={"iterations": 2})
+    with pytest.raises(WavesimError, match="no validation error of the last stage was finite"):
+        train_model(SMALL, short, modes, tmp_path / "m.safetensors")
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_the_end_counts_as_the_last_stage_however_short_training_is(modes: Path, tmp_path: Path) -> None:
+    model = load(train_model(SMALL, TrainingConfig(iterations=1), modes, tmp_path / "m.safetensors"))
+    assert rollout_error(model, *validation_batch(WaveDataset(modes, "valid"))) < 1

@@ -6,6 +6,7 @@ import pytest
 
 from wavesim.errors import WavesimError
 from wavesim.viz.figures import animate
+from wavesim.viz.window import run_window
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.gif"])
@@ -42,5 +43,7 @@ def test_other_suffixes_are_refused(tmp_path, toy_run):
     truth, forecasts, medium = toy_run
     with pytest.raises(WavesimError, match=r"\.mp4 or \.gif, not '\.avi'"):
         animate(tmp_path / "film.avi", truth, forecasts, medium, 1 / 32)
+    with pytest.raises(WavesimError, match=r"film\.avi: a film is written as \.mp4 or \.gif, not '\.avi'"):
+        run_window(None, record=tmp_path / "film.avi")  # before the session is asked for anything
     with pytest.raises(WavesimError, match="at least one forecast"):
         animate(tmp_path / "film.mp4", truth, {}, medium, 1 / 32)

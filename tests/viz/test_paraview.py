@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import meshio
 import numpy as np
 import pytest
@@ -25,6 +28,28 @@ def test_the_file_holds_every_frame_at_its_time_and_place(tmp_path):
             np.testing.assert_allclose(data["pressure_rate"][0], 2 * exact)
             np.testing.assert_allclose(data["density"][0], 2 + centres[:, 1])
     assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == ["t.h5", "t.xdmf"]
+
+
+def test_what_fails_leaves_the_earlier_files_and_the_working_folder_as_they_were(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    state, medium = np.zeros((3, 2, 2, 2)), np.ones((2, 2, 2))
+    path = write_xdmf("t.xdmf", Trajectory(state, medium, 1.0, "t", {}))
+    before = {name: (tmp_path / name).read_bytes() for name in ("t.xdmf", "t.h5")}
+    assert b"t.h5:/" in before["t.xdmf"] and b".part" not in before["t.xdmf"]
+
+    write_data, frames = meshio.xdmf.TimeSeriesWriter.write_data, []
+
+    def fill_the_disk(writer, time, **data):
+        assert Path.cwd() == tmp_path
+        frames.append(time)
+        if len(frames) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_data(writer, time, **data)
+
+    monkeypatch.setattr(meshio.xdmf.TimeSeriesWriter, "write_data", fill_the_disk)
+    with pytest.raises(WavesimError, match="the disk is full"):
+        write_xdmf(path, Trajectory(state + 1, medium, 1.0, "t", {}))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_another_suffix_is_refused(tmp_path):

@@ -8,14 +8,13 @@ depends on the clock goes to run.jsonl. So a call that is cut short is continued
     OUT/data/{train,valid,test}/packing_000003.hdf5, OUT/stats.yaml      see wavesim.dataset
     OUT/settings.json        what made the folder; other settings are refused
     OUT/truth_error.json     relative L2, frame by frame, against the same run one degree higher
-    OUT/run.jsonl            one line a file: seconds, milliseconds a frame
+    OUT/run.jsonl            one line a file: seconds, milliseconds a frame; a kill may cost a file its line
     OUT/README.md            the dataset card
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -38,7 +37,16 @@ from wavesim.fem.sampling import cell_centres
 from wavesim.fem.simulation import Simulation, simulate
 from wavesim.fem.source import Pulse, random_pulse
 from wavesim.metrics import relative_l2
-from wavesim.provenance import generator, revision, settings_hash, versions, write_json
+from wavesim.provenance import (
+    discard_parts,
+    generator,
+    log_lines,
+    read_lines,
+    revision,
+    settings_hash,
+    versions,
+    write_json,
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,8 @@ def generate_waves(
     Args:
         packings: packings.h5. out: the dataset's folder. workers: processes, of one thread each.
     Returns:
-        trajectories of each split, frames, grid, truth_error (mean and last over the frames), milliseconds_per_frame.
+        trajectories of each split, frames, grid, truth_error (mean and last over the frames), milliseconds_per_frame
+        (None where kills have cost all files their timings).
     Raises:
         WavesimError: bad packings, a folder made with other settings, dolfinx missing, an unstable run, a full disk.
     """
@@ -87,8 +96,8 @@ def generate_waves(
     )
     with bar, processes.pool(workers) as pool:
         for done in as_completed([pool.submit(make_shard, job) for job in missing]):
-            with open(out / "run.jsonl", "a") as log:
-                log.write(json.dumps(done.result()) + "\n")
+            line = done.result()
+            log_lines(out / "run.jsonl", [line], file=line["file"])
             bar.update(config.pulses)
     write_statistics(out)
     return _summary(config, jobs, out)
@@ -265,8 +274,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     differ = [f"{key} {old.get(key)!r} (now {new.get(key)!r})" for key in changed]
     if differ:
         raise WavesimError(f"{out} was made with {'; '.join(differ)}: choose another folder, or the same settings")
-    for part in (out / "data").glob("*/.*.part"):  # what a killed process was writing
-        shutil.rmtree(part)
+    discard_parts(out)
 
 
 def _summary(config: WavesConfig, jobs: list[Job], out: Path) -> dict[str, Any]:
@@ -286,13 +294,13 @@ def _summary(config: WavesConfig, jobs: list[Job], out: Path) -> dict[str, Any]:
         if (curves := [error[field] for error in errors])
     }
     write_json(out / "truth_error.json", {**truth_error, "runs": errors})
-    lines = [json.loads(line) for line in (out / "run.jsonl").read_text().splitlines()]
+    timings = [ms for line in read_lines(out / "run.jsonl") for ms in line["milliseconds_per_frame"]]
     summary = {
         "trajectories": check(out),
         "frames": config.frames,
         "grid": config.grid,
         "truth_error": {field: {key: error[key] for key in ("mean", "last")} for field, error in truth_error.items()},
-        "milliseconds_per_frame": float(np.median([ms for line in lines for ms in line["milliseconds_per_frame"]])),
+        "milliseconds_per_frame": float(np.median(timings)) if timings else None,
     }
     write_card(out / "README.md", config, jobs[0].seed, summary)
     return summary

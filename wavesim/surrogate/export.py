@@ -7,6 +7,7 @@ Grid and batch are fixed at export: ONNX Runtime then plans its memory and layou
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from pathlib import Path
@@ -14,12 +15,42 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from wavesim.errors import WavesimError
 from wavesim.provenance import whole_file
+from wavesim.surrogate.layers import OneWayFilter, mirrored
 from wavesim.surrogate.models import Context, Forecaster
 
 CONTEXT = ("medium", "stencil", "gates")
+
+
+class _Folded(nn.Module):
+    """A one-way filter for ONNX Runtime: the same map in fewer, larger operations.
+
+    The two axis filters of a rank make one cross-shaped depthwise kernel, and the mirror is laid around the field
+    before it is widened to the ranks: 1.07 against 1.36 ms a 64 x 64 frame (width 16, ranks of 32). In training it is
+    slower.
+    """
+
+    def __init__(self, layer: OneWayFilter):
+        super().__init__()
+        self.reach, self.inward, self.outward = layer.reach, layer.inward, layer.outward
+        around = (layer.reach, layer.reach)
+        self.cross = nn.Parameter(F.pad(layer.along_x, (0, 0, *around)) + F.pad(layer.along_y, around))
+
+    def forward(self, field: torch.Tensor) -> torch.Tensor:
+        field = mirrored(mirrored(field, self.reach, -1), self.reach, -2)
+        inner = F.conv2d(F.conv2d(field, self.inward), self.cross, groups=len(self.inward))
+        return F.conv2d(inner, self.outward)
+
+
+def _folded(model: Forecaster) -> Forecaster:
+    folded = copy.deepcopy(model)
+    for name, layer in model.named_modules():
+        if isinstance(layer, OneWayFilter):
+            folded.set_submodule(name, _Folded(layer))
+    return folded
 
 
 class _Start(nn.Module):
@@ -47,7 +78,7 @@ class _Frame(nn.Module):
     ) -> torch.Tensor:
         context = Context(medium, stencil, gates)
         after = self.model(state, context)
-        return self.model.conserved(after, context, budget) if self.model.config.conserve_energy else after
+        return self.model.conserved(after, context, budget)
 
 
 def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batch: int = 1) -> tuple[Path, Path]:
@@ -57,18 +88,20 @@ def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batc
         path: a name without suffix; a suffix `.onnx` is dropped.
     Returns:
         the two paths.
+    Raises:
+        WavesimError: a forecaster without conserve_energy; nothing is written.
     """
+    if not model.config.conserve_energy:
+        raise WavesimError("only forecasters with conserve_energy are exported: one without it can blow up")
     path = Path(path)
     base = path.with_suffix("") if path.suffix == ".onnx" else path
-    model = model.eval().cpu()
+    model = _folded(model.eval().cpu())
     state, medium = torch.zeros(batch, 2, *grid), torch.ones(batch, 2, *grid)
     with torch.no_grad():
         stencil, gates, budget = _Start(model)(state, medium)
     start, frame = base.with_name(base.name + ".start.onnx"), base.with_name(base.name + ".frame.onnx")
     _export(_Start(model), (state, medium), ["state", "medium"], ["stencil", "gates", "budget"], start)
     inputs = ["state", "medium", "stencil", "gates", "budget"]
-    if not model.config.conserve_energy:
-        raise WavesimError("only forecasters with conserve_energy are exported: one without it can blow up")
     _export(_Frame(model), (state, medium, stencil, gates, budget), inputs, ["next_state"], frame)
     return start, frame
 

@@ -3,16 +3,16 @@
     loss = mean over windows and frames of |forecast - truth|^2 / |truth|^2,   both channels of (p, dt p_t)
 The forecast of a window of U + 1 frames starts from its first and runs on its own output for U frames; U grows by
 stages, because what is trained on short unrolls blows up on long ones. Window i is a function of (seed, i) alone, each
-in one of the eight orientations of the square. The model that is kept is the one with the smallest error of whole
-rollouts over validation trajectories, never of one step.
+in one of the eight orientations of the square. The model that is kept is the one with the smallest error over rollouts
+of 32 frames from the first state of 8 validation trajectories, never of one step.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import logging
 import math
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,21 +22,22 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, IterableDataset
 
 from wavesim.config import ForecasterConfig, TrainingConfig
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.metrics import relative_l2
-from wavesim.provenance import generator, whole_file
+from wavesim.provenance import generator, write_lines
 from wavesim.surrogate.checkpoint import save
 from wavesim.surrogate.models import Forecaster
+from wavesim.surrogate.running import Running, goes_on, training_hash
 
 Progress = Callable[[int, int, float], None]
 """Called with (iteration, iterations, validation error so far)."""
 
 VALIDATE_EVERY = 100
+VALIDATION_TRAJECTORIES = 8
 VALIDATION_FRAMES = 32
 
 
@@ -119,7 +120,8 @@ class Unrolled(lightning.LightningModule):
         self.history.append({**record, "validation_error": error})
         self.losses.clear()
         # Short unrolls can look good over these frames and blow up after them: only the last stage's models count.
-        if error < self.best_error and self.global_step > self.last_of_stage[-2:-1].sum():
+        last_stage = self.global_step > self.last_of_stage[-2:-1].sum() or self.global_step == self.config.iterations
+        if error < self.best_error and last_stage:
             self.best_error = error
             self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
 
@@ -148,9 +150,9 @@ class Reporter(lightning.Callback):
         self.progress(trainer.global_step, module.config.iterations, error)
 
 
-def validation_batch(valid: WaveDataset, trajectories: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-    """States (batch, time, 2, y, x) and media (batch, 2, y, x) of validation trajectories, spread over the split."""
-    chosen = np.unique(np.linspace(0, len(valid) - 1, trajectories).round().astype(int))
+def validation_batch(valid: WaveDataset) -> tuple[torch.Tensor, torch.Tensor]:
+    """States (batch, time, 2, y, x) and media (batch, 2, y, x): the first 33 frames of 8 trajectories of a split."""
+    chosen = np.unique(np.linspace(0, len(valid) - 1, VALIDATION_TRAJECTORIES).round().astype(int))
     frames = min(valid.frames, VALIDATION_FRAMES + 1)
     states = np.stack([valid.window(index, 0, frames) for index in chosen])
     return torch.from_numpy(states), torch.from_numpy(np.stack([valid.medium(index) for index in chosen]))
@@ -158,7 +160,7 @@ def validation_batch(valid: WaveDataset, trajectories: int = 8) -> tuple[torch.T
 
 @torch.no_grad()
 def rollout_error(model: Forecaster, states: torch.Tensor, media: torch.Tensor) -> float:
-    """Mean relative L2 error of the pressure over whole rollouts from the first state; infinite where one is."""
+    """Mean relative L2 error of the pressure over rollouts from the first state to the last; infinite where one is."""
     device = model.coarse.differences.device
     context = model.encode(media.to(device))
     forecast = states[:, 0].to(device)
@@ -210,12 +212,18 @@ def fit(
     """Train `model` in place, keeping its best weights; a call after a kill goes on from the last validation.
 
     Args:
-        data: a dataset's folder. folder: where the running checkpoint lives until training is whole.
+        data: a dataset's folder. folder: where the running checkpoint lives. The caller removes it once the model is
+            saved: until then another call with the same arguments takes the result from it.
     Returns:
         the history: iteration, loss, unroll, validation_error of every validation.
     Raises:
-        WavesimError: data that do not fit the model or the unrolls, or a loss that is not finite.
+        WavesimError: a forecaster without weights, a device that is not there, data that are not finite or do not fit
+            the model or the unrolls, a loss that is not finite, or no validation error that is.
     """
+    if not model.config.ranks:
+        raise WavesimError("ranks is empty: the coarse step alone has no weights to train; give at least one rank")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise WavesimError("device cuda is not available on this machine; use cpu")
     keep_freed_memory()
     train, valid = WaveDataset(data, "train"), WaveDataset(data, "valid")
     if not math.isclose(courant_of(train), model.courant, rel_tol=1e-4):
@@ -228,10 +236,8 @@ def fit(
         )
     model.coarse.check(model.coarse.stencil(torch.from_numpy(np.stack([train.medium(i) for i in range(len(train))]))))
     module = Unrolled(model.train(), config, train, valid, seed)
-    running = folder / "running.ckpt"
-    if not resumable(running):
-        running.unlink(missing_ok=True)
-    keeper = ModelCheckpoint(folder, "running", save_on_train_epoch_end=True, enable_version_counter=False)
+    running = Running(folder / "running.ckpt", training_hash(model, config, seed, (train, valid)))
+    resumed = goes_on(running.path, running.training)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # our own progress and errors are enough
     trainer = lightning.Trainer(
         max_steps=config.iterations,
@@ -242,25 +248,19 @@ def fit(
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[keeper, *([Reporter(progress)] if progress else []), *callbacks],
+        callbacks=[running, *([Reporter(progress)] if progress else []), *callbacks],
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(module, ckpt_path=str(running) if running.exists() else None, weights_only=True)
-    if module.best_weights is not None:
-        model.load_state_dict(module.best_weights)
-    running.unlink(missing_ok=True)
+        trainer.fit(module, ckpt_path=str(running.path) if resumed else None, weights_only=True)
+    if module.best_weights is None:
+        raise WavesimError(
+            f"no validation error of the last stage was finite (unrolls of {config.unrolls[-1]} frames): the forecasts "
+            "blow up; lower learning_rate, lengthen the unrolls, or set conserve_energy"
+        )
+    model.load_state_dict(module.best_weights)
     model.eval()
     return module.history
-
-
-def resumable(path: Path) -> bool:
-    """Whether a running checkpoint is whole."""
-    try:
-        torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whatever a half-written file raises
-        return False
-    return True
 
 
 def train(
@@ -279,12 +279,10 @@ def train(
     """
     out = Path(out)
     model = untrained(forecaster, courant_of(WaveDataset(data, "train")), seed)
-    folder = out.parent / f".{out.stem}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = out.parent / f".{out.stem}.training"
     history = fit(model, data, training, seed, folder, progress, device=device)
-    with whole_file(out.with_suffix(".history.jsonl")) as part:
-        part.write_text("".join(json.dumps(record) + "\n" for record in history))
+    write_lines(out.with_suffix(".history.jsonl"), history)
     error = rollout_error(model, *validation_batch(WaveDataset(data, "valid")))
     save(model, out, {"training": training.model_dump(), "seed": seed, "validation_error": error})
-    folder.rmdir()
+    shutil.rmtree(folder)
     return out

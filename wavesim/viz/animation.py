@@ -44,9 +44,7 @@ def animate(
     Raises:
         WavesimError: another suffix, or no forecast.
     """
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise WavesimError(f"{path}: a film is written as {' or '.join(SUFFIXES)}, not '{path.suffix}'")
+    path = film_path(path)
     if not forecasts:
         raise WavesimError("an animation needs at least one forecast beside the truth")
     frames = min([len(truth), *(len(forecast) for forecast in forecasts.values())])
@@ -56,6 +54,18 @@ def animate(
     with whole_file(path) as part, open_film(part, fps) as writer:
         for frame in range(frames):
             writer.append_data(film.picture(frame))
+    return path
+
+
+def film_path(path: str | Path) -> Path:
+    """`path`, if a film can be written there.
+
+    Raises:
+        WavesimError: a suffix other than those of `SUFFIXES`.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise WavesimError(f"{path}: a film is written as {' or '.join(SUFFIXES)}, not '{path.suffix}'")
     return path
 
 

@@ -1,17 +1,19 @@
 """A trajectory for ParaView: an XDMF time series on the grid's cells, written by meshio.
 
-PATH.xdmf describes it, PATH.h5 beside it holds the numbers; the two belong together.
+PATH.xdmf describes it, PATH.h5 beside it holds the numbers; the two belong together, and each is whole or not there.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from xml.etree import ElementTree
 
+import h5py
 import numpy as np
 
 from wavesim.dataset import MEDIUM, Trajectory
 from wavesim.errors import WavesimError
+from wavesim.provenance import whole_file
 
 
 def write_xdmf(path: str | Path, trajectory: Trajectory) -> Path:
@@ -20,7 +22,7 @@ def write_xdmf(path: str | Path, trajectory: Trajectory) -> Path:
     Args:
         path: ends in .xdmf. trajectory: state (time, channel, y, x) and medium (channel, y, x) on the unit square.
     Raises:
-        WavesimError: another suffix.
+        WavesimError: another suffix, or a full disk.
     """
     import meshio
 
@@ -32,11 +34,12 @@ def write_xdmf(path: str | Path, trajectory: Trajectory) -> Path:
     points = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
     corner = (np.arange(height)[:, None] * (width + 1) + np.arange(width)).ravel()
     quads = np.stack([corner, corner + 1, corner + width + 2, corner + width + 1], axis=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = Path.cwd()
-    os.chdir(path.parent)  # meshio writes the .h5 file into the working folder, under the name that the .xdmf refers to
-    try:
-        with meshio.xdmf.TimeSeriesWriter(path.name) as writer:
+    # Used as a context, meshio's writer would put the .h5 file into the working folder. So both files are opened and
+    # closed here; the .xdmf refers to the other by its bare name, and comes last.
+    writer = meshio.xdmf.TimeSeriesWriter(path)
+    with whole_file(path) as description:
+        with whole_file(path.with_suffix(".h5")) as numbers, h5py.File(numbers, "w") as writer.h5_file:
+            writer.h5_filename = numbers.name
             writer.write_points_cells(points, [("quad", quads)])
             for frame, (pressure, rate) in enumerate(trajectory.state):
                 fields = dict(zip(MEDIUM, trajectory.medium, strict=True)) | {
@@ -45,6 +48,5 @@ def write_xdmf(path: str | Path, trajectory: Trajectory) -> Path:
                 }
                 cells = {name: [field.ravel()] for name, field in fields.items()}
                 writer.write_data(frame * trajectory.frame_interval, cell_data=cells)
-    finally:
-        os.chdir(before)
+            ElementTree.ElementTree(writer.xdmf_file).write(description)
     return path

@@ -286,7 +286,7 @@ def open_run(path: str | Path, live: bool | None = None) -> Session:
     Args:
         live: whether the FE solver runs beside; by default where dolfinx is installed.
     Raises:
-        WavesimError: as `find_run`, or a dataset without any split.
+        WavesimError: as `find_run`, a dataset without any split, or a forecaster made for another frame interval.
     """
     files, root = find_run(path)
     split = next((name for name in reversed(SPLITS) if any((root / "data" / name).glob("*.hdf5"))), None)
@@ -295,5 +295,5 @@ def open_run(path: str | Path, live: bool | None = None) -> Session:
     data = WaveDataset(root, split)
     live = find_spec("dolfinx") is not None if live is None else live
     source: TruthSource = LiveTruth(data) if live else RecordedTruth(data)
-    models: dict[str, Forecaster] = {name: SavedForecaster(file) for name, file in files.items()}
+    models: dict[str, Forecaster] = {name: SavedForecaster(file, data) for name, file in files.items()}
     return Session(source, models)

@@ -13,6 +13,7 @@ import numpy as np
 
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
+from wavesim.fits import check_fits
 
 
 class TruthSource(Protocol):
@@ -129,9 +130,7 @@ class LiveTruth:
 
     def add_pulse(self, x: float, y: float, width: float, amplitude: float) -> np.ndarray:
         self._solver.add_pulse(x, y, width, amplitude)
-        state = self._solver.state.copy()  # the solver's own shows the pulse from its next frame on
-        state[0] += gaussian_cells((state.shape[1], state.shape[2]), x, y, width, amplitude)
-        return state
+        return self._solver.state
 
     def close(self) -> None:
         if self._solver is not None:
@@ -140,13 +139,18 @@ class LiveTruth:
 
 
 class SavedForecaster:
-    """A forecaster read from its .safetensors file."""
+    """A forecaster read from its .safetensors file, for the waves of a dataset.
 
-    def __init__(self, path: Path):
+    Raises:
+        WavesimError: not the file of a forecaster, or of one for another frame interval.
+    """
+
+    def __init__(self, path: Path, data: WaveDataset):
         from wavesim import surrogate  # torch takes seconds to import: only who forecasts pays for it
 
         self._surrogate = surrogate
         self._model = surrogate.load(path)
+        check_fits(path, self._model, data)
 
     def init(self, state: np.ndarray, medium: np.ndarray) -> Any:
         return self._surrogate.init(self._model, state, medium)

@@ -17,7 +17,7 @@ from typing import Any
 
 from wavesim.errors import WavesimError
 from wavesim.provenance import whole_file
-from wavesim.viz.animation import open_film
+from wavesim.viz.animation import film_path, open_film
 from wavesim.viz.scene import SIZE, Scene
 from wavesim.viz.session import Session
 
@@ -64,14 +64,16 @@ def run_window(session: Session, record: Path | None = None, seconds: float | No
     Args:
         record: an .mp4 or .gif to write instead; seconds: how long to run (a film: 10 by default).
     Raises:
-        WavesimError: no display for the window, no means to render a film, or what the session raises.
+        WavesimError: no display for the window, no means to render a film, a film of another suffix, or what the
+            session raises.
     """
     if record is not None:
+        record = film_path(record)
         if not offscreen_available():
             raise WavesimError(
                 "no OpenGL to render a film with; install libegl1 and libgl1-mesa-dri, or run under `xvfb-run -a`"
             )
-        _film(session, Path(record), FILM_SECONDS if seconds is None else seconds)
+        _film(session, record, FILM_SECONDS if seconds is None else seconds)
         return
     if not display_available():
         raise WavesimError("no display for a live window; use --record out.mp4 to write a film, or `xvfb-run -a`")

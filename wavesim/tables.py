@@ -21,7 +21,7 @@ def _equal(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 HEADINGS = (
-    "", "rel. L2, first 10 frames", "one crossing", "last frame", "VRMSE", "correlation > 0.9 until",
+    "", "rel. L2, first 10 frames", "one crossing", "last frame", "VRMSE", "crossings until correlation < 0.9",
     "parameters", "stored", "MMAC a frame", "ms a frame", "cheapest FE run as good",
 )  # fmt: skip
 
@@ -51,7 +51,7 @@ def _errors(row: Mapping[str, Any]) -> list[str]:
     if row["kind"] == "truth":
         return [""] * 5
     errors = (row[key] for key in ("first_frames", "one_crossing", "last_frame", "vrmse"))
-    return [*(f"{error:.3f}" for error in errors), f"{row['correlation_time']:.2f} crossings"]
+    return [*(f"{error:.3f}" for error in errors), f"{row['correlation_time']:.2f}"]
 
 
 def markdown(results: Mapping[str, Any]) -> str:

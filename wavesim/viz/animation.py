@@ -137,6 +137,7 @@ class _Film:
         later = later[np.isfinite(later) & (later > 0)]
         low, high = (later.min(), later.max()) if later.size else (0.01, 1.0)
         axis.set(yscale="log", ylim=(low / 1.3, high * 1.3), xlim=(0, frames * self._frame_interval), box_aspect=0.8)
+        style.decimal(axis.yaxis)
         for i, name in enumerate(self._errors):
             (self._curves[name],) = axis.plot([], [], color=style.colour_of(name, i), linewidth=1.8, label=name)
             self._moving.append(self._curves[name])

@@ -150,7 +150,7 @@ class _Measure:
             name=name,
             kind=kind,
             trajectories=chosen,
-            errors=np.round(errors, 5).tolist(),
+            errors=[[round(float(error), 5) for error in line] for line in errors],
             vrmse=float(vrmse(forecast, truth)[:, : crossing + 1].mean()),
             first_frames=float(errors[:, :FIRST_FRAMES].mean()),
             one_crossing=float(errors[:, crossing].mean()),

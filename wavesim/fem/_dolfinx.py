@@ -68,9 +68,10 @@ class Space:
         self._reciprocal_density.x.array[self._order] = 1 / density.ravel()
         matrix = fem.assemble_matrix(self._stiffness)
         matrix.finalize() if BEFORE_0_7 else matrix.scatter_reverse()
+        # Copied, because dolfinx's own arrays may not be written (0.9).
+        stiffness = sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), copy=True)
         # Two thirds of the pattern at degree 4: on rectangles the derivatives along x and y do not mix.
-        matrix.data[np.abs(matrix.data) < 1e-13 * np.abs(matrix.data).max()] = 0
-        stiffness = sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr))
+        stiffness.data[np.abs(stiffness.data) < 1e-13 * np.abs(stiffness.data).max()] = 0
         stiffness.eliminate_zeros()
         stiffness = stiffness[self._order][:, self._order]
         stiffness.sort_indices()

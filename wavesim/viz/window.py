@@ -120,8 +120,11 @@ class _Window:
         self._plotter = _plotter(off_screen=False)
         self._scene = Scene(self._plotter, session)
         self._interactor = self._plotter.iren.interactor
-        # A style without keys and camera of its own: pyvista's would zoom, and turn the scene under the mouse.
-        self._interactor.SetInteractorStyle(vtkInteractorStyleUser())
+        # A style without camera of its own: pyvista's would zoom, and turn the scene under the mouse. Its observer of
+        # characters takes the place of VTK's, for which 3 is stereo and w wireframe.
+        style = vtkInteractorStyleUser()
+        style.AddObserver("CharEvent", lambda *_: None)
+        self._interactor.SetInteractorStyle(style)
         self._seconds = seconds
         self._shown: deque[float] = deque(maxlen=32)
         self._due = 0.0

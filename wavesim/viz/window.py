@@ -122,7 +122,7 @@ class _Window:
         self._interactor = self._plotter.iren.interactor
         # A style without camera of its own: pyvista's would zoom, and turn the scene under the mouse. Its observer of
         # characters takes the place of VTK's, for which 3 is stereo and w wireframe.
-        style = vtkInteractorStyleUser()
+        style: Any = vtkInteractorStyleUser()
         style.AddObserver("CharEvent", lambda *_: None)
         self._interactor.SetInteractorStyle(style)
         self._seconds = seconds

@@ -60,8 +60,6 @@ def test_a_trajectory_carries_its_packing_and_its_provenance(wave_dataset):
     assert [data.name(i) for i in (0, 3)] == ["packing_000000:0", "packing_000001:1"]
     assert data.packing(2) == "packing_000001"
     assert data.trajectory(3).about == {"seed": 7, "first": 2}
-    both = dataset.packings_of([data, WaveDataset(wave_dataset, "test")])
-    assert both == {"packing_000000", "packing_000001", "packing_000003"}
 
 
 def test_the_wells_reader_gets_the_same_values_and_walls(wave_dataset, waves):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -344,8 +344,3 @@ def write_statistics(root: str | Path) -> dict[str, dict[str, float]]:
     with whole_file(Path(root) / "stats.yaml") as part:
         part.write_text(yaml.safe_dump(stats))
     return stats
-
-
-def packings_of(datasets: Sequence[WaveDataset]) -> set[str]:
-    """The packings that any of `datasets` runs through."""
-    return {path.stem for data in datasets for path in data.paths}

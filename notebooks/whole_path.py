@@ -126,10 +126,10 @@ from IPython.display import Markdown
 
 from wavesim.demo import models_of
 from wavesim.evaluate import evaluate
-from wavesim.tables import markdown
+from wavesim.report import as_text
 
 results = evaluate(models_of(run), run / "waves", run / "models", progress=False)
-Markdown(markdown(results))
+Markdown(as_text(results))
 
 # %%
 from IPython.display import Image

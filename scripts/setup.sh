@@ -8,6 +8,7 @@
 # Prints the interpreter to use, and nothing else, on standard output; runs in bash 3.2, which macOS has.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+exec 3>&1 >&2 # what an import or a tool prints must not pass for the interpreter
 say() { printf 'set-up: %s\n' "$*" >&2; }
 conda='the conda environment (conda env create -f environment.yml && conda activate wavesim)'
 
@@ -81,9 +82,10 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   if "$engine" -c "$older" 2>/dev/null; then constraints+=(--constraint constraints/old-dolfinx.txt); fi
   if ! "$python" -c 'import torch' 2>/dev/null; then constraints+=(--constraint constraints/torch.txt); fi
   say "installing wavesim and what it needs into ${stamp%/*} (minutes the first time)"
-  "$python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]" \
+  # Quiet twice: errors are shown; warnings are of the machine (root, an index that lacks a package), and many.
+  "$python" -m pip install --quiet --quiet --disable-pip-version-check --editable ".[$extras]" \
     ${constraints[@]+"${constraints[@]}"} >&2
   "$python" -c 'import h5py, dolfinx, torch, wavesim' >&2
   printf '%s' "$wanted" > "$stamp"
 fi
-printf '%s\n' "$python"
+printf '%s\n' "$python" >&3

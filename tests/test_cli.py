@@ -1,17 +1,39 @@
 """The command line as a user meets it: in a process of its own, by exit code and text."""
 
+import io
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from wavesim.cli import main
+from wavesim.errors import WavesimError
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+
 
 def wavesim(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "wavesim", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The command line in this process: its exit code, what it printed, and what it complained of."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["wavesim", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (ended.value.code or 0, *capsys.readouterr())  # type: ignore[return-value]
+
+    return run
 
 
 @pytest.mark.parametrize("command", [(), ("demo",), ("generate",), ("generate", "waves"), ("view",), ("train",)])
@@ -114,3 +136,81 @@ def test_export_writes_graphs_that_onnx_runtime_runs(demo_run: Path, tmp_path: P
     assert result.returncode == 0, result.stderr
     state = np.random.default_rng(0).normal(size=(2, 24, 24))
     assert rollout(OnnxForecaster(tmp_path / "p"), state, np.ones((2, 24, 24)), 3).shape == (3, 2, 24, 24)
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda:99"])
+def test_a_device_that_is_not_there_gets_one_line(here: Callable, demo_run: Path, tmp_path: Path, device: str) -> None:
+    out = tmp_path / "m.safetensors"
+    code, _, said = here("train", "--data", demo_run / "waves", "--config", "quick", "--out", out, "--device", device)
+    assert code == 2 and len(said.splitlines()) == 1 and device in said and "use cpu" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["packings.h5", "."])
+def test_waves_take_packings_from_the_file_or_its_folder(
+    here: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    import wavesim.fem
+
+    taken: list[Path] = []
+    monkeypatch.setattr(wavesim.fem, "generate_waves", lambda _, packings, *__: taken.append(packings) or {})
+    code, _, said = here("generate", "waves", "--packings", SAMPLE / name, "--out", tmp_path)
+    assert code == 0 and taken == [SAMPLE / "packings.h5"], said
+
+
+def test_what_is_no_packings_file_is_not_to_be_deleted(here: Callable, tmp_path: Path) -> None:
+    (tmp_path / "thesis.h5").write_text("the only copy")
+    shard = next((SAMPLE / "data" / "test").glob("*.hdf5"))
+    for path, message in (
+        (tmp_path / "thesis.h5", "not a whole HDF5 file"),
+        (tmp_path, "packings.h5 does not exist; make it with `wavesim generate packings`"),
+        (shard, "holds no whole packing"),
+    ):
+        code, _, said = here("generate", "waves", "--packings", path, "--out", tmp_path / "waves")
+        assert code == 2 and len(said.splitlines()) == 1 and message in said and "delete it" not in said
+    (tmp_path / "packings.h5").write_text("the only copy")
+    code, _, said = here("generate", "packings", "--out", tmp_path)
+    assert code == 2 and "not a whole HDF5 file" in said and "delete it" not in said
+
+
+def test_a_trajectory_is_exported_beside_its_dataset_never_into_it(here: Callable, tmp_path: Path) -> None:
+    waves = Path(shutil.copytree(SAMPLE, tmp_path / "waves"))
+    before = sorted(waves.rglob("*"))
+    code, printed, said = here("export", waves)
+    assert code == 0 and printed.strip() == str(tmp_path / "waves-xdmf" / "test_0.xdmf"), said
+    assert sorted(path.name for path in (tmp_path / "waves-xdmf").iterdir()) == ["test_0.h5", "test_0.xdmf"]
+    code, _, said = here("export", waves, "--out", waves / "data" / "test" / "a.xdmf")
+    assert code == 2 and "give another folder" in said
+    code, _, said = here("export", waves, "--trajectory", 9)
+    assert code == 2 and "split test has 2 trajectories, 0 to 1; got 9" in said
+    assert sorted(waves.rglob("*")) == before
+    help_text = " ".join(here("export", "--help")[1].replace("│", " ").split())
+    assert "DATASET-xdmf/SPLIT_NUMBER.xdmf, beside the dataset" in help_text
+
+
+def test_a_dataset_named_by_a_dot_is_exported_beside_it(
+    here: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shutil.copytree(SAMPLE, tmp_path / "waves"))
+    assert here("export", ".")[0] == 0 and (tmp_path / "waves-xdmf" / "test_0.xdmf").is_file()
+
+
+def test_evaluation_shows_on_a_terminal_that_it_is_at_work(here: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wavesim.evaluate
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def slow(*_: object) -> None:
+        time.sleep(1.5)
+        raise WavesimError("enough")
+
+    monkeypatch.setattr(wavesim.evaluate, "evaluate", slow)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert here("evaluate", SAMPLE.parent / "models" / "demo" / "pruned.safetensors", "--data", SAMPLE)[0] == 2
+    assert "evaluate pruned: 00:01" in terminal.getvalue()
+
+
+def test_help_says_what_is_saved_without_the_ladder(here: Callable) -> None:
+    assert "--no-ladder takes half the time" in " ".join(here("evaluate", "--help")[1].replace("│", " ").split())

@@ -17,6 +17,7 @@ from the_well.data import WellDataset
 
 import wavesim.dataset as dataset
 from wavesim.dataset import CONSTANT, MEDIUM, STATE, WaveDataset, write_shard, write_statistics
+from wavesim.errors import WavesimError
 
 CELLS = [(0, 0), (6, 0), (0, 4), (2, 3)]  # (x, y) indices, corners that a transposition would move included
 
@@ -35,6 +36,23 @@ def test_axes_are_transposed_exactly_once(wave_dataset, waves, ix, iy):
     assert run.state[t, 0, iy, ix] == pytest.approx(waves.pressure(*values), rel=1e-6)
     assert run.medium[0, iy, ix] == pytest.approx(2 + k + waves.x[ix] ** 2, rel=1e-6)
     assert run.medium[1, iy, ix] == pytest.approx(1 + 0.5 * waves.y[iy], rel=1e-6)
+
+
+def test_a_trajectory_is_shown_by_its_shapes_times_and_split(wave_dataset):
+    shown = repr(WaveDataset(wave_dataset, "valid").trajectory(1))
+    assert shown == (
+        "<Trajectory packing_000002:1 of valid: 6 frames, every 0.010417 from 0 to 0.052083; "
+        "state (6, 2, 5, 7), medium (2, 5, 7)>"
+    )
+
+
+@pytest.mark.parametrize("index", [4, 9, -5])
+@pytest.mark.parametrize("read", ["trajectory", "medium", "name", "place", "packing", "about"])
+def test_a_trajectory_beyond_the_end_is_told_with_how_many_there_are(wave_dataset, read, index):
+    data = WaveDataset(wave_dataset, "train")
+    for kind in (WavesimError, IndexError):
+        with pytest.raises(kind, match=f"split train has 4 trajectories, 0 to 3; got {index}"):
+            getattr(data, read)(index)
 
 
 def test_the_second_channel_is_the_rate_times_the_frame_interval(wave_dataset, waves):

@@ -18,6 +18,7 @@ from wavesim.cli import info_text, settings
 from wavesim.dataset import WaveDataset, check
 from wavesim.demo import run_demo
 from wavesim.errors import WavesimError
+from wavesim.lock import sole_user
 from wavesim.metrics import relative_l2
 from wavesim.report import verdict
 from wavesim.surrogate import load, rollout
@@ -99,6 +100,8 @@ def test_killed_in_the_middle_it_goes_on_with_what_is_whole(tmp_path: Path) -> N
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     first = (tmp_path / "run" / "packings.h5").read_bytes()
+    with sole_user(tmp_path / "run"):
+        pass  # the kill has left no lock
     from wavesim.demo import _claim, _packings, _truth
 
     config = settings("quick")
@@ -114,3 +117,11 @@ def test_info_tells_what_each_artefact_is(demo_run: Path) -> None:
     assert "waves on 32 x 32 cells" in info_text(demo_run / "waves")
     assert "one-way forecaster" in info_text(demo_run / "models" / "compressed.safetensors")
     assert "persistence" in info_text(demo_run)
+
+
+@pytest.mark.parametrize("content", ['{"name": "of another program"}', "[1, 2]", "no JSON"])
+def test_a_folder_of_another_program_is_left_alone(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(WavesimError, match=r"config\.json is not of a run of wavesim; give another --out") as told:
+        run_demo(tmp_path, settings("quick"), seed=0, progress=False)
+    assert "remove" not in str(told.value) and (tmp_path / "config.json").read_text() == content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,14 @@ def test_an_old_python_is_told_what_to_do(set_up):
     assert done.returncode == 2 and done.stdout == "" and installed == []
     assert "needs Python 3.11 or later" in done.stderr and "Python 3.10.12" in done.stderr
     assert "Debian 12, Debian 13 or Ubuntu 24.04" in done.stderr
+
+
+def test_pip_tells_errors_and_keeps_quiet_about_the_machines_settings(set_up, tmp_path):
+    """The options of the script's pip, given to the real one on a machine whose settings name a folder that is gone."""
+    told = set_up()[1][0].split()
+    options = told[told.index("install") : told.index("--editable")]
+    environment = {**os.environ, "PIP_FIND_LINKS": str(tmp_path / "gone"), "PIP_NO_INDEX": "1"}
+    command = [sys.executable, "-m", "pip", *options, "no-package-of-this-name"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode and "ERROR: No matching distribution found" in done.stderr
+    assert "WARNING" not in done.stderr and done.stdout == ""

@@ -64,3 +64,9 @@ def test_a_scale_must_be_positive_and_finite(name, value):
     sound = {"length": 1.0, "density": 1.0, "bulk_modulus": 1.0, "amplitude": 1.0}
     with pytest.raises(WavesimError, match=f"{name} .* is not a scale"):
         Scale(**{**sound, name: value})
+
+
+@pytest.mark.parametrize("value", ["a", None, 1j, [1.0, 2.0], 10**400])
+def test_what_is_no_number_is_refused_as_one_that_is_not_positive_is(value):
+    with pytest.raises(WavesimError, match=r"length .* is not a scale: give a positive, finite number in SI units"):
+        Scale(value, 1, 1)

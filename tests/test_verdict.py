@@ -3,7 +3,7 @@
 import pytest
 
 from wavesim.evaluate import Row, _with_equal_fe
-from wavesim.report import verdict
+from wavesim.report import as_text, verdict
 from wavesim.tables import efficient, table
 
 
@@ -25,7 +25,9 @@ def results(forecast: float, milliseconds: float) -> dict[str, object]:
         row("FE fine", "fe", 0.05, 2.0),
         row("FE truth", "truth", 0.0, 9.0),
     ]
-    return {"rows": rows, "first_frames": 10, "ladder": True}
+    own = {"pressure": {"mean": 0.01, "last": 0.02}, "pressure_rate": {"mean": 0.1, "last": 0.2}}
+    about = {"frames": 64, "frame_interval": 1 / 32, "trajectories": 4, "grid": [64, 64]}
+    return {"rows": rows, "first_frames": 10, "ladder": True, "truth_error": own, **about}
 
 
 def test_the_verdict_says_who_beats_persistence_and_who_does_not() -> None:
@@ -45,6 +47,41 @@ def test_the_verdict_says_who_wins_against_finite_elements_and_by_how_much() -> 
 def test_the_verdict_compares_the_twins() -> None:
     said = " ".join(verdict(results(0.1, 1.0)))
     assert "Of the classical forecaster the compressed one has 0.25 of the parameters, 0.25 of the multiply" in said
+
+
+def test_a_forecaster_as_good_as_no_run_of_the_ladder_is_not_said_to_win() -> None:
+    made = results(0.01, 1.0)
+    for row in made["rows"]:  # type: ignore[attr-defined]
+        if row["equal_fe"] == "FE fine":
+            row["equal_fe"] = "FE truth"
+    said = " ".join(verdict(made))
+    assert "No run of the ladder is as good as the compressed forecaster: 1.00 ms a frame, and 9.00 ms" in said
+    assert "wins" not in said
+
+
+def test_the_verdict_says_which_forecaster_is_worse_than_the_coarse_step() -> None:
+    assert "WORSE" not in " ".join(verdict(results(0.1, 1.0)))
+    assert "the pruned forecaster is WORSE" not in " ".join(verdict(results(0.7, 1.0)))
+    assert "the compressed forecaster is WORSE than the coarse step" in " ".join(verdict(results(0.7, 1.0)))
+
+
+def test_a_truth_too_coarse_to_judge_by_is_named_first() -> None:
+    coarse = {"truth_error": {"pressure": {"mean": 0.06, "last": 0.14}}}
+    assert verdict({**results(0.1, 1.0), **coarse})[0].startswith("The truth is coarse: its own error is 6.0%")
+    assert "coarse: its own" not in " ".join(verdict(results(0.1, 1.0)))
+    assert "coarse: its own" not in " ".join(verdict({**results(0.1, 1.0), "truth_error": {}}))
+
+
+def test_the_text_explains_its_columns_and_states_the_truths_own_error() -> None:
+    said = as_text(results(0.1, 1.0))
+    for part in ("root mean square", "1.0% in the mean", "10.0% in the mean and 20.0% at the last frame in p_t"):
+        assert part in said
+
+
+def test_a_correlation_that_never_falls_is_a_lower_bound() -> None:
+    made = results(0.1, 1.0)
+    made["rows"][1]["correlation_time"] = 2.0  # type: ignore[index]
+    assert [cells[5] for cells in table(made)[:2]] == ["1.00", "≥ 2.00"]
 
 
 def test_fe_runs_that_another_beats_in_error_and_cost_are_not_shown() -> None:

@@ -50,3 +50,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"wavesim.{_HOME[name]}"), name)
     raise AttributeError(f"module 'wavesim' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +15,7 @@ import typer
 from wavesim.config import RunConfig, parse
 from wavesim.config import load as load_config
 from wavesim.errors import WavesimError
+from wavesim.info import columns, info_text
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -72,12 +76,12 @@ def generate_packings(
     from wavesim.granular import generate_packings as generate_them
 
     rows = generate_them(settings(config).packings, out, seed, workers)
-    typer.echo(_columns(rows, ("name", "size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")))
+    typer.echo(columns(rows, ("name", "size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")))
 
 
 @generate.command("waves")
 def generate_waves(
-    packings: Annotated[Path, typer.Option(help="packings.h5, made by `wavesim generate packings`")],
+    packings: Annotated[Path, typer.Option(help="packings.h5, made by `wavesim generate packings`, or its folder")],
     out: Out = Path("runs/waves"),
     seed: Seed = 0,
     config: Settings = "demo",
@@ -85,8 +89,9 @@ def generate_waves(
 ) -> None:
     """Run FE waves through packings: a dataset in The Well's layout, split by packing."""
     from wavesim.fem import generate_waves as generate_them
+    from wavesim.granular.storage import find_packings
 
-    summary = generate_them(settings(config).waves, packings, out, seed, workers)
+    summary = generate_them(settings(config).waves, find_packings(packings), out, seed, workers)
     typer.echo("\n".join(f"{key}: {value}" for key, value in summary.items()))
 
 
@@ -106,7 +111,7 @@ def train(
     convolution: Annotated[str | None, typer.Option(help="classical or one-way; default: as in the settings")] = None,
     seed: Seed = 0,
     config: Settings = "demo",
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu; cuda, cuda:0, ... or mps where there is one")] = "cpu",
 ) -> None:
     """Train a forecaster on growing unrolls; the best over 32 frames of 8 validation trajectories is kept."""
     from tqdm import tqdm
@@ -145,7 +150,7 @@ def prune(
     pruning = parse({**chosen.pruning.model_dump(), **update}, PruningConfig, "--method, --scope")
     with tqdm(total=pruning.rounds * pruning.iterations, desc="prune", disable=None) as bar:
         rows = prune_it(model, data, pruning, chosen.training, out, seed, _shown(bar))
-    typer.echo(_columns(rows, ("round", "pq_index", "parameters", "macs_per_frame", "validation_error")))
+    typer.echo(columns(rows, ("round", "pq_index", "parameters", "macs_per_frame", "validation_error")))
 
 
 @app.command()
@@ -155,12 +160,17 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="folder for results.json and ONNX files; default: RUN/evaluation")
     ] = None,
-    ladder: Annotated[bool, typer.Option(help="run the FE ladder of equal errors too (needs dolfinx)")] = True,
+    ladder: Annotated[
+        bool,
+        typer.Option(
+            help="run the FE ladder of equal errors too (needs dolfinx); for one model --no-ladder takes half the time"
+        ),
+    ] = True,
 ) -> None:
     """Errors against the FE truth over the test split, beside cost, floor, and the best FE run of equal error."""
     from wavesim.evaluate import evaluate as evaluate_them
     from wavesim.provenance import write_json
-    from wavesim.tables import markdown
+    from wavesim.report import as_text
     from wavesim.viz.session import find_run
 
     if run.suffix == ".safetensors":
@@ -171,15 +181,22 @@ def evaluate(
         models, found = find_run(run)
         data = data or found
     out = out or (run.parent if run.suffix == ".safetensors" else run) / "evaluation"
-    results = evaluate_them(models, data, out, ladder)
+    with _clock(f"evaluate {', '.join(models)}"):
+        results = evaluate_them(models, data, out, ladder)
     write_json(out / "results.json", results)
-    typer.echo(markdown(results))
+    typer.echo(as_text(results))
 
 
 @app.command()
 def export(
     source: Annotated[Path, typer.Argument(help="a model's .safetensors file, or a dataset's folder")],
-    out: Annotated[Path | None, typer.Option(help="a model: path without suffix; a trajectory: .xdmf file")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="a model: path without suffix, default: the model's; a trajectory: .xdmf file, default: "
+            "DATASET-xdmf/SPLIT_NUMBER.xdmf, beside the dataset"
+        ),
+    ] = None,
     grid: Annotated[int, typer.Option(min=8, help="cells along each side that the ONNX graphs are made for")] = 64,
     batch: Annotated[int, typer.Option(min=1, help="trajectories at once that the ONNX graphs are made for")] = 1,
     split: Annotated[str, typer.Option(help="train, valid or test: where the trajectory is")] = "test",
@@ -190,10 +207,11 @@ def export(
         from wavesim.dataset import WaveDataset
         from wavesim.viz.paraview import write_xdmf
 
-        data = WaveDataset(source, split)
-        if trajectory >= len(data):
-            raise WavesimError(f"{split} has {len(data)} trajectories, 0 to {len(data) - 1}; got {trajectory}")
-        typer.echo(write_xdmf(out or source / f"{split}_{trajectory}.xdmf", data.trajectory(trajectory)))
+        chosen, folder = WaveDataset(source, split).trajectory(trajectory), source.resolve()
+        if out is not None and out.resolve().is_relative_to(folder):
+            raise WavesimError(f"--out {out} is in the dataset, whose readers take up .h5 files; give another folder")
+        beside = (source if source.name.strip(".") else folder).with_name(f"{folder.name}-xdmf")
+        typer.echo(write_xdmf(out or beside / f"{split}_{trajectory}.xdmf", chosen))
         return
     from wavesim.surrogate import export_onnx, load
 
@@ -215,7 +233,11 @@ def view(
 
     torch.set_num_threads(1)  # the solver's process and the window need the other cores
     with open_run(run) as session:
-        run_window(session, record=record, seconds=seconds)
+        film = run_window(session, record=record, seconds=seconds)
+        if session.why_recorded:
+            typer.echo(f"the truth was recorded, not live: {session.why_recorded}", err=True)
+        if film:
+            typer.echo(film)
 
 
 @app.command("settings")
@@ -228,65 +250,31 @@ def print_settings(config: Settings = "demo") -> None:
 
 @app.command()
 def info(
-    path: Annotated[Path, typer.Argument(help="a model, a dataset's folder, packings.h5, or a run's folder")],
+    path: Annotated[Path, typer.Argument(help="a model, a dataset, packings.h5, a run, or a folder of models")],
 ) -> None:
     """Say what a file or folder is, and where it comes from."""
     typer.echo(info_text(path))
 
 
-def info_text(path: Path) -> str:
-    """What `wavesim info` prints.
+@contextmanager
+def _clock(what: str) -> Iterator[None]:
+    """Show on a terminal what is being done, and for how long, each second."""
+    from tqdm import tqdm
 
-    Raises:
-        WavesimError: not one of ours.
-    """
-    if path.suffix == ".safetensors":
-        from wavesim.surrogate import load
-        from wavesim.surrogate.checkpoint import read_header
+    over = threading.Event()
+    with tqdm(desc=what, bar_format="{desc}: {elapsed}", disable=None) as bar:
 
-        header, model = read_header(path), load(path)
-        shape = header["config"]
-        return "\n".join(
-            (
-                f"{path}: a {shape.convolution} forecaster, {sum(p.numel() for p in model.parameters()):,} parameters, "
-                f"{path.stat().st_size / 1e3:.1f} kB, {model.macs((64, 64))['frame'] / 1e6:.2f} MMAC a 64 x 64 frame",
-                f"  width {shape.width}, kernel {shape.kernel_size}, ranks {list(shape.ranks)}, "
-                f"coarse sub-steps {shape.substeps}",
-                *(f"  {key}: {value}" for key, value in header["about"].items()),
-            )
-        )
-    if path.suffix in (".h5", ".hdf5") and path.is_file():
-        import h5py
+        def tick() -> None:
+            while not over.wait(1):
+                bar.refresh()
 
+        ticks = threading.Thread(target=tick, daemon=True)
+        ticks.start()
         try:
-            with h5py.File(path, "r") as file:
-                whole = {name: group.attrs for name, group in file.items() if "phi_j" in group.attrs}
-                if whole:
-                    names = ("size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")
-                    rows = [{"name": name, **{k: found.get(k) for k in names}} for name, found in whole.items()]
-                    return f"{path}: {len(rows)} packings\n" + _columns(rows, ("name", *names))
-        except (OSError, AttributeError) as error:
-            raise WavesimError(f"{path} is not a whole HDF5 file of packings ({error})") from error
-    if (path / "data").is_dir():
-        from wavesim.dataset import WaveDataset
-        from wavesim.dataset import check as check_it
-
-        counts = check_it(path)
-        data = WaveDataset(path, next(iter(counts)))
-        about = data.about(0)
-        return "\n".join(
-            (
-                f"{path}: waves on {data.grid[1]} x {data.grid[0]} cells, "
-                f"{data.frames} frames every {data.frame_interval:.5g}",
-                "  " + ", ".join(f"{n} {split}" for split, n in counts.items()),
-                f"  settings: {about.get('config', 'not said')}",
-            )
-        )
-    if (path / "config.json").is_file():
-        from wavesim.report import summary
-
-        return summary(path)
-    raise WavesimError(f"{path} is not a model, a dataset, a packings file or a run")
+            yield
+        finally:
+            over.set()
+            ticks.join()
 
 
 def _shown(bar: Any) -> Any:
@@ -295,15 +283,6 @@ def _shown(bar: Any) -> Any:
         bar.set_postfix_str(f"validation rel. L2 {error:.3f}" if error == error else "")
 
     return report
-
-
-def _columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
-    def text(value: Any) -> str:
-        return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-    cells = [list(names), *([text(row.get(name)) for name in names] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-    return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells)
 
 
 def main() -> None:

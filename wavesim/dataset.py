@@ -33,6 +33,10 @@ CONSTANT = (*MEDIUM, "speed_of_sound")
 OPEN_FILES = 256  # a process may usually hold 1024, sockets of data loaders included
 
 
+class OutOfRangeError(WavesimError, IndexError):
+    """A trajectory or a frame that is not there."""
+
+
 @dataclass(frozen=True)
 class Shard:
     """The trajectories of one file, in the project's axis order, nondimensional.
@@ -63,6 +67,14 @@ class Trajectory:
     frame_interval: float
     name: str
     about: Mapping[str, Any]
+    split: str = ""
+
+    def __repr__(self) -> str:
+        frames, split = len(self.state), f" of {self.split}" if self.split else ""
+        return (
+            f"<Trajectory {self.name}{split}: {frames} frames, every {self.frame_interval:.5g} from 0 to "
+            f"{(frames - 1) * self.frame_interval:.5g}; state {self.state.shape}, medium {self.medium.shape}>"
+        )
 
 
 def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -> None:
@@ -182,8 +194,17 @@ class WaveDataset:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": {}}  # an open file does not travel into a worker process
 
+    def place(self, index: int) -> tuple[Path, int]:
+        """The file of a trajectory and its row in it. Raises OutOfRangeError where there is no such trajectory."""
+        try:
+            return self._index[index]
+        except IndexError as error:
+            raise OutOfRangeError(
+                f"{self.root}: split {self.split} has {len(self)} trajectories, 0 to {len(self) - 1}; got {index}"
+            ) from error
+
     def _file(self, index: int) -> tuple[h5py.File, int]:
-        path, row = self._index[index]
+        path, row = self.place(index)
         key = (os.getpid(), path)  # a worker process that was forked off must not use its parent's handle
         if key not in self._files:
             while len(self._files) >= OPEN_FILES:
@@ -193,16 +214,12 @@ class WaveDataset:
 
     def name(self, index: int) -> str:
         """`FILE:ROW` of a trajectory, the file being that of its packing."""
-        path, row = self._index[index]
+        path, row = self.place(index)
         return f"{path.stem}:{row}"
-
-    def place(self, index: int) -> tuple[Path, int]:
-        """The file of a trajectory and its row in it."""
-        return self._index[index]
 
     def packing(self, index: int) -> str:
         """The packing that a trajectory runs through: the name of its file."""
-        return self._index[index][0].stem
+        return self.place(index)[0].stem
 
     def about(self, index: int) -> dict[str, Any]:
         """The provenance of a trajectory's file."""
@@ -216,7 +233,7 @@ class WaveDataset:
     def window(self, index: int, start: int, length: int) -> np.ndarray:
         """States `start` to `start + length - 1` as (time, channel, y, x) float32, (p, dt p_t). Raises as `medium`."""
         if start < 0 or start + length > self.frames:
-            raise IndexError(f"window {start}..{start + length} of a trajectory of {self.frames} frames")
+            raise OutOfRangeError(f"window {start}..{start + length} of a trajectory of {self.frames} frames")
         file, row = self._file(index)
         fields = [file["t0_fields"][name][row, start : start + length].swapaxes(-1, -2) for name in STATE]
         state = np.stack(fields, axis=1)
@@ -225,18 +242,23 @@ class WaveDataset:
 
     def _finite(self, index: int, values: np.ndarray) -> np.ndarray:
         if not np.isfinite(values).all():
-            path, row = self._index[index]
-            raise WavesimError(f"{path}: trajectory {row} is not finite throughout; delete the file and make it again")
+            path, row = self.place(index)
+            raise WavesimError(f"{path}: trajectory {row} is not finite throughout; move it away and make it again")
         return values
 
     def trajectory(self, index: int) -> Trajectory:
-        """The whole trajectory with its medium."""
+        """The whole trajectory with its medium.
+
+        Raises:
+            OutOfRangeError: no such trajectory. WavesimError: values that are not finite.
+        """
         return Trajectory(
             state=self.window(index, 0, self.frames),
             medium=self.medium(index),
             frame_interval=self.frame_interval,
             name=self.name(index),
             about=self.about(index),
+            split=self.split,
         )
 
 
@@ -254,7 +276,7 @@ def open_shard(path: str | Path) -> h5py.File:
     except OSError as error:
         if error.errno is not None:  # the system's refusal, not HDF5's: no permission, too many open files
             raise WavesimError(f"{path} cannot be opened: {os.strerror(error.errno)}") from error
-        raise WavesimError(f"{path} is not a whole HDF5 file ({error}); delete it and generate it again") from error
+        raise WavesimError(f"{path} is not a whole HDF5 file ({error}); move it away and generate it again") from error
     defect = _layout_defect(file)
     if defect:
         file.close()
@@ -301,7 +323,7 @@ def check(root: str | Path) -> dict[str, int]:
             if owner.setdefault(path.stem, split) != split:
                 raise WavesimError(
                     f"{path.stem} is in both {owner[path.stem]} and {split}: splits must not share a packing; "
-                    "delete one of the two files"
+                    "move one of the two files away"
                 )
             with open_shard(path) as file:
                 time = file["dimensions/time"][:].astype(float)

@@ -7,6 +7,7 @@ RUN/models/             classical, compressed, pruned .safetensors, their histor
 RUN/results.json        errors and costs
 RUN/report.html         everything that a reader wants to see; figures and film beside it
 RUN/stages.json         seconds each stage took
+RUN/.lock               held by the demo at work here: there is one at a time
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tqdm import tqdm
 from wavesim import processes
 from wavesim.config import ForecasterConfig, RunConfig, TrainingConfig
 from wavesim.errors import WavesimError
+from wavesim.lock import sole_user
 from wavesim.provenance import file_hash, write_json
 
 STAGES = ("packings", "truth", "forecasters", "pruning", "evaluation", "report")
@@ -35,9 +37,13 @@ def run_demo(out: Path, config: RunConfig, seed: int, workers: int = 2, progress
     """Run all stages that are not whole yet; returns the path of the report.
 
     Raises:
-        WavesimError: a folder made with other settings, a missing engine, or what a stage raises.
+        WavesimError: a folder made with other settings or in use, a missing engine, or what a stage raises.
     """
-    out = Path(out)
+    with sole_user(Path(out)):
+        return _run(Path(out), config, seed, workers, progress)
+
+
+def _run(out: Path, config: RunConfig, seed: int, workers: int, progress: bool) -> Path:
     _claim(out, config, seed)
     torch.set_num_threads(1)  # pruning and rollouts run here, beside processes that use the other cores
     seconds: dict[str, float] = _read(out / "stages.json", {})
@@ -64,7 +70,13 @@ def run_demo(out: Path, config: RunConfig, seed: int, workers: int = 2, progress
 
 def _claim(out: Path, config: RunConfig, seed: int) -> None:
     settings: dict[str, Any] = {"config": config.model_dump(mode="json"), "seed": seed}
-    found = _read(out / "config.json", settings)
+    try:
+        found = _read(out / "config.json", settings)
+        ours = found.keys() == settings.keys()
+    except (ValueError, AttributeError):  # not JSON, or no table
+        ours = False
+    if not ours:
+        raise WavesimError(f"{out / 'config.json'} is not of a run of wavesim; give another --out")
     if found != settings:
         changed = [
             f"{table}.{key}"
@@ -73,7 +85,7 @@ def _claim(out: Path, config: RunConfig, seed: int) -> None:
             if found.get("config", {}).get(table, {}).get(key) != value
         ]
         what = ", ".join(changed) or f"the seed ({found.get('seed')})"
-        raise WavesimError(f"{out} was begun with another {what}; give another --out, or remove that folder")
+        raise WavesimError(f"{out} was begun with another {what}; give another --out, or move that folder away")
     write_json(out / "config.json", settings)
 
 

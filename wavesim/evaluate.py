@@ -79,7 +79,8 @@ def evaluate(
     Exports each model to ONNX under OUT/NAME.*.onnx and times it there.
 
     Returns:
-        {"rows": [Row as dict], "frame_interval", "frames", "trajectories", "grid", "first_frames", "ladder"}, ready for
+        {"rows": [Row as dict], "frame_interval", "frames", "trajectories", "grid", "first_frames", "ladder",
+        "truth_error": {"pressure" or "pressure_rate": {"mean", "last"}}, as far as the test files state it}, ready for
         JSON.
     Raises:
         WavesimError: no test split, or a model made for another frame interval.
@@ -128,6 +129,7 @@ def evaluate(
         "grid": list(test.grid),
         "first_frames": FIRST_FRAMES,
         "ladder": bool(runs),
+        "truth_error": _truth_error(test),
     }
 
 
@@ -159,6 +161,17 @@ class _Measure:
             correlation_time=float(correlation_time(correlation(forecast, truth), self.interval).mean()),
             **costs,
         )
+
+
+def _truth_error(test: WaveDataset) -> dict[str, dict[str, float]]:
+    """Mean over the frames, and last, of the truth's own relative L2, over the test trajectories that state it."""
+    files = {test.packing(i): test.about(i).get("truth_error", []) for i in range(len(test))}
+    stated = [entry for entries in files.values() for entry in entries]
+    return {
+        field: {"mean": float(curve.mean()), "last": float(curve[-1])}
+        for field in ("pressure", "pressure_rate")
+        if stated and (curve := np.mean([entry[field] for entry in stated], axis=0)).size
+    }
 
 
 def _coarse_alone(model: Forecaster) -> Forecaster:

@@ -35,7 +35,7 @@ def table(results: Mapping[str, Any]) -> list[list[str]]:
     return [
         [
             row["name"],
-            *_errors(row),
+            *_errors(row, results["frames"] * results["frame_interval"]),
             number(row["parameters"], "{:,}"),
             number(row["stored_bytes"] and row["stored_bytes"] / 1e3, "{:.1f} kB"),
             number(row["macs"] and row["macs"] / 1e6, "{:.2f}"),
@@ -46,12 +46,13 @@ def table(results: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def _errors(row: Mapping[str, Any]) -> list[str]:
-    """The five error columns; the truth is the measure itself and has none here."""
+def _errors(row: Mapping[str, Any], length: float) -> list[str]:
+    """The five error columns; the truth is the measure itself and has none here. length: of the rollouts."""
     if row["kind"] == "truth":
         return [""] * 5
     errors = (row[key] for key in ("first_frames", "one_crossing", "last_frame", "vrmse"))
-    return [*(f"{error:.3f}" for error in errors), f"{row['correlation_time']:.2f}"]
+    useful = row["correlation_time"]
+    return [*(f"{error:.3f}" for error in errors), ("≥ " if useful > length * (1 - 1e-9) else "") + f"{useful:.2f}"]
 
 
 def markdown(results: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -40,8 +40,8 @@ class Scale:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not (math.isfinite(value) and value > 0):
-                raise WavesimError(f"{field.name} {value} is not a scale: give a positive, finite number in SI units")
+            if not _is_positive(value):
+                raise WavesimError(f"{field.name} {value!r} is not a scale: give a positive, finite number in SI units")
 
     @property
     def wave_speed(self) -> float:
@@ -83,3 +83,10 @@ class Scale:
             hint = f"did you mean '{near[0]}'?" if near else f"valid quantities: {', '.join(units)}"
             raise WavesimError(f"unknown quantity '{quantity}'; {hint}")
         return units[quantity]
+
+
+def _is_positive(value: Any) -> bool:
+    try:
+        return math.isfinite(value) and value > 0
+    except (TypeError, OverflowError):  # no number, or one that no float holds
+        return False

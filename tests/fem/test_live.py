@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -35,6 +36,7 @@ def shard(tmp_path_factory):
 def test_live_frames_equal_those_of_a_simulation(shard):
     state, _, _ = rerun(shard, 0)
     with LiveSolver(shard, 0) as solver:
+        assert solver.degree == CONFIG.degree
         np.testing.assert_allclose(solver.medium, MEDIUM.cells((16, 16)), rtol=1e-6)
         np.testing.assert_allclose(solver.state, state[0], rtol=1e-5, atol=1e-7)
         for k in range(1, 5):
@@ -86,6 +88,30 @@ def test_errors_of_the_second_process_are_raised_in_the_first(shard, tmp_path):
         LiveSolver(shard, 3)
     with pytest.raises(WavesimError, match="does not exist"):
         LiveSolver(tmp_path / "none.hdf5", 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("raise ImportError('libmpi.so.40: cannot open it')", r"is installed but cannot .*ImportError: libmpi\.so\.40"),
+        ("import a_part_of_it", "is installed but cannot be imported .*No module named 'a_part_of_it'"),
+        ("import os; os._exit(3)", r"has ended \(exit code 3\); see how `python -c 'import dolfinx'` ends"),
+        ("raise RuntimeError('another ABI')", "RuntimeError: another ABI"),
+    ],
+)
+def test_a_dolfinx_that_is_there_but_broken_is_not_called_missing(shard, tmp_path, monkeypatch, fault, says):
+    (tmp_path / "dolfinx").mkdir()
+    (tmp_path / "dolfinx" / "__init__.py").write_text(fault)
+    monkeypatch.syspath_prepend(tmp_path)  # the second process takes it over
+    with pytest.raises(WavesimError, match=says) as caught:
+        LiveSolver(shard, 0)
+    assert "not installed" not in str(caught.value)
+
+
+def test_a_dolfinx_that_is_missing_is_told_before_a_process_is_started(shard, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dolfinx", None)
+    with pytest.raises(WavesimError, match=r"dolfinx is not installed, .* `make setup`"):
+        LiveSolver(shard, 0)
 
 
 def test_a_process_that_died_is_reported_and_closing_is_clean(shard):

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from wavesim.config import ForecasterConfig
 from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, load, rollout, save, step
+from wavesim.surrogate.checkpoint import read_header
 
 
 def forecaster(**settings: object) -> Forecaster:
@@ -92,6 +93,20 @@ def test_files_that_are_not_a_whole_forecaster_are_refused(tmp_path: Path) -> No
         save_file({**weights, **change}, foreign, metadata=header)
         with pytest.raises(WavesimError, match=message):
             load(foreign)
+
+
+def test_the_same_forecaster_gives_the_same_bytes(tmp_path: Path) -> None:
+    """safetensors itself writes metadata in the order of a hash map, another one each time."""
+    from safetensors import safe_open
+
+    model, about = forecaster(), {"seed": 3, "made by": "Größe 10 Ω"}
+    contents = {save(model, tmp_path / f"{k}.safetensors", about).read_bytes() for k in range(8)}
+    assert len(contents) == 1
+    with safe_open(tmp_path / "0.safetensors", "pt") as file:
+        header = file.metadata()
+    save_file(model.state_dict(), tmp_path / "plain.safetensors", metadata=header)
+    assert (tmp_path / "plain.safetensors").stat().st_size == (tmp_path / "0.safetensors").stat().st_size
+    assert read_header(tmp_path / "0.safetensors")["about"].items() >= about.items()
 
 
 def test_a_forecaster_that_can_blow_up_is_refused_before_a_graph_is_written(tmp_path: Path) -> None:

@@ -22,6 +22,14 @@ def test_a_film_has_one_picture_for_each_frame_and_moves(tmp_path, toy_run, name
     assert np.abs(error_now - error_then).mean() > 2  # the error's panel is empty at first
 
 
+def test_an_error_of_two_percent_can_be_seen(tmp_path, toy_run):
+    truth, _, medium = toy_run
+    path = animate(tmp_path / "film.mp4", truth[5:11], {"a": 1.02 * truth[5:11]}, medium, 1 / 32)
+    picture = imageio.get_reader(path).get_data(3).astype(int)
+    error = picture[60:, int(0.62 * picture.shape[1]) : int(0.87 * picture.shape[1])]
+    assert np.ptp(error, axis=-1).max() > 60  # as it is, it is all but grey: 5
+
+
 def test_several_forecasts_stand_above_their_errors(tmp_path, toy_run):
     truth, forecasts, medium = toy_run
     path = animate(tmp_path / "film.mp4", truth[:4], forecasts, medium, 1 / 32, fps=8)

@@ -93,6 +93,28 @@ def test_grains_are_outlined_and_shaded(tmp_path):
     assert 0.2 < shade.mean() < 0.6 and (grains.sum(-1) < 450).mean() > (plain.sum(-1) < 450).mean() + 0.005
 
 
+def test_the_magnification_is_the_largest_by_which_every_picture_fits_the_scale():
+    error = np.zeros((3, 40, 40))
+    error[1, :4] = -0.03  # a tenth of one picture
+    assert style.magnification(error, 0.35) == 10 and style.magnification(error, 0.61) == 20
+    assert style.magnification(error[0], 1.0) == 1 and style.magnification(error + np.nan, 1.0) == 1
+    assert style.magnification(50 * error, 0.35) == 1
+    error[2, 0, 0] = 9.0  # a crest of one cell may saturate
+    assert style.magnification(error, 0.35) == 10
+    assert [style.error_title(factor) for factor in (1, 10)] == ["error", "error x 10"]
+    assert style.error_title(5, "pruned") == "error of pruned, x 5"
+
+
+def test_small_errors_are_magnified_and_large_ones_are_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(style, "write", lambda figure, _: figure)
+    truth = np.stack([corner_field()] * 2)
+    for share, factor, title in ((0.03, 20, "error of a, x 20"), (0.7, 1, "error of a")):
+        figure = figures.fields(tmp_path / "f.png", truth, {"a": (1 + share) * truth}, np.ones((2, 32, 32)), [1], 1)
+        (image,) = figure.axes[2].images
+        assert figure.axes[2].get_title() == title
+        assert np.array_equal(image.get_array(), style.paint(factor * share * truth[1], 1.0, np.zeros((32, 32))))
+
+
 def test_error_curves_are_drawn_in_the_colours_of_the_forecasters(tmp_path):
     rng = np.random.default_rng(0)
     curves = {name: rng.lognormal(-2, 0.2, (5, 30)) * np.linspace(0.1, 1, 30) for name in ("classical", "pruned")}
@@ -109,6 +131,22 @@ def test_other_curves_are_written(tmp_path):
     assert_drawn(figures.pruning_rounds(tmp_path / "p.png", rounds), 6.4, 5.2)
     history = [dict(iteration=i, loss=1 / (i + 1), validation_error=0.5 if i % 5 else None) for i in range(20)]
     assert_drawn(figures.training_curves(tmp_path / "t.png", {"classical": history}), 9.0, 3.8)
+
+
+def test_training_curves_start_at_zero_with_whole_iterations_and_mark_the_unrolls(tmp_path, monkeypatch):
+    monkeypatch.setattr(style, "write", lambda figure, _: figure)
+    quick = [dict(iteration=i, loss=0.05 + i / 2000, unroll=8, validation_error=0.4) for i in (100, 120)]
+    stages = [
+        dict(iteration=i, loss=0.01 + i / 1e5, unroll=u, validation_error=0.2) for i, u in enumerate((1, 1, 4, 4))
+    ]
+    for history, marked in ((quick, {100: "unroll 8"}), (stages, {0: "unroll 1", 2: "unroll 4"})):
+        figure = figures.training_curves(tmp_path / "t.png", {"classical": history, "compressed": history})
+        figure.canvas.draw()
+        for axis in figure.axes:
+            assert axis.get_xlim()[0] == 0 and all(float(tick).is_integer() for tick in axis.get_xticks())
+            assert {note.xy[0]: note.get_text() for note in axis.texts} == marked
+        low, high = figure.axes[0].get_ylim()
+        assert sum(low <= tick <= high for tick in figure.axes[0].get_yticks()) >= 2  # however little it spans
 
 
 def test_pareto_draws_every_kind_and_names_the_one_it_does_not_know(tmp_path):

@@ -20,7 +20,7 @@ GRID = 16
 class ConstantTruth:
     """p = 1 everywhere, for ever, or until `last`; `wait` seconds a frame."""
 
-    label, takes_pulses, frame_interval, milliseconds = "constant", True, 0.5, 0.0
+    label, engine, takes_pulses, frame_interval, milliseconds = "constant", "a constant", True, 0.5, 0.0
 
     def __init__(self, wait=0.0, last=None, packings=1):
         self.names = tuple(f"p{i}" for i in range(packings))
@@ -51,6 +51,7 @@ class Growing:
     """Adds `by` to the pressure at every step; answers torch tensors with a batch axis, as networks do."""
 
     by: float
+    engine = "an addition"
     state: torch.Tensor | None = None
 
     def init(self, state, medium):
@@ -172,6 +173,40 @@ def test_an_error_of_the_truth_reaches_the_caller():
         session.advance()
 
 
+class Unavailable(ConstantTruth):
+    """Cannot start."""
+
+    label, engine = "live", "a solver"
+
+    def start(self, index):
+        raise WavesimError("dolfinx is installed but cannot be imported")
+
+
+def test_a_truth_that_cannot_start_gives_way_to_the_fallback_and_says_why():
+    first, fallback = Unavailable(), ConstantTruth(packings=2)
+    with Session(first, {"slow": Growing(0.1)}, fallback=fallback) as session:
+        assert session.advance() and session.source is fallback and first.closed
+        assert session.why_recorded == "dolfinx is installed but cannot be imported"
+        assert session.message == f"the truth is recorded, not live: {session.why_recorded}"
+        session.switch_packing(1)
+        session.settle()
+        assert session.packing_name == "p1" and session.message == ""
+    with Session(Unavailable(), {"slow": Growing(0.1)}) as session, pytest.raises(WavesimError, match="imported"):
+        session.settle()
+
+
+def test_milliseconds_are_medians_and_none_before_the_first_frame():
+    with constant_session() as session:
+        session.settle()
+        assert session.truth_milliseconds == session.forecast_milliseconds == 0
+        for spent in (90.0, 2.0, 3.0):  # the first call warms up
+            session.source.milliseconds = spent
+            session.advance()
+        assert session.truth_milliseconds == 3.0 and session.forecast_milliseconds > 0
+        session.switch_model("fast")
+        assert session.truth_milliseconds == 3.0 and session.forecast_milliseconds == 0
+
+
 def test_states_of_networks_lose_their_batch_axis():
     assert as_array(torch.ones(1, 2, 3, 4)).shape == as_array(np.ones((2, 3, 4))).shape == (2, 3, 4)
 
@@ -234,6 +269,18 @@ def test_open_run_finds_models_in_order_and_the_dataset_beside_them(tmp_path):
     with open_run(tmp_path / "run", live=False) as session:
         assert session.advance() and session.model_name == "classical" and session.forecast_milliseconds > 0
         assert session.forecast.shape == (2, GRID, GRID) and 0 < session.error < 0.5  # the coarse step, untrained
+        assert session.models["classical"].engine.startswith("torch, batch 1, ") and session.why_recorded == ""
+
+
+def test_open_run_plays_the_record_where_the_solver_cannot_start(tmp_path):
+    save_models(tmp_path / "run" / "models")
+    record(tmp_path / "run" / "waves")
+    with open_run(tmp_path / "run") as session:
+        session.settle()
+        assert session.source.label == "FE truth, recorded" and session.advance()
+        assert "does not say how it was made" in session.why_recorded
+        session.drop_pulse(0.5, 0.5)
+        assert session.message == f"a recorded truth takes no pulse: {session.why_recorded}"
 
 
 def test_forecasters_of_another_frame_interval_are_refused(tmp_path):
@@ -266,7 +313,10 @@ def test_the_live_solver_repeats_the_record_and_takes_a_pulse(tmp_path):
     generate_waves(config, write_square_packings(tmp_path / "p.h5"), tmp_path / "waves", seed=0, workers=1)
     data = WaveDataset(tmp_path / "waves", "test")
     recorded = data.window(0, 0, 4)
+    assert LiveTruth(data).names == RecordedTruth(data).names
     with Session(LiveTruth(data), toy_models(), pulse_width=0.12) as session:
+        session.settle()
+        assert session.source.engine == "degree 2, one thread" and session.truth_milliseconds == 0
         session.advance(), session.advance()
         assert np.allclose(session.truth, recorded[2], atol=1e-5) and session.source.milliseconds > 0
         shown, forecast = session.truth.copy(), session.forecast.copy()

@@ -6,17 +6,19 @@ The server writes its screen to a file (X window dump), so that what is tested i
 import os
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v2 as imageio
 import numpy as np
 import pytest
-from viz_stubs import ToyTruth, toy_models
+from viz_stubs import ToyForecaster, ToyTruth, step_wave, toy_models
 
 from wavesim.errors import WavesimError
 from wavesim.viz import window
-from wavesim.viz.scene import place_in_field
+from wavesim.viz.scene import Scene, numbers, place_in_field
 from wavesim.viz.session import Session
 
 # The fields of a window of 1320 x 740 pixels, measured on its picture: left edges, top edge, side.
@@ -116,6 +118,7 @@ def test_the_window_moves_pauses_takes_a_click_where_it_was_made_and_closes(scre
     screen.wait(lambda p: np.abs(field(p, 0) - field(first, 0)).mean() > 2)  # it moves, truth
     screen.wait(lambda p: np.abs(field(p, 1) - field(first, 1)).mean() > 2)  # and forecast
 
+    screen.key("e")  # the error as it is: magnified, it shows how the two discretise the pulse that is to come
     screen.key("space")
     screen.heard("paused")
     paused = screen.still()
@@ -154,8 +157,10 @@ def test_a_place_on_the_plane_is_a_place_in_one_of_three_fields():
 def test_a_film_is_recorded_without_a_display(tmp_path, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     with Session(ToyTruth(packings=1, grid=32), toy_models()) as session:
-        window.run_window(session, record=tmp_path / "film.mp4", seconds=0.5)
+        film = window.run_window(session, record=tmp_path / "film.mp4", seconds=0.5)
         assert session.frames == 8
+    assert film == window.Film(tmp_path / "film.mp4", frames=8, seconds=0.5)
+    assert str(film) == f"{tmp_path / 'film.mp4'}: 8 frames, 0.5 s"
     reader = imageio.get_reader(tmp_path / "film.mp4")
     pictures = [picture.astype(int) for picture in reader]
     assert len(pictures) == 8 and pictures[0].shape == (740, 1320, 3)
@@ -167,6 +172,87 @@ def test_a_film_is_recorded_without_a_display(tmp_path, monkeypatch):
             rows, columns = np.nonzero(reddest > 80)
             assert abs(columns.mean() / SIDE - 0.3) < 0.03 and abs(1 - rows.mean() / SIDE - 0.35) < 0.03
     assert np.abs(field(pictures[7], 0) - field(pictures[0], 0)).mean() > 2
+
+
+def test_a_film_in_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(WavesimError, match=rf"there is no folder {tmp_path / 'none'} for film\.mp4"):
+        window.run_window(None, record=tmp_path / "none" / "film.mp4")  # before the session is asked for anything
+    assert not list(tmp_path.iterdir())
+
+
+def test_milliseconds_are_shown_with_what_they_are_of_once_they_are_measured():
+    with Session(ToyTruth(packings=1, grid=16), toy_models()) as session:
+        session.settle()
+        assert numbers(session, 16.0).splitlines()[4:7] == ["- (leapfrog)", "- (leapfrog)", "16 frames a second"]
+        session.advance()
+        forecast, truth = numbers(session, 16.0).splitlines()[4:6]
+        assert truth == "1.0 ms a frame (leapfrog)" and forecast.endswith(" ms a frame (leapfrog)")
+
+
+def test_nothing_is_named_before_it_is_known_which_truth_it_is():
+    import pyvista
+
+    class Slow(ToyTruth):
+        label, may_start = "toy, live", threading.Event()
+
+        def start(self, index):
+            self.may_start.wait(30)
+            raise WavesimError("there is no toy")
+
+    plotter = pyvista.Plotter(off_screen=True)
+    with Session(Slow(packings=1, grid=16), toy_models(), fallback=ToyTruth(packings=1, grid=16)) as session:
+        scene = Scene(plotter, session)
+        scene.draw(0.0)
+        assert [text.GetInput() for text in scene._titles] == [" "] * 3
+        assert numbers(session, 0.0).splitlines()[4:] == ["-", "-", "-", "preparing"]
+        Slow.may_start.set()
+        session.settle()
+        scene.draw(0.0)
+        assert [text.GetInput() for text in scene._titles] == ["toy solver", "classical", "error"]
+        assert "there is no toy" in scene._message.GetInput()
+    plotter.close()
+
+
+class ScaledForecaster(ToyForecaster):
+    """The toy wave times a factor that can be set."""
+
+    factor = 1.002
+
+    def step(self, s):
+        return replace(s, state=self.factor * step_wave(s.state, s.medium))
+
+
+def test_the_error_is_magnified_as_it_fits_and_its_title_says_so():
+    import pyvista
+
+    plotter, forecaster = pyvista.Plotter(off_screen=True), ScaledForecaster(0.0)
+    with Session(ToyTruth(packings=1, grid=32), {"scaled": forecaster, "other": ScaledForecaster(0.0)}) as session:
+        scene = Scene(plotter, session)
+
+        def title():
+            scene.draw(16.0)
+            return scene._titles[2].GetInput()
+
+        session.settle()
+        assert title() == "error"
+        session.advance()
+        assert title() == "error x 50"
+        forecaster.__class__.factor = 1.1
+        session.advance(), session.advance()
+        lower = title()
+        assert lower in ("error x 5", "error x 2", "error")
+        forecaster.__class__.factor = 1.0
+        session.advance()
+        assert title() == lower  # never up again
+        for expected in ("error", "error x 2", "error x 5", "error x 10"):
+            scene.magnify()
+            assert title() == expected
+        scene.magnify(), scene.magnify(), scene.magnify()
+        assert title() == lower
+        session.switch_model("other")
+        session.settle()
+        assert title() == "error"
+    plotter.close()
 
 
 def test_without_a_display_the_window_says_what_to_do(monkeypatch):

@@ -71,7 +71,7 @@ def trajectory(medium: np.ndarray, frames: int, x: float = 0.3, y: float = 0.35)
 class ToyTruth:
     """A truth that takes pulses, in place of the FE solver."""
 
-    label = "toy solver"
+    label, engine = "toy solver", "leapfrog"
     takes_pulses = True
 
     def __init__(self, packings: int = 2, grid: int = GRID):
@@ -112,6 +112,7 @@ class ToyForecaster:
     """The toy wave in a slightly heavier medium, so that the error grows."""
 
     excess: float = 0.1
+    engine = "leapfrog"
 
     def init(self, state: np.ndarray, medium: np.ndarray) -> ToyState:
         return ToyState(state, medium * np.array([1.0, 1.0 + self.excess], np.float32)[:, None, None])

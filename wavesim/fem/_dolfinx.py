@@ -34,7 +34,7 @@ try:
     from dolfinx import fem, mesh
     from mpi4py import MPI
 except ImportError as error:
-    raise missing_engine("dolfinx", "the finite-element solver", "fem") from error
+    raise missing_engine("dolfinx", "the finite-element solver", "fem", error) from error
 
 BEFORE_0_7 = tuple(int(part) for part in dolfinx.__version__.split(".")[:2]) < (0, 7)
 
@@ -66,7 +66,7 @@ class Space:
     def stiffness(self, density: np.ndarray) -> sparse.csr_matrix:
         """K (nodes, nodes) for density (y, x) at the nodes; entries that vanish by the quadrature are dropped."""
         self._reciprocal_density.x.array[self._order] = 1 / density.ravel()
-        matrix = fem.assemble_matrix(self._stiffness)
+        matrix: Any = fem.assemble_matrix(self._stiffness)
         matrix.finalize() if BEFORE_0_7 else matrix.scatter_reverse()
         # Copied, because dolfinx's own arrays may not be written (0.9).
         stiffness = sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), copy=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from wavesim import processes
-from wavesim.errors import WavesimError
+from wavesim.errors import WavesimError, missing_engine
 from wavesim.fem import simulation, stepper
 from wavesim.fem.source import Pulse
 from wavesim.fem.waves import recall
@@ -26,17 +27,21 @@ from wavesim.fem.waves import recall
 class LiveSolver:
     """A running simulation in a second process; use it in a `with` block, or call `close`.
 
-    medium: (channel, y, x) float32 of (kappa, rho); state: (channel, y, x) float32 of (p, dt p_t), the last collected.
+    medium: (channel, y, x) float32 of (kappa, rho); state: (channel, y, x) float32 of (p, dt p_t), the last collected;
+    degree: of the polynomials.
 
     Example:
         with LiveSolver("data/test/packing_000003.hdf5", row=0) as solver:
             state, milliseconds = solver.step()
 
     Raises:
-        WavesimError: no such trajectory, dolfinx missing; later on from `result`: an unstable run, a process that died.
+        WavesimError: no such trajectory, dolfinx missing or broken; later on from `result`: an unstable run, a process
+            that died.
     """
 
     def __init__(self, shard: str | Path, row: int, elements: int | None = None, degree: int | None = None):
+        if find_spec("dolfinx") is None:
+            raise missing_engine("dolfinx", "the live solver", "fem")
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         arguments = (theirs, str(shard), row, elements, degree)
@@ -46,10 +51,11 @@ class LiveSolver:
         theirs.close()  # so that the end of the process is an end of file here
         self._pending = False
         self._pulses: list[Pulse] = []
+        self.degree: int
         self.medium: np.ndarray
         self.state: np.ndarray
         try:
-            self.medium, self.state = self._receive()
+            self.degree, self.medium, self.state = self._receive()
         except BaseException:
             self.close()
             raise
@@ -124,9 +130,8 @@ class LiveSolver:
 
     def _died(self) -> WavesimError:
         self._process.join(timeout=1)
-        return WavesimError(
-            f"the solver's process has ended (exit code {self._process.exitcode}); start a new LiveSolver"
-        )
+        remedy = "start a new LiveSolver" if hasattr(self, "state") else "see how `python -c 'import dolfinx'` ends"
+        return WavesimError(f"the solver's process has ended (exit code {self._process.exitcode}); {remedy}")
 
 
 def _serve(connection: Connection, shard: str, row: int, elements: int | None, degree: int | None) -> None:
@@ -154,7 +159,8 @@ def _answer(connection: Connection, shard: str, row: int, elements: int | None, 
     def channels(frame: stepper.Frame) -> np.ndarray:
         return (simulation.sample(problem, frame) * scale).astype(np.float32)
 
-    connection.send((medium.cells(problem.grid).astype(np.float32), channels(first)))
+    degree = config.degree if degree is None else degree
+    connection.send((degree, medium.cells(problem.grid).astype(np.float32), channels(first)))
     frames = 0
     while True:
         added: Pulse | None = connection.recv()  # None asks for the next frame

@@ -38,7 +38,7 @@ def read(path: str | Path) -> list[SquarePacking]:
         with h5py.File(path, "r") as file:
             packings = [_square(path, name, file[name]) for name in sorted(file) if "complete" in file[name].attrs]
     except OSError as error:
-        raise WavesimError(f"{path} is not a whole HDF5 file ({error}); delete it and generate it again") from error
+        raise WavesimError(f"{path} is not a whole HDF5 file ({error}); generate packings in another folder") from error
     if not packings:
         raise WavesimError(f"{path} holds no whole packing; go on with `wavesim generate packings`")
     return packings

@@ -31,12 +31,22 @@ def read_packings(path: str | Path) -> list[Packing]:
     Raises:
         WavesimError: no such file, not HDF5 or cut short, no whole packing in it, a group of another layout.
     """
+    path = find_packings(path)
+    with _opened(path) as file:
+        return [_read(path, name, file[name]) for name in _whole(file)]
+
+
+def find_packings(path: str | Path) -> Path:
+    """`path`, or where it is a folder the packings.h5 in it.
+
+    Raises:
+        WavesimError: no such file, not HDF5 or cut short, no whole packing in it.
+    """
     path = Path(path) / "packings.h5" if Path(path).is_dir() else Path(path)
     with _opened(path) as file:
-        packings = [_read(path, name, file[name]) for name in _whole(file)]
-    if not packings:
-        raise WavesimError(f"{path} holds no whole packing; make some with `wavesim generate packings`")
-    return packings
+        if not _whole(file):
+            raise WavesimError(f"{path} holds no whole packing; make some with `wavesim generate packings`")
+    return path
 
 
 def begin(path: Path, settings: Mapping[str, Any]) -> list[str]:
@@ -54,7 +64,7 @@ def begin(path: Path, settings: Mapping[str, Any]) -> list[str]:
             raise WavesimError(f"{path} was not made by `wavesim generate packings`; give another folder")
         if file.attrs["settings_hash"] != settings_hash(settings):
             changed = ", ".join(_changed(json.loads(file.attrs["settings"]), json.loads(json.dumps(settings))))
-            raise WavesimError(f"{path} was begun with other settings ({changed}); give another folder, or delete it")
+            raise WavesimError(f"{path} was begun with other settings ({changed}); give another folder or move it")
         return _whole(file)
 
 
@@ -150,7 +160,9 @@ def _opened(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise WavesimError(f"{path} is not a whole HDF5 file ({error}); delete it and generate it again") from error
+        raise WavesimError(
+            f"{path} is not a whole HDF5 file ({error}); give a whole packings.h5; to make this one again, move it away"
+        ) from error
 
 
 def _whole(file: h5py.File) -> list[str]:

@@ -30,6 +30,7 @@ from wavesim.pruning.quotas import Survivors, everything, surviving_scores
 from wavesim.pruning.report import cost
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.checkpoint import read_header
+from wavesim.surrogate.devices import accelerator
 from wavesim.surrogate.train import Progress, fit, rollout_error, validation_batch
 
 Row = dict[str, Any]
@@ -83,11 +84,13 @@ def prune(
         parameters over those of round 0; what `report.cost` says of the materialised network; seconds;
         validation_error_before_retraining and validation_error, as in `surrogate.train`.
     Raises:
-        WavesimError: a model or data that do not fit each other or the method, or a rewind without a beginning.
+        WavesimError: a model or data that do not fit each other or the method, a rewind without a beginning, no such
+            device.
     """
     model_path, data, out = Path(model_path), Path(data), Path(out)
     if out.resolve() == model_path.resolve():
         raise WavesimError(f"{out} is the forecaster to prune; give the result another name")
+    accelerator(device)  # a name that is none is told before anything is computed or written
     model = load(model_path)
     told = {"pruning": pruning.model_dump(), "training": training.model_dump(), "seed": seed}
     told |= {"pruned_from": file_hash(model_path)}

@@ -13,7 +13,8 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 
 from wavesim.config import ForecasterConfig, parse
 from wavesim.errors import WavesimError
@@ -22,7 +23,10 @@ from wavesim.surrogate.models import Forecaster
 
 
 def save(model: Forecaster, path: str | Path, about: Mapping[str, Any] | None = None) -> Path:
-    """Write a forecaster, whole or not at all; `about` (anything JSON can hold) says where it comes from."""
+    """Write a forecaster, whole or not at all; `about` (anything JSON can hold) says where it comes from.
+
+    The same forecaster, `about`, versions and revision give the same bytes.
+    """
     header = {
         "format": "wavesim forecaster 1",
         "config": model.config.model_dump_json(),
@@ -31,8 +35,21 @@ def save(model: Forecaster, path: str | Path, about: Mapping[str, Any] | None = 
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(path) as part:
-        save_file(weights, part, metadata=header)
+        part.write_bytes(_in_order(serialized(weights, header)))
     return Path(path)
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library writes them in an order that changes from run to run.
+
+    The first 8 bytes are the header's length, a multiple of 8; then comes the header, JSON, and then the weights.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def read_header(path: str | Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from wavesim.errors import WavesimError
 from wavesim.metrics import relative_l2
 from wavesim.provenance import generator, write_lines
 from wavesim.surrogate.checkpoint import save
+from wavesim.surrogate.devices import accelerator
 from wavesim.surrogate.models import Forecaster
 from wavesim.surrogate.running import Running, goes_on, training_hash
 
@@ -213,7 +214,7 @@ def fit(
 
     Args:
         data: a dataset's folder. folder: where the running checkpoint lives. The caller removes it once the model is
-            saved: until then another call with the same arguments takes the result from it.
+            saved: until then another call with the same arguments takes the result from it. device: as in `devices`.
     Returns:
         the history: iteration, loss, unroll, validation_error of every validation.
     Raises:
@@ -222,8 +223,7 @@ def fit(
     """
     if not model.config.ranks:
         raise WavesimError("ranks is empty: the coarse step alone has no weights to train; give at least one rank")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise WavesimError("device cuda is not available on this machine; use cpu")
+    kind, devices = accelerator(device)
     keep_freed_memory()
     train, valid = WaveDataset(data, "train"), WaveDataset(data, "valid")
     if not math.isclose(courant_of(train), model.courant, rel_tol=1e-4):
@@ -241,8 +241,8 @@ def fit(
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # our own progress and errors are enough
     trainer = lightning.Trainer(
         max_steps=config.iterations,
-        accelerator={"cpu": "cpu", "cuda": "gpu"}.get(device, device),
-        devices=1,
+        accelerator=kind,
+        devices=devices,
         gradient_clip_val=config.gradient_clip,
         reload_dataloaders_every_n_epochs=1,
         logger=False,

@@ -35,6 +35,7 @@ def animate(
 ) -> Path:
     """Write a film, `.mp4` or `.gif` by the suffix of `path`, one picture for each frame that all fields have.
 
+    Errors too small for the one colour scale are magnified, all by the factor that stands in their titles.
     One forecast stands in a row truth | forecast | error; several stand in columns, each above its error, with the
     error curves growing under the truth.
 
@@ -95,6 +96,7 @@ class _Film:
         self._limit = style.pressure_limit(truth)
         self._errors = {name: metrics.relative_l2(field, truth) for name, field in forecasts.items()}
         differences = {name: field - truth for name, field in forecasts.items()}
+        factor = style.magnification(np.stack(list(differences.values())), self._limit)
         self._moving: list[Artist] = []
         self._panels: list[tuple[Any, np.ndarray]] = []
         self._notes: dict[str, Any] = {}
@@ -109,7 +111,7 @@ class _Film:
         for column, (name, field) in enumerate(forecasts.items(), start=1):
             self._add_panel(grid[0, column], name, field)
             below = grid[0, 2] if alone else grid[1, column]
-            self._add_panel(below, "error" if alone else f"error of {name}", differences[name])
+            self._add_panel(below, style.error_title(factor, "" if alone else name), factor * differences[name])
             self._notes[name] = self._add_note(below)
         self._clock = self._add_note(grid[0, 0])
         if not alone:

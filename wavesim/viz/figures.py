@@ -6,12 +6,14 @@ are (time, y, x) pressures on the unit square, y up and x to the right, all on o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from wavesim import metrics
 from wavesim.errors import WavesimError
@@ -69,6 +71,8 @@ def fields(
 ) -> Path:
     """Truth, forecasts and their errors side by side, one row for each of `frames`, on one colour scale.
 
+    Errors too small for that scale are magnified, all by the one factor that stands in their titles.
+
     Args:
         truth: (time, y, x) pressure; forecasts: name -> (time, y, x); medium: (2, y, x).
     Raises:
@@ -79,17 +83,20 @@ def fields(
         raise WavesimError(f"frames {list(frames)} are not all within the {shortest} frames that every field has")
     grains = style.grain_share(medium)
     limit = style.pressure_limit(truth[list(frames)])
+    chosen = list(frames)
+    errors = {name: forecast[chosen] - truth[chosen] for name, forecast in forecasts.items()}
+    factor = style.magnification(np.stack(list(errors.values())), limit) if errors else 1
     columns = 1 + 2 * len(forecasts)
     figure = style.blank(2.25 * columns + 1.1, 2.25 * len(frames) + 0.35)
     axes = figure.subplots(len(frames), columns, squeeze=False)
-    for row, frame in zip(axes, frames, strict=True):
+    for i, (row, frame) in enumerate(zip(axes, frames, strict=True)):
         panels: list[tuple[str, np.ndarray, str]] = [("FE truth", truth[frame], "")]
         for name, forecast in forecasts.items():
-            error = forecast[frame] - truth[frame]
             size = float(metrics.relative_l2(forecast[frame], truth[frame]))
-            panels += [(name, forecast[frame], ""), (f"error of {name}", error, f"{100 * size:.3g} %")]
+            error = (style.error_title(factor, name), factor * errors[name][i], f"{100 * size:.3g} %")
+            panels += [(name, forecast[frame], ""), error]
         for axis, (title, field, note) in zip(row, panels, strict=True):
-            style.field_panel(axis, title if frame == frames[0] else "")
+            style.field_panel(axis, "" if i else title)
             _show(axis, field, limit, grains)
             if note:
                 axis.text(0.035, 0.96, note, va="top", color=style.INK, fontsize=9, bbox=_NOTE)
@@ -129,8 +136,11 @@ def pruning_rounds(path: str | Path, rounds: Sequence[Row]) -> Path:
 def training_curves(path: str | Path, histories: Mapping[str, Sequence[Row]]) -> Path:
     """Training loss and validation error against the optimiser's iteration, both logarithmic.
 
+    A hairline stands at the first validation of each unroll length, where the histories tell it.
+
     Args:
-        histories: name -> dictionaries with iteration, loss, validation_error; a row may lack either value.
+        histories: name -> dictionaries with iteration, loss, validation_error; a row may lack either value. And unroll,
+            the frames of the rollouts at that iteration, in all rows or in none.
     """
     figure = style.blank(9.0, 3.8)
     panels = figure.subplots(1, 2)
@@ -140,14 +150,38 @@ def training_curves(path: str | Path, histories: Mapping[str, Sequence[Row]]) ->
         style.tidy(axis, "iteration", label)
         for i, (name, rows) in enumerate(histories.items()):
             points = [(row["iteration"], row[key]) for row in rows if row.get(key) is not None]
-            mark = "o-" if key == "validation_error" else "-"
             axis.plot(
-                *np.array(points).reshape(-1, 2).T, mark, markersize=3.5, color=style.colour_of(name, i), label=name
+                *np.array(points).reshape(-1, 2).T, "o-", markersize=3.5, color=style.colour_of(name, i), label=name
             )
-        axis.set_yscale("log")
+        axis.set(yscale="log", xlim=(0, None))
+        axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=(1, 2, 5, 10)))
         style.decimal(axis.yaxis)
-    style.legend(panels[1], loc="upper right")
+        _mark_unrolls(axis, histories.values())
+    style.legend(panels[1], loc="best")
     return style.write(figure, path)
+
+
+def _mark_unrolls(axis: Axes, histories: Iterable[Sequence[Row]]) -> None:
+    """A hairline, named above the axis, where the unroll differs from that of the row before."""
+    for iteration, unroll in sorted(
+        {
+            (row["iteration"], row["unroll"])
+            for rows in histories
+            for before, row in pairwise(({}, *rows))
+            if row.get("unroll") != before.get("unroll")
+        }
+    ):
+        axis.axvline(iteration, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
+        axis.annotate(
+            f"unroll {unroll}",
+            (iteration, 1.0),
+            xycoords=axis.get_xaxis_transform(),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color=style.MUTED,
+        )
 
 
 _KINDS = {  # kind -> (label, colour, marker)

@@ -3,11 +3,14 @@
 All of it stands in one renderer with a parallel camera, so that a place on the screen is a place in the plane by two
 additions and a product. Field k covers [k s, k s + 1] x [0, 1] of that plane, s being one and a gap. A field is a
 texture of its painted cells on a flat, unlit quad, with multisampling off: on a software renderer that made the
-picture 7.6 times faster; the outlines are a second, still texture, drawn smooth once by matplotlib.
+picture 7.6 times faster; the outlines are a second, still texture, drawn smooth once by matplotlib. The error is shown
+times a factor: one with which it may grow `GROWTH` times at a forecast's first frame, a smaller one when it leaves the
+scale.
 """
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -23,9 +26,14 @@ SPACING = 1.05  # from one field's left edge to the next
 WIDTH, HEIGHT = 3.42, 1.12  # of the plane that the fields, their titles and the colour bar take
 TOP_SHARE = 0.60  # of the window's height that is theirs
 COLOUR_SHARE = 0.35  # a pulse of amplitude 1 has spread to less than this after a tenth of a crossing
+GROWTH = 4.0  # from the first frame to the 64th, the crests of the demo's forecasters' errors grow 2.5 to 3.3 times
 ERROR_TICKS = {1e-3: "0.1 %", 1e-2: "1 %", 1e-1: "10 %", 1.0: "100 %"}
 ERROR_RANGE = (8e-4, 3.0)
-KEYS = "click  drop a pulse     space  pause     r  restart\nn  next packing     b  the one before     q  quit"
+KEYS = (
+    "click  drop a pulse     space  pause     r  restart     q  quit\n"
+    "n  next packing     b  the one before     e  magnify the error"
+)
+LINE, LINES = 68, 3  # letters and lines that a message may take
 LABELS = "packing\nforecaster\ntime\nrelative L2\nforecast\nFE truth\nshown\nstate"
 
 
@@ -48,6 +56,7 @@ class Scene:
     def __init__(self, plotter: Any, session: Session):
         self._plotter, self._session = plotter, session
         self._limit = COLOUR_SHARE * session.pulse_amplitude
+        self._fitting = self._fixed = 0  # factors of the error: the one that fits, the user's; 0: not chosen
         self._medium: np.ndarray | None = None
         self._size = (0, 0)
         self._texts: list[tuple[Any, int]] = []
@@ -74,7 +83,7 @@ class Scene:
         labels = self._text(12, style.MUTED, corner=(0.625, 0.375), anchor="top")
         labels.SetInput(LABELS)
         self._values = self._text(12, style.INK, corner=(0.705, 0.375), anchor="top")
-        self._message = self._text(10, style.PALETTE[1], corner=(0.625, 0.145), anchor="center")
+        self._message = self._text(10, style.PALETTE[1], corner=(0.625, 0.148), anchor="center")
         for i, name in enumerate(session.models):
             key = self._text(11, style.colour_of(name, i), corner=(0.625 + 0.11 * i, 0.085))
             key.SetInput(f"{i + 1}  {name}")
@@ -146,24 +155,48 @@ class Scene:
         x, y, _ = camera.focal_point
         return place_in_field(x + (pixel_x + 0.5 - width / 2) * a_pixel, y + (pixel_y + 0.5 - height / 2) * a_pixel)
 
+    def magnify(self) -> None:
+        """Show the error times 1, then at each call times the next of the factors; after the last, as it fits."""
+        choices = (*style.FACTORS, 0)
+        self._fixed = choices[(choices.index(self._fixed) + 1) % len(choices)]
+
+    @property
+    def factor(self) -> int:
+        """What the error on show is multiplied by."""
+        return self._fixed or self._fitting or 1
+
+    def _fit_factor(self, error: np.ndarray) -> None:
+        """Choose a factor for `error` (y, x) at a forecast's first frame, and a smaller one when that has to be."""
+        if not self._session.errors.get(self._session.model_name):
+            self._fitting = 0
+        elif not self._fitting:
+            self._fitting = style.magnification(error, self._limit / GROWTH)
+        else:
+            self._fitting = min(self._fitting, style.magnification(error, self._limit))
+
     def draw(self, rate: float) -> None:
         """Show the session as it is now; `rate`: frames a second that the window reaches."""
-        session = self._session
+        session, resized = self._session, self._fit()
         if session.ready:
-            if self._fit() or self._medium is not session.medium:
+            if resized or self._medium is not session.medium:
                 self._medium = session.medium
                 self._grains = style.grain_share(session.medium)
                 outline = _outline_picture(self._grains, self._field_pixels)
                 for picture in self._outlines:
                     picture.show(outline)
             truth, forecast = session.truth[0], session.forecast[0]
-            for picture, field in zip(self._fields, (truth, forecast, forecast - truth), strict=True):
+            error = forecast - truth
+            self._fit_factor(error)
+            shown = (truth, forecast, self.factor * error)
+            for picture, field in zip(self._fields, shown, strict=True):
                 picture.show(style.paint(field, self._limit, self._grains))
             self._chart.draw()
-        for actor, title in zip(self._titles, (session.source.label, session.model_name, "error"), strict=True):
-            actor.SetInput(title)
-        self._values.SetInput(_numbers(session, rate))
-        self._message.SetInput(session.message or " ")
+        titles = (session.source.label, session.model_name, style.error_title(self.factor))
+        for actor, title in zip(self._titles, titles, strict=True):
+            actor.SetInput(title if session.ready else " ")
+        self._values.SetInput(numbers(session, rate))
+        message = textwrap.wrap(session.message, LINE, max_lines=LINES, placeholder=" ...")
+        self._message.SetInput("\n".join(message) or " ")
         self._plotter.render()
 
 
@@ -174,17 +207,22 @@ def _letters(look: Any, colour: str) -> None:
     look.SetColor(*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)))
 
 
-def _numbers(session: Session, rate: float) -> str:
-    solver = session.source.milliseconds
+def numbers(session: Session, rate: float) -> str:
+    """The values beside `LABELS`, one a line; "-" for what has not been measured."""
+
+    def cost(milliseconds: float, engine: str) -> str:
+        measured = f"{milliseconds:.1f} ms a frame" if milliseconds else "-"
+        return f"{measured} ({engine})" if session.ready else "-"  # which source it is, its start decides
+
     return "\n".join(
         (
             f"{session.packing_name}  ({session.packing + 1} of {len(session.source.names)})",
             session.model_name,
             f"{session.clock:.2f}",
             f"{100 * session.error:.3g} %",
-            f"{session.forecast_milliseconds:.1f} ms a frame",
-            f"{solver:.1f} ms a frame" if solver else "recorded",
-            f"{rate:.0f} frames a second",
+            cost(session.forecast_milliseconds, session.models[session.model_name].engine),
+            cost(session.truth_milliseconds, session.source.engine),
+            f"{rate:.0f} frames a second" if rate else "-",
             session.state,
         )
     )
@@ -260,18 +298,18 @@ class _ErrorChart:
         self._chart.y_axis.tick_labels = list(ERROR_TICKS.values())
         self._chart.legend_visible = False
         self._lines = {
-            name: self._chart.line([0.01, 0.02], [1.0, 1.0], color=style.colour_of(name, i), width=2, label=name)
+            name: self._chart.line([0.0, 0.0], [0.0, 0.0], color=style.colour_of(name, i), width=2, label=name)
             for i, name in enumerate(session.models)
         }
         plotter.add_chart(self._chart)
+        self.draw()
 
     def draw(self) -> None:
         longest, (low, high) = 2.0, ERROR_RANGE
         for name, line in self._lines.items():
             points = np.array(self._session.errors.get(name, ())).reshape(-1, 2)
-            line.visible = len(points) > 1
-            if not line.visible:
-                continue
+            if len(points) < 2:
+                points = np.array([(0.0, low)] * 2)  # in the corner; were all lines hidden, so would be the axes
             lead, error = points.T
             line.update(lead, np.log10(np.clip(error, low, high)))
             line.pen.width = 3.0 if name == self._session.model_name else 1.2

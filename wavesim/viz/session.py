@@ -11,11 +11,11 @@ and forecast always get them between the same two frames.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from wavesim.viz.sources import (
 )
 
 MODELS = ("classical", "compressed", "pruned")  # the order of the keys 1, 2, 3
-SMOOTHING = 0.1  # weight of the newest frame in the running mean of the forecaster's milliseconds
+LATEST = 16  # frames whose median the milliseconds are: the first call, and a busy moment, take far longer
 
 
 class Session:
@@ -44,10 +44,12 @@ class Session:
     Args:
         source: of the truth; models: name -> forecaster, the first being the one to begin with.
         pulse_width, pulse_amplitude: of the pulses that are dropped (width in domain sides).
+        fallback: a source of the same packings that takes over for good if `source` cannot start.
     Attributes:
         truth, forecast: (2, y, x) present states; medium: (2, y, x); empty until the first packing is ready.
         errors: name -> [(time since that forecast began, relative L2)], of the packing on show.
         message: one line for the user, empty when there is nothing to say.
+        why_recorded: why the fallback took over, empty where it did not.
     Raises:
         WavesimError: no forecaster, or no packing.
     """
@@ -58,6 +60,7 @@ class Session:
         models: Mapping[str, Forecaster],
         pulse_width: float = 0.05,
         pulse_amplitude: float = 1.0,
+        fallback: TruthSource | None = None,
     ):
         if not models or not source.names:
             raise WavesimError(f"a session needs a forecaster and a packing; got {len(models)} and {len(source.names)}")
@@ -66,10 +69,12 @@ class Session:
         self.model_name = next(iter(self.models))
         self.packing = 0
         self.paused = self.ended = False
-        self.message = ""
+        self.message = self.why_recorded = ""
         self.clock = 0.0
         self.frames = 0
-        self.forecast_milliseconds = 0.0
+        self._fallback = fallback
+        self._truth_spent: deque[float] = deque(maxlen=LATEST)
+        self._forecast_spent: deque[float] = deque(maxlen=LATEST)
         self.errors: dict[str, list[tuple[float, float]]] = {}
         self.truth = self.forecast = self.medium = np.empty((2, 0, 0), np.float32)
         self._running: Any = None  # the forecaster's own state, at the present frame
@@ -100,6 +105,16 @@ class Session:
         history = self.errors.get(self.model_name)
         return history[-1][1] if history else 0.0
 
+    @property
+    def truth_milliseconds(self) -> float:
+        """What a frame of the truth takes to compute, 0 while none was."""
+        return statistics.median(self._truth_spent or (0.0,))
+
+    @property
+    def forecast_milliseconds(self) -> float:
+        """What a frame of the present forecaster takes, 0 before its first."""
+        return statistics.median(self._forecast_spent or (0.0,))
+
     # Commands. Each takes effect between two frames, in the order given.
 
     def switch_packing(self, index: int) -> None:
@@ -122,7 +137,7 @@ class Session:
 
         def switch() -> None:
             self.model_name = name
-            self.forecast_milliseconds = 0.0
+            self._forecast_spent.clear()
             self._begin_forecast()
 
         self._commands.append(switch)
@@ -131,7 +146,7 @@ class Session:
     def drop_pulse(self, x: float, y: float) -> None:
         """Add a Gaussian pulse at (x, y) of the unit square to truth and forecast alike."""
         if not self.source.takes_pulses:
-            self.message = "a recorded truth takes no pulse: the live solver needs dolfinx"
+            self.message = f"a recorded truth takes no pulse: {self.why_recorded or 'the live solver needs dolfinx'}"
             return
         width, amplitude = self.pulse_width, self.pulse_amplitude
         self._commands.append(lambda: self._await(self._added, self.source.add_pulse, x, y, width, amplitude))
@@ -217,16 +232,32 @@ class Session:
         self._starting = True
         self.message = ""
 
-        def started(answer: tuple[np.ndarray, np.ndarray]) -> None:
-            self.truth, self.medium = as_array(answer[0]), as_array(answer[1])
+        def started(answer: tuple[TruthSource, tuple[np.ndarray, np.ndarray], str]) -> None:
+            self.source, (truth, medium), why = answer
+            if why:
+                self._fallback, self.why_recorded, self.message = None, why, f"the truth is recorded, not live: {why}"
+            self.truth, self.medium = as_array(truth), as_array(medium)
             self.clock, self.frames, self.ended, self._starting = 0.0, 0, False, False
             if not keep_errors:
                 self.errors = {}
             self._begin_forecast()
 
         index = self.packing
-        self._commands.append(lambda: self._await(started, self.source.start, index))
+        self._commands.append(lambda: self._await(started, self._start, self.source, self._fallback, index))
         self._serve()
+
+    @staticmethod
+    def _start(
+        source: TruthSource, fallback: TruthSource | None, index: int
+    ) -> tuple[TruthSource, tuple[np.ndarray, np.ndarray], str]:
+        """The source that could start, its state and medium, and why it is not the first choice."""
+        try:
+            return source, source.start(index), ""
+        except WavesimError as error:
+            if fallback is None:
+                raise
+            source.close()
+            return fallback, fallback.start(index), str(error)
 
     def _begin_forecast(self) -> None:
         self._running = self.models[self.model_name].init(self.truth, self.medium)
@@ -240,9 +271,7 @@ class Session:
         self._await(self._arrived, self.source.step)
         begin = time.perf_counter()
         self._next = self.models[self.model_name].step(self._running)
-        spent = 1e3 * (time.perf_counter() - begin)
-        mean = self.forecast_milliseconds
-        self.forecast_milliseconds = mean + SMOOTHING * (spent - mean) if mean else spent
+        self._forecast_spent.append(1e3 * (time.perf_counter() - begin))
 
     def _arrived(self, state: np.ndarray | None) -> None:
         if state is None:
@@ -253,6 +282,8 @@ class Session:
         self.truth, self.forecast = as_array(state), as_array(self._running.state)
         self.frames += 1
         self.clock = self.frames * self.source.frame_interval
+        if self.source.milliseconds:
+            self._truth_spent.append(self.source.milliseconds)
         history = self.errors[self.model_name]
         lead = (len(history) + 1) * self.source.frame_interval
         history.append((lead, float(metrics.relative_l2(self.forecast[0], self.truth[0]))))
@@ -284,7 +315,7 @@ def open_run(path: str | Path, live: bool | None = None) -> Session:
     """A session on a run's folder (RUN/models, RUN/waves) or on a folder of models with a dataset near it.
 
     Args:
-        live: whether the FE solver runs beside; by default where dolfinx is installed.
+        live: whether the FE solver runs beside; by default where it can start, else the record is played.
     Raises:
         WavesimError: as `find_run`, a dataset without any split, or a forecaster made for another frame interval.
     """
@@ -293,7 +324,6 @@ def open_run(path: str | Path, live: bool | None = None) -> Session:
     if split is None:
         raise WavesimError(f"{root} holds no trajectories; make some with `wavesim generate waves`")
     data = WaveDataset(root, split)
-    live = find_spec("dolfinx") is not None if live is None else live
-    source: TruthSource = LiveTruth(data) if live else RecordedTruth(data)
     models: dict[str, Forecaster] = {name: SavedForecaster(file, data) for name, file in files.items()}
-    return Session(source, models)
+    source: TruthSource = RecordedTruth(data) if live is False else LiveTruth(data)
+    return Session(source, models, fallback=RecordedTruth(data) if live is None else None)

@@ -17,10 +17,12 @@ from wavesim.fits import check_fits
 
 
 class TruthSource(Protocol):
-    """Where the truth comes from. label: its name on the screen; names: of the packings it has; milliseconds: of the
-    last frame. States are (2, y, x) of (p, dt p_t), media (2, y, x) of (kappa, rho)."""
+    """Where the truth comes from. label: its name on the screen; engine: what computes it; names: of the packings it
+    has; milliseconds: of the last frame, 0 until one is computed. States are (2, y, x) of (p, dt p_t), media (2, y, x)
+    of (kappa, rho)."""
 
     label: str
+    engine: str
     names: tuple[str, ...]
     takes_pulses: bool
     frame_interval: float
@@ -40,7 +42,13 @@ class TruthSource(Protocol):
 
 
 class Forecaster(Protocol):
-    """`init(state, medium) -> s` and `step(s) -> s`, with the state (2, y, x) or (1, 2, y, x) in `s.state`."""
+    """`init(state, medium) -> s` and `step(s) -> s`, with the state (2, y, x) or (1, 2, y, x) in `s.state`.
+
+    engine: what computes it, for who reads its milliseconds.
+    """
+
+    @property
+    def engine(self) -> str: ...
 
     def init(self, state: np.ndarray, medium: np.ndarray) -> Any: ...
 
@@ -62,26 +70,24 @@ def gaussian_cells(grid: tuple[int, int], x: float, y: float, width: float, ampl
     return (amplitude * np.outer(averages(grid[0], y), averages(grid[1], x))).astype(np.float32)
 
 
-def one_of_each(data: WaveDataset) -> dict[str, int]:
-    """Packing -> the first trajectory through it."""
-    first: dict[str, int] = {}
-    for index in range(len(data)):
-        first.setdefault(data.packing(index), index)
-    return first
+class _FirstTrajectories:
+    """The first trajectory through each packing of a dataset."""
 
-
-class RecordedTruth:
-    """Plays trajectories of a dataset. It needs no dolfinx; a pulse cannot be added to what is already computed."""
-
-    label = "FE, recorded"
-    takes_pulses = False
+    milliseconds = 0.0
 
     def __init__(self, data: WaveDataset):
         self._data = data
-        first = one_of_each(data)
+        first: dict[str, int] = {}
+        for index in range(len(data)):
+            first.setdefault(data.packing(index), index)
         self.names, self._indices = tuple(first), tuple(first.values())
         self.frame_interval = data.frame_interval
-        self.milliseconds = 0.0
+
+
+class RecordedTruth(_FirstTrajectories):
+    """Plays trajectories of a dataset. It needs no dolfinx; a pulse cannot be added to what is already computed."""
+
+    label, engine, takes_pulses = "FE truth, recorded", "recorded", False
 
     def start(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         self._played = self._data.window(self._indices[index], 0, self._data.frames)
@@ -101,19 +107,11 @@ class RecordedTruth:
         """Nothing is held open between frames."""
 
 
-class LiveTruth:
+class LiveTruth(_FirstTrajectories):
     """The FE solver in a process of its own, on the media of a dataset; it never ends and takes pulses."""
 
-    label = "FE, live"
-    takes_pulses = True
-
-    def __init__(self, data: WaveDataset):
-        self._data = data
-        first = one_of_each(data)
-        self.names, self._indices = tuple(first), tuple(first.values())
-        self.frame_interval = data.frame_interval
-        self.milliseconds = 0.0
-        self._solver: Any = None
+    label, engine, takes_pulses = "FE truth, live", "one thread", True
+    _solver: Any = None
 
     def start(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         from wavesim.fem import LiveSolver
@@ -121,7 +119,8 @@ class LiveTruth:
         self.close()
         stem, row = self._data.name(self._indices[index]).rsplit(":", 1)
         shard = self._data.root / "data" / self._data.split / f"{stem}.hdf5"
-        self._solver = LiveSolver(shard, int(row)).__enter__()
+        self._solver = LiveSolver(shard, int(row))
+        self.engine = f"degree {self._solver.degree}, one thread"
         return self._solver.state, self._solver.medium
 
     def step(self) -> np.ndarray:
@@ -134,7 +133,7 @@ class LiveTruth:
 
     def close(self) -> None:
         if self._solver is not None:
-            self._solver.__exit__(None, None, None)
+            self._solver.close()
             self._solver = None
 
 
@@ -146,8 +145,12 @@ class SavedForecaster:
     """
 
     def __init__(self, path: Path, data: WaveDataset):
-        from wavesim import surrogate  # torch takes seconds to import: only who forecasts pays for it
+        import torch  # it takes seconds to import: only who forecasts pays for it
 
+        from wavesim import surrogate
+
+        threads = torch.get_num_threads()
+        self.engine = f"torch, batch 1, {'one thread' if threads == 1 else f'{threads} threads'}"
         self._surrogate = surrogate
         self._model = surrogate.load(path)
         check_fits(path, self._model, data)

@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from wavesim.provenance import whole_file
 
@@ -66,6 +66,24 @@ def paint(field: np.ndarray, limit: float, grains: np.ndarray) -> np.ndarray:
     return (255.0 * colours * (1.0 - GRAIN_SHADE * grains[..., None])).round().astype(np.uint8)
 
 
+FACTORS = (1, 2, 5, 10, 20, 50)
+
+
+def magnification(error: np.ndarray, limit: float) -> int:
+    """The largest of `FACTORS` times which every picture of `error` (..., y, x) fits the scale -limit to limit.
+
+    The sharpest crests aside, as in `pressure_limit`; 1 where there is no error, or one that is not finite.
+    """
+    size = float(np.quantile(np.abs(error), 0.995, axis=(-2, -1), method="higher").max())
+    return max((factor for factor in FACTORS if 0 < factor * size <= limit), default=1)
+
+
+def error_title(factor: int, name: str = "") -> str:
+    """The title of a panel that shows `factor` times the error of the forecaster `name`."""
+    title, times = f"error of {name}," if name else "error", f"x {factor}"
+    return f"{title} {times}" if factor > 1 else title.rstrip(",")
+
+
 def blank(width: float, height: float) -> Figure:
     """An empty figure of `width` x `height` inches on its own canvas; no pyplot state is touched."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
@@ -88,8 +106,17 @@ def tidy(axis: Axes, x: str = "", y: str = "", title: str = "") -> Axes:
 
 
 def decimal(axis: Axis) -> None:
-    """Plain numbers at 1, 2, 5, 10, ... of a logarithmic axis, a hairline at each, and no minor ticks."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    """Plain numbers at 1, 2, 5, 10, ... of a logarithmic axis, a hairline at each, and no minor ticks.
+
+    An axis that spans little when this is called gets others, so that at least two stand on any.
+    """
+    low, high = sorted(axis.get_view_interval())
+    if high > 7 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    elif high > 2.5 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)))
+    else:
+        axis.set_major_locator(MaxNLocator(4))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_locator(NullLocator())
 

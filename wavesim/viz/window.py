@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,18 @@ PACE = 24.0  # frames a second at most: faster than this, a wave is through befo
 FILM_RATE = 16  # frames a second of a film
 FILM_SECONDS = 10.0
 HOLD = 1.5  # seconds that the end of a record stays before the next packing follows
+
+
+@dataclass(frozen=True)
+class Film:
+    """What was recorded: its file, pictures and length in seconds."""
+
+    path: Path
+    frames: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.frames} frames, {self.seconds:.1f} s"
 
 
 def display_available() -> bool:
@@ -58,26 +71,30 @@ def offscreen_available() -> bool:
         return False
 
 
-def run_window(session: Session, record: Path | None = None, seconds: float | None = None) -> None:
+def run_window(session: Session, record: Path | None = None, seconds: float | None = None) -> Film | None:
     """Open the live window and return when it is closed; or, given `record`, write a film without any window.
 
     Args:
         record: an .mp4 or .gif to write instead; seconds: how long to run (a film: 10 by default).
+    Returns:
+        the film, None after a window.
     Raises:
-        WavesimError: no display for the window, no means to render a film, a film of another suffix, or what the
-            session raises.
+        WavesimError: no display for the window, no means to render a film, a film of another suffix or in a folder
+            that is not there, or what the session raises.
     """
     if record is not None:
         record = film_path(record)
+        if not record.parent.is_dir():
+            raise WavesimError(f"there is no folder {record.parent} for {record.name}; make it, or record elsewhere")
         if not offscreen_available():
             raise WavesimError(
                 "no OpenGL to render a film with; install libegl1 and libgl1-mesa-dri, or run under `xvfb-run -a`"
             )
-        _film(session, record, FILM_SECONDS if seconds is None else seconds)
-        return
+        return _film(session, record, FILM_SECONDS if seconds is None else seconds)
     if not display_available():
         raise WavesimError("no display for a live window; use --record out.mp4 to write a film, or `xvfb-run -a`")
     _Window(session, seconds).run()
+    return None
 
 
 def _plotter(off_screen: bool) -> Any:
@@ -86,7 +103,7 @@ def _plotter(off_screen: bool) -> Any:
     return pyvista.Plotter(off_screen=off_screen, window_size=list(SIZE), title="wavesim")
 
 
-def _film(session: Session, path: Path, seconds: float) -> None:
+def _film(session: Session, path: Path, seconds: float) -> Film:
     """The same picture at every frame of the session, in the film's own time."""
     from vtkmodules.vtkCommonCore import vtkLogger
 
@@ -96,9 +113,9 @@ def _film(session: Session, path: Path, seconds: float) -> None:
     scene = Scene(plotter, session)
     session.settle()
     plotter.show(auto_close=False, interactive=False)
-    held = 0
+    frames, held = max(1, round(seconds * FILM_RATE)), 0
     with whole_file(path) as part, open_film(part, FILM_RATE) as writer:
-        for _ in range(max(1, round(seconds * FILM_RATE))):
+        for _ in range(frames):
             scene.draw(FILM_RATE)
             writer.append_data(plotter.screenshot(return_img=True))
             held = held + 1 if session.ended else 0
@@ -108,6 +125,7 @@ def _film(session: Session, path: Path, seconds: float) -> None:
             else:
                 session.advance()
     plotter.close()
+    return Film(path, frames, frames / FILM_RATE)
 
 
 class _Window:
@@ -203,6 +221,8 @@ class _Window:
             session.switch_packing(session.packing + 1)
         elif key in ("b", "left"):
             session.switch_packing(session.packing - 1)
+        elif key == "e":
+            self._scene.magnify()
         elif key.isdigit() and 0 < int(key) <= len(names):
             session.switch_model(names[int(key) - 1])
         else:

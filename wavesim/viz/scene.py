@@ -307,7 +307,7 @@ class _ErrorChart:
     def draw(self) -> None:
         longest, (low, high) = 2.0, ERROR_RANGE
         for name, line in self._lines.items():
-            points = np.array(self._session.errors.get(name, ())).reshape(-1, 2)
+            points: np.ndarray = np.array(self._session.errors.get(name, ())).reshape(-1, 2)
             if len(points) < 2:
                 points = np.array([(0.0, low)] * 2)  # in the corner; were all lines hidden, so would be the axes
             lead, error = points.T

@@ -9,7 +9,7 @@ from scipy.sparse import diags
 from scipy.sparse.linalg import eigsh
 
 from wavesim.fem import StandingMode, _dolfinx, stepper
-from wavesim.fem.sampling import Nodes, cell_centres, point_values
+from wavesim.fem.sampling import Nodes
 
 
 def mesh(nodes):
@@ -17,19 +17,32 @@ def mesh(nodes):
     return space, nodes.x[None, :], nodes.y[:, None]
 
 
+def ones(space):
+    return np.ones(space.weights.size)
+
+
 def errors_of(mode, nodes, time, steps):
-    """Relative L2 errors of p and p_t at `time`, over many points that are no nodes; p and p_t start at time 0.3."""
+    """Relative L2 errors of p and p_t at `time`, integrated by more Gauss points than the elements have nodes.
+
+    At the nodes alone the error is smaller than it is (superconvergence). p and p_t start at time 0.3.
+    """
     space, x, y = mesh(nodes)
-    one = np.ones(nodes.shape)
+    one = ones(space)
     operator = stepper.operator(space.stiffness(one), space.mass(one), time, steps)
     state = stepper.init(operator, mode.pressure(x, y, 0.3).ravel(), mode.rate(x, y, 0.3).ravel())
     frame = stepper.frame(operator, stepper.advance(operator, state))
-    rows, columns = 83, 97
-    points = point_values(nodes, (rows, columns))
-    x, y = cell_centres(columns, nodes.lengths[0])[None, :], cell_centres(rows, nodes.lengths[1])[:, None]
+    points, weights = np.polynomial.legendre.leggauss(nodes.degree + 3)
+    lines = [
+        ((np.arange(n)[:, None] + (points + 1) / 2) * (length / n)).ravel()
+        for n, length in zip(nodes.elements, nodes.lengths, strict=True)
+    ]
+    x, y = np.meshgrid(*lines)
+    weight = np.outer(np.tile(weights, nodes.elements[1]), np.tile(weights, nodes.elements[0]))
+    values = space.at(np.column_stack([x.ravel(), y.ravel()]))
 
     def error(field, exact):
-        return np.linalg.norm(points @ field - exact.ravel()) / np.linalg.norm(exact)
+        square = np.sum(weight * ((values @ field).reshape(x.shape) - exact) ** 2)
+        return np.sqrt(square / np.sum(weight * exact**2))
 
     return (
         error(frame.pressure, mode.pressure(x, y, 0.3 + time)),
@@ -39,13 +52,21 @@ def errors_of(mode, nodes, time, steps):
 
 @pytest.mark.parametrize(
     ("degree", "elements", "level"),
-    [(1, (16, 32, 64), 2e-2), (2, (8, 16, 32), 2e-4), (3, (4, 8, 16), 3e-5), (4, (3, 6, 12), 3e-6)],
+    [
+        (1, (16, 32, 64), 2e-2),
+        (2, (8, 16, 32), 2e-4),
+        (3, (4, 8, 16), 3e-5),
+        (4, (3, 6, 12), 3e-6),
+        (5, (3, 6, 12), 1e-7),
+        (6, (2, 4, 8), 1e-7),
+    ],
 )
 def test_error_falls_with_the_order_of_the_elements(degree, elements, level):
     mode = StandingMode((2, 1), lengths=(1.2, 0.9))
     # 0.8 periods: where the cosine is neither flat nor zero, so that phase errors show in full.
     time = 0.8 * 2 * np.pi / mode.frequency
-    errors = np.array([errors_of(mode, Nodes((n, n), degree, (1.2, 0.9)), time, 120) for n in elements])
+    steps = 120 if degree < 5 else 300  # the steps' own error is below that of the elements
+    errors = np.array([errors_of(mode, Nodes((n, n), degree, (1.2, 0.9)), time, steps) for n in elements])
     slopes = np.log2(errors[:-1] / errors[1:]).mean(axis=0)
     assert np.all(slopes > degree + 1 - 0.3), errors
     assert np.all(errors[-1] < level), errors
@@ -56,7 +77,7 @@ def test_error_falls_with_the_order_of_the_stepper(order, level):
     mode = StandingMode((2, 1))
     nodes = Nodes((8, 8), 8)  # its own error is below that of any step here
     space, x, y = mesh(nodes)
-    one, time = np.ones(nodes.shape), 0.8 * 2 * np.pi / mode.frequency
+    one, time = ones(space), 0.8 * 2 * np.pi / mode.frequency
     errors = []
     for steps in (200, 400):
         operator = stepper.operator(space.stiffness(one), space.mass(one), time, steps, order)
@@ -78,9 +99,15 @@ def test_variable_bulk_modulus_and_density_have_their_exact_mode():
     for elements in (8, 16):
         nodes = Nodes((elements, 2 * elements), 4)
         space, x, y = mesh(nodes)
-        g = 1 + a * np.cos(np.pi * x) ** 2 + 0 * y
-        compressibility = np.pi**2 * (1 + a - 3 * a * np.sin(np.pi * x) ** 2 + 4 * g) / omega**2
-        stiffness, mass = space.stiffness(1 / g), space.mass(1 / compressibility)
+
+        def g(x, y):
+            return 1 + a * np.cos(np.pi * x) ** 2 + 0 * y
+
+        def compressibility(x, y):
+            return np.pi**2 * (1 + a - 3 * a * np.sin(np.pi * x) ** 2 + 4 * g(x, y)) / omega**2
+
+        stiffness = space.stiffness(1 / space.evaluate(g))
+        mass = space.mass(1 / space.evaluate(compressibility))
         mode = np.cos(np.pi * x) * np.cos(2 * np.pi * y)
         operator = stepper.operator(stiffness, mass, 0.7, steps=480)
         frame = stepper.frame(operator, stepper.advance(operator, stepper.init(operator, mode.ravel())))
@@ -89,6 +116,11 @@ def test_variable_bulk_modulus_and_density_have_their_exact_mode():
         errors.append([np.linalg.norm(f - e.ravel()) / np.linalg.norm(e) for f, e in zip(got, exact, strict=True)])
     assert np.all(np.log2(np.divide(*errors)) > 4.5), errors
     assert np.all(np.array(errors[-1]) < 1e-7), errors
+
+
+def jump(value):
+    """1 left of the middle, `value` right of it."""
+    return lambda x, y: np.where(x > 0.5, value, 1.0) + 0 * y
 
 
 def layered_frequencies(count, bulk_modulus, density, place):
@@ -112,28 +144,25 @@ def layered_frequencies(count, bulk_modulus, density, place):
 def test_a_jump_in_both_coefficients_gives_the_layered_dispersion_relation():
     exact = layered_frequencies(5, bulk_modulus=20.0, density=5.0, place=0.5)
     errors = []
-    for elements in (32, 64):
+    for elements in (8, 16):
         nodes = Nodes((elements, 1), 4, (1.0, 1.0 / elements))
-        space, x, y = mesh(nodes)
-        # The interface is a node: it takes the mean of what the weak form averages, 1/kappa and 1/rho.
-        share = np.where(np.isclose(x, 0.5), 0.5, x > 0.5) + 0 * y
-        stiffness = space.stiffness(1 / (1 + share * (1 / 5.0 - 1)))
-        mass = space.mass(1 / (1 + share * (1 / 20.0 - 1)))
+        space = _dolfinx.space(nodes)
+        stiffness, mass = space.stiffness(space.evaluate(jump(5.0))), space.mass(space.evaluate(jump(20.0)))
         root = diags(1 / np.sqrt(mass))
         eigenvalues = eigsh((root @ stiffness @ root).tocsc(), k=6, sigma=-1.0, return_eigenvectors=False)
         found = np.sqrt(np.sort(eigenvalues)[1:])  # the first is the constant pressure
-        errors.append(np.abs(found / exact - 1))
-    assert np.all(errors[0] < 2e-2), errors
-    assert np.all(errors[1] < 0.6 * errors[0]), errors
+        errors.append(np.abs(found / exact - 1)[-1])
+    # An interface between two elements costs nothing: eigenvalues converge with twice the degree.
+    assert np.log2(np.divide(*errors)) > 7.5, errors
+    assert errors[-1] < 5e-8, errors
 
 
 def test_a_jump_reflects_and_transmits_what_its_impedances_say():
     # A pulse from the background onto kappa = 20, rho = 5: Z = sqrt(kappa rho) = 10, R = 9/11, T = 1 + R.
     nodes = Nodes((160, 1), 4, (1.0, 1.0 / 160))
     space, x, y = mesh(nodes)
-    share = np.where(np.isclose(x, 0.5), 0.5, x > 0.5) + 0 * y
-    stiffness = space.stiffness(1 / (1 + share * (1 / 5.0 - 1)))
-    operator = stepper.operator(stiffness, space.mass(1 / (1 + share * (1 / 20.0 - 1))), 0.32)
+    stiffness, mass = space.stiffness(space.evaluate(jump(5.0))), space.mass(space.evaluate(jump(20.0)))
+    operator = stepper.operator(stiffness, mass, 0.32)
     width = 0.03
     right_going = np.exp(-((x - 0.3) ** 2) / (2 * width**2)) + 0 * y
     rate = (x - 0.3) / width**2 * right_going

@@ -1,4 +1,4 @@
-"""The truth: spectral elements for (1/kappa) p_tt = div((1/rho) grad p) between rigid walls.
+"""The truth: spectral elements for (1/kappa) p_tt = div((1/rho) grad p) + s.
 
 Names are imported when they are first used, and dolfinx when something is first assembled: the package can be imported
 where dolfinx is not installed.
@@ -10,20 +10,44 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wavesim.fem.boundary import Sides
     from wavesim.fem.live import LiveSolver
-    from wavesim.fem.medium import Medium, packing, uniform
-    from wavesim.fem.simulation import Simulation, simulate
-    from wavesim.fem.source import Pulse, StandingMode, random_pulse
+    from wavesim.fem.media import from_modulus, graded, image, inclusions, layered, luneburg, picture, random_field
+    from wavesim.fem.medium import Materials, Medium, packing, uniform
+    from wavesim.fem.mesh import Mesh
+    from wavesim.fem.sampling import Nodes
+    from wavesim.fem.simulation import Problem, Simulation, Traces, assemble, listen, simulate
+    from wavesim.fem.source import PlanePacket, PointSource, Pulse, Ricker, Ring, StandingMode, random_pulse
     from wavesim.fem.waves import generate_waves, recall, rerun
 
 __all__ = [
     "LiveSolver",
+    "Materials",
     "Medium",
+    "Mesh",
+    "Nodes",
+    "PlanePacket",
+    "PointSource",
+    "Problem",
     "Pulse",
+    "Ricker",
+    "Ring",
+    "Sides",
     "Simulation",
     "StandingMode",
+    "Traces",
+    "assemble",
+    "from_modulus",
     "generate_waves",
+    "graded",
+    "image",
+    "inclusions",
+    "layered",
+    "listen",
+    "luneburg",
     "packing",
+    "picture",
+    "random_field",
     "random_pulse",
     "recall",
     "rerun",
@@ -32,10 +56,18 @@ __all__ = [
 ]
 
 _HOME = {
-    "LiveSolver": "live",
-    **dict.fromkeys(("Medium", "packing", "uniform"), "medium"),
-    **dict.fromkeys(("Simulation", "simulate"), "simulation"),
-    **dict.fromkeys(("Pulse", "StandingMode", "random_pulse"), "source"),
+    **dict.fromkeys(("Sides",), "boundary"),
+    **dict.fromkeys(("LiveSolver",), "live"),
+    **dict.fromkeys(
+        ("from_modulus", "graded", "image", "inclusions", "layered", "luneburg", "picture", "random_field"), "media"
+    ),
+    **dict.fromkeys(("Materials", "Medium", "packing", "uniform"), "medium"),
+    **dict.fromkeys(("Mesh",), "mesh"),
+    **dict.fromkeys(("Nodes",), "sampling"),
+    **dict.fromkeys(("Problem", "Simulation", "Traces", "assemble", "listen", "simulate"), "simulation"),
+    **dict.fromkeys(
+        ("PlanePacket", "PointSource", "Pulse", "Ricker", "Ring", "StandingMode", "random_pulse"), "source"
+    ),
     **dict.fromkeys(("generate_waves", "recall", "rerun"), "waves"),
 }
 

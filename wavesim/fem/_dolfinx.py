@@ -1,13 +1,15 @@
-"""Spectral elements by dolfinx: the stiffness matrix and the nodal weights of a rectangle. Its only importer.
+"""Spectral elements by dolfinx, and its only importer: a mesh's nodes, and the derivatives at its elements' points.
 
-On quadrilaterals with Lagrange polynomials of degree p on Gauss-Lobatto-Legendre (GLL) nodes, and GLL quadrature of
-degree 2p - 1 on the same nodes (collocation),
+On quadrilaterals with Lagrange polynomials phi of degree p on Gauss-Lobatto-Legendre (GLL) nodes, and GLL quadrature
+of degree 2p - 1 on the same points, with the discontinuous polynomials psi of each element on them, dolfinx assembles
 
-    K[i, j] = integral of (1/rho) grad phi_i . grad phi_j      (1/rho: its nodal values)
-    w[i]    = integral of phi_i,   so that   M[i, i] = w[i] / kappa[i]   is the whole mass matrix.
+    E[q, i] = integral of psi_q phi_i,        G_a[q, i] = integral of psi_q d_a phi_i     (a = x, y).
 
-What leaves this file is scipy and numpy, in the node order of `sampling.Nodes` (y, x, with x fastest). dolfinx renamed
-much at 0.7 and nothing that is used here since: one switch covers 0.5.2 to 0.11.
+By collocation E has one entry a row: the weight of point q, at its node. Then D_a = diag(weights)^-1 G_a. On triangles
+the degree is 1, and the quadrature is that of the vertices.
+
+What leaves this file is a `Space`: scipy and numpy, on a rectangle in the node order of `sampling.Nodes` (y, x, with x
+fastest). dolfinx renamed much at 0.7 and nothing that is used here since: one switch covers 0.5.2 to 0.11.
 
 Reference: Komatitsch and Vilotte, Bull. Seismol. Soc. Am. 88 (1998) 368-392.
 """
@@ -15,7 +17,7 @@ Reference: Komatitsch and Vilotte, Bull. Seismol. Soc. Am. 88 (1998) 368-392.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -24,9 +26,14 @@ from typing import Any
 import h5py  # noqa: F401
 import numpy as np
 from scipy import sparse
+from scipy.sparse import csgraph
+from scipy.spatial import cKDTree
 
 from wavesim.errors import WavesimError, missing_engine
-from wavesim.fem.sampling import Nodes
+from wavesim.fem.locate import reference
+from wavesim.fem.mesh import Mesh
+from wavesim.fem.sampling import Nodes, lobatto
+from wavesim.fem.space import Space
 
 try:
     import dolfinx
@@ -36,50 +43,152 @@ try:
 except ImportError as error:
     raise missing_engine("dolfinx", "the finite-element solver", "fem", error) from error
 
-BEFORE_0_7 = tuple(int(part) for part in dolfinx.__version__.split(".")[:2]) < (0, 7)
+VERSION = tuple(int(part) for part in dolfinx.__version__.split(".")[:2])
+BEFORE_0_7 = VERSION < (0, 7)
 
 
-class Space:
-    """A spectral-element space on a rectangle; its forms are compiled once and assembled for each medium.
+@lru_cache(maxsize=4)
+def space(nodes: Nodes) -> Space:
+    """The space of a rectangle, kept for the next medium.
 
     Raises:
         WavesimError: dolfinx cannot compile a form, or places its nodes elsewhere than at the GLL points.
     """
+    along_x, along_y = nodes.axes
+    corners = [np.array(corner) for corner in zip(along_x.ends, along_y.ends, strict=True)]
+    with _compiling():
+        domain = mesh.create_rectangle(
+            MPI.COMM_SELF, corners, (along_x.total, along_y.total), cell_type=mesh.CellType.quadrilateral
+        )
+        raw = _assembled(domain, nodes.degree, "GLL")
+    order = _lexicographic(raw.points, nodes)
+    # The elements' points in the order of their lines too, so that a medium is evaluated on an open grid.
+    columns = _nearest(along_x.element_points.ravel(), raw.element_points[:, 0])
+    rows = _nearest(along_y.element_points.ravel(), raw.element_points[:, 1])
+    lines = np.argsort(rows * along_x.element_points.size + columns)
+    number = np.empty_like(order)
+    number[order] = np.arange(order.size)
+    return Space(
+        points=raw.points[order],
+        element_points=raw.element_points[lines],
+        weights=raw.weights[lines],
+        node_of=number[raw.node_of[lines]],
+        gradient=_sorted(d[lines][:, order] for d in raw.gradient),
+        tags=raw.tags[lines],
+        degree=nodes.degree,
+        nodes=nodes,
+    )
 
-    def __init__(self, nodes: Nodes):
-        self.nodes = nodes
-        corners = [np.zeros(2), np.array(nodes.lengths)]
-        make_space: Any = fem.FunctionSpace if BEFORE_0_7 else fem.functionspace  # type: ignore[attr-defined]
-        with _compiling():
-            domain = mesh.create_rectangle(
-                MPI.COMM_SELF, corners, nodes.elements, cell_type=mesh.CellType.quadrilateral
-            )
-            space = make_space(domain, ("Lagrange", nodes.degree))
-            self._reciprocal_density = fem.Function(space)
-            dx = ufl.dx(domain, metadata={"quadrature_rule": "GLL", "quadrature_degree": 2 * nodes.degree - 1})
-            u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
-            self._stiffness = fem.form(self._reciprocal_density * ufl.dot(ufl.grad(u), ufl.grad(v)) * dx)
-            weights = fem.form(v * dx)
-        self._order = _lexicographic(space.tabulate_dof_coordinates(), nodes)
-        self.weights = fem.assemble_vector(weights).array[self._order]
 
-    def stiffness(self, density: np.ndarray) -> sparse.csr_matrix:
-        """K (nodes, nodes) for density (y, x) at the nodes; entries that vanish by the quadrature are dropped."""
-        self._reciprocal_density.x.array[self._order] = 1 / density.ravel()
-        matrix: Any = fem.assemble_matrix(self._stiffness)
-        matrix.finalize() if BEFORE_0_7 else matrix.scatter_reverse()
-        # Copied, because dolfinx's own arrays may not be written (0.9).
-        stiffness = sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), copy=True)
-        # Two thirds of the pattern at degree 4: on rectangles the derivatives along x and y do not mix.
-        stiffness.data[np.abs(stiffness.data) < 1e-13 * np.abs(stiffness.data).max()] = 0
-        stiffness.eliminate_zeros()
-        stiffness = stiffness[self._order][:, self._order]
-        stiffness.sort_indices()
-        return stiffness
+def mesh_space(mesh_: Mesh, degree: int) -> Space:
+    """The space of any mesh of straight-sided cells; triangles have degree 1. Its nodes are numbered near each other.
 
-    def mass(self, bulk_modulus: np.ndarray) -> np.ndarray:
-        """M (nodes,), the diagonal mass matrix of 1/kappa, for bulk_modulus (y, x) at the nodes."""
-        return self.weights / bulk_modulus.ravel()
+    The element points of a quadrilateral lie along its first edge first (s fastest, then t, of locate.py).
+
+    Raises:
+        WavesimError: triangles of a higher degree; dolfinx cannot compile a form or leaves the GLL points.
+    """
+    corners = mesh_.cells.shape[1]
+    if corners == 3 and degree != 1:
+        raise WavesimError(
+            f"degree {degree} on triangles: their lumped elements are of degree 1; mesh with quadrilaterals"
+        )
+    with _compiling():
+        raw = _assembled(_domain(mesh_), degree, "GLL" if corners == 4 else "vertex")
+    per_cell = (degree + 1) ** 2 if corners == 4 else 3
+    groups = raw.element_points.reshape(-1, per_cell, 2)
+    # dolfinx has sorted the cells and turned them: found again by their centres, and their points by s and t.
+    middle = mesh_.points[mesh_.cells].mean(axis=1)
+    cell = cKDTree(middle).query(groups.mean(axis=1))[1]
+    if not np.array_equal(np.sort(cell), np.arange(len(middle))):
+        raise WavesimError("two cells of the mesh have one centre, or none: cells overlap or are degenerate")
+    s, t = reference(np.repeat(mesh_.points[mesh_.cells[cell]], per_cell, axis=0), raw.element_points)
+    if corners == 4:
+        line = lobatto(degree)
+        place = _nearest(line, t) * (degree + 1) + _nearest(line, s)
+    else:
+        place = np.where(s > 0.5, 1, np.where(t > 0.5, 2, 0))
+    lines = np.argsort(np.repeat(cell, per_cell) * per_cell + place)
+    node_of = raw.node_of[lines]
+    pattern = sparse.csr_matrix((np.ones(node_of.size), node_of, np.arange(0, node_of.size + 1, per_cell)))
+    order = csgraph.reverse_cuthill_mckee((pattern.T @ pattern).tocsr(), symmetric_mode=True)
+    number = np.empty_like(order)
+    number[order] = np.arange(order.size)
+    return Space(
+        points=raw.points[order],
+        element_points=raw.element_points[lines],
+        weights=raw.weights[lines],
+        node_of=number[node_of],
+        gradient=_sorted(d[lines][:, order] for d in raw.gradient),
+        tags=np.repeat(mesh_.tags, per_cell),
+        degree=degree,
+        mesh=mesh_,
+    )
+
+
+def _domain(mesh_: Mesh) -> Any:
+    """dolfinx's mesh of ours, on this process alone."""
+    name = "quadrilateral" if mesh_.cells.shape[1] == 4 else "triangle"
+    cells = np.ascontiguousarray(mesh_.cells[:, [0, 1, 3, 2]] if name == "quadrilateral" else mesh_.cells, np.int64)
+    if BEFORE_0_7:
+        element: Any = ufl.VectorElement("Lagrange", ufl.Cell(name, geometric_dimension=2), 1)
+        return mesh.create_mesh(MPI.COMM_SELF, cells, mesh_.points, ufl.Mesh(element))
+    import basix.ufl
+
+    element = basix.ufl.element("Lagrange", name, 1, shape=(2,))
+    if VERSION < (0, 10):
+        return mesh.create_mesh(MPI.COMM_SELF, cells, mesh_.points, element)
+    return mesh.create_mesh(MPI.COMM_SELF, cells, element, mesh_.points)
+
+
+def _assembled(domain: Any, degree: int, rule: str) -> Space:
+    """The space on a mesh of dolfinx, in its own numbering."""
+    make_space: Any = fem.FunctionSpace if BEFORE_0_7 else fem.functionspace  # type: ignore[attr-defined]
+    continuous = make_space(domain, ("Lagrange", degree))
+    each = make_space(domain, ("DQ" if rule == "GLL" else "DG", degree))
+    dx = ufl.dx(domain, metadata={"quadrature_rule": rule, "quadrature_degree": max(2 * degree - 1, 1)})
+    u, v = ufl.TrialFunction(continuous), ufl.TestFunction(each)
+    collocation, *gradient = (_matrix(fem.form(f * v * dx)) for f in (u, u.dx(0), u.dx(1)))
+    if not np.array_equal(np.diff(collocation.indptr), np.ones(collocation.shape[0])):
+        raise WavesimError(
+            f"dolfinx {dolfinx.__version__} does not place the nodes of degree {degree} at the points of the "
+            "quadrature; use a lower degree, or a version from 0.5.2 to 0.11"
+        )
+    cells = each.dofmap.list
+    cells = np.asarray(cells.array if BEFORE_0_7 else cells).reshape(-1, each.dofmap.dof_layout.num_dofs)
+    points = each.tabulate_dof_coordinates()[:, :2].copy()
+    points[cells] += 1e-9 * (points[cells].mean(axis=1, keepdims=True) - points[cells])
+    by_cell = cells.ravel()
+    points, collocation, gradient = points[by_cell], collocation[by_cell], [d[by_cell] for d in gradient]
+    per_point = sparse.diags(1 / collocation.data)
+    return Space(
+        points=continuous.tabulate_dof_coordinates()[:, :2].copy(),
+        element_points=points,
+        weights=collocation.data,
+        node_of=collocation.indices,
+        gradient=_sorted(per_point @ d for d in gradient),
+        tags=np.zeros(len(points), int),
+        degree=degree,
+    )
+
+
+def _matrix(form: Any) -> sparse.csr_matrix:
+    """A form's matrix; entries that vanish by the quadrature are dropped."""
+    matrix: Any = fem.assemble_matrix(form)
+    matrix.finalize() if BEFORE_0_7 else matrix.scatter_reverse()
+    # Copied, because dolfinx's own arrays may not be written (0.9).
+    shape = (form.function_spaces[0].dofmap.index_map.size_local, form.function_spaces[1].dofmap.index_map.size_local)
+    made = sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=shape, copy=True)
+    made.data[np.abs(made.data) < 1e-13 * np.abs(made.data).max()] = 0
+    made.eliminate_zeros()
+    return made
+
+
+def _sorted(matrices: Iterable[sparse.spmatrix]) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    along_x, along_y = (sparse.csr_matrix(matrix) for matrix in matrices)
+    along_x.sort_indices()
+    along_y.sort_indices()
+    return along_x, along_y
 
 
 @contextmanager
@@ -99,12 +208,6 @@ def _compiling() -> Iterator[None]:
         logging.disable(disabled)
         root.setLevel(level)
         root.handlers[:] = handlers
-
-
-@lru_cache(maxsize=4)
-def space(nodes: Nodes) -> Space:
-    """The space of `nodes`, kept for the next medium: its mesh and forms cost more than one assembly."""
-    return Space(nodes)
 
 
 def _lexicographic(coordinates: np.ndarray, nodes: Nodes) -> np.ndarray:

@@ -13,7 +13,8 @@ import numpy as np
 from scipy import sparse
 
 from wavesim.fem import stepper
-from wavesim.fem.sampling import Nodes, cell_averages
+from wavesim.fem.sampling import Nodes
+from wavesim.fem.simulation import assemble, start
 from wavesim.fem.waves import recall
 
 
@@ -38,16 +39,10 @@ def rung(shard: str | Path, row: int, elements: int, degree: int) -> Rung:
     Raises:
         WavesimError: no such trajectory, or dolfinx is not installed.
     """
-    from wavesim.fem import _dolfinx
-
     config, medium, pulse = recall(shard, row)
-    space = _dolfinx.space(Nodes((elements, elements), degree))
-    x, y = space.nodes.x[None, :], space.nodes.y[:, None]
-    stiffness, mass = space.stiffness(medium.density(x, y)), space.mass(medium.bulk_modulus(x, y))
-    operator = stepper.operator(stiffness, mass, config.frame_interval, order=config.time_order, dtype=np.float32)
-    grid = (config.grid, config.grid)
-    sampling = cell_averages(space.nodes, grid).astype(np.float32)
-    return Rung(operator, stepper.init(operator, pulse(x, y).ravel()), sampling, grid)
+    nodes, grid = Nodes((elements, elements), degree), (config.grid, config.grid)
+    ready = assemble(medium, nodes, config.frame_interval, grid, order=config.time_order, dtype=np.float32)
+    return Rung(ready.operator, start(ready, pulse), ready.sampling, grid)
 
 
 def pressure(shard: str | Path, row: int, elements: int, degree: int) -> np.ndarray:

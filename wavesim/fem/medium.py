@@ -44,6 +44,14 @@ class Medium:
         return np.stack([1 / mean(1 / self.bulk_modulus(x, y)), mean(self.density(x, y))])
 
 
+@dataclass(frozen=True)
+class Materials:
+    """kappa and rho of each cell of a mesh by its tag: bulk_modulus[tag], density[tag]."""
+
+    bulk_modulus: tuple[float, ...]
+    density: tuple[float, ...]
+
+
 def uniform(bulk_modulus: float = 1.0, density: float = 1.0) -> Medium:
     """The same everywhere."""
     return Medium(lambda x, y: np.full(_shape(x, y), bulk_modulus), lambda x, y: np.full(_shape(x, y), density))

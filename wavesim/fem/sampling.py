@@ -6,6 +6,7 @@ values, flattened with x fastest, and a sampling matrix is the Kronecker product
     S_x[i, j] = (1 / |cell i|) * integral over cell i of l_j     cell averages of the nodal polynomials l_j
     S_x[i, j] = l_j(centre of cell i)                            point values
 
+Elements may lie beyond the sides of the rectangle (an absorbing layer); the grid covers the rectangle alone.
 The integrals are exact: a cell is split where an element ends, and each piece has as many Gauss points as it takes.
 
 Reference: Canuto, Hussaini, Quarteroni, Zang, Spectral Methods: Fundamentals in Single Domains (2006), section 2.3.
@@ -18,46 +19,117 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from wavesim.errors import WavesimError
+
 
 @dataclass(frozen=True)
 class Nodes:
     """Gauss-Lobatto-Legendre nodes of the rectangle [0, Lx] x [0, Ly].
 
-    elements: (nx, ny) elements along each axis; degree: of their polynomials; lengths: (Lx, Ly), nondimensional.
+    elements: (nx, ny) elements along each axis; degree: of their polynomials; lengths: (Lx, Ly), nondimensional;
+    margins: elements beyond the left, right, bottom and top side.
     """
 
     elements: tuple[int, int]
     degree: int
     lengths: tuple[float, float] = (1.0, 1.0)
+    margins: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @property
     def x(self) -> np.ndarray:
         """(x,) coordinates of the columns of nodes."""
-        return _line(self.elements[0], self.degree, self.lengths[0])
+        return self.axes[0].line
 
     @property
     def y(self) -> np.ndarray:
         """(y,) coordinates of the rows of nodes."""
-        return _line(self.elements[1], self.degree, self.lengths[1])
+        return self.axes[1].line
 
     @property
     def shape(self) -> tuple[int, int]:
         """(y, x): the number of rows and of columns."""
-        return self.elements[1] * self.degree + 1, self.elements[0] * self.degree + 1
+        return self.y.size, self.x.size
+
+    @property
+    def axes(self) -> tuple[Axis, Axis]:
+        """The elements along x and along y."""
+        left, right, bottom, top = self.margins
+        return (
+            Axis(self.elements[0], self.degree, self.lengths[0], left, right),
+            Axis(self.elements[1], self.degree, self.lengths[1], bottom, top),
+        )
+
+
+@dataclass(frozen=True)
+class Axis:
+    """`elements` of a degree along [0, length], `before` and `after` them as many more of the same size."""
+
+    elements: int
+    degree: int
+    length: float
+    before: int = 0
+    after: int = 0
+
+    @property
+    def total(self) -> int:
+        """The number of all elements."""
+        return self.before + self.elements + self.after
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where the first element begins and the last one ends."""
+        size = self.length / self.elements
+        return -self.before * size, (self.elements + self.after) * size
+
+    @property
+    def line(self) -> np.ndarray:
+        """(nodes,) coordinates of the nodes."""
+        first, last = -self.before, self.elements + self.after
+        inside = np.arange(first, last)[:, None] + lobatto(self.degree)[:-1]
+        return np.append(inside.ravel(), last) * (self.length / self.elements)
+
+    @property
+    def element_points(self) -> np.ndarray:
+        """(total, degree + 1) the nodes of each element, pulled into it by a billionth, where a jump has one side."""
+        first, last = -self.before, self.elements + self.after
+        inside = 0.5 + (1 - 1e-9) * (lobatto(self.degree) - 0.5)
+        return (np.arange(first, last)[:, None] + inside) * (self.length / self.elements)
 
 
 def cell_averages(nodes: Nodes, grid: tuple[int, int]) -> sparse.csr_matrix:
     """The matrix (cells, nodes) from a nodal field to its averages over grid = (y, x) equal cells, both flattened."""
-    rows = _averages(nodes.elements[1], nodes.degree, grid[0])
-    columns = _averages(nodes.elements[0], nodes.degree, grid[1])
+    rows, columns = _averages(nodes.axes[1], grid[0]), _averages(nodes.axes[0], grid[1])
     return sparse.kron(rows, columns, format="csr")
 
 
 def point_values(nodes: Nodes, grid: tuple[int, int]) -> sparse.csr_matrix:
     """The matrix (cells, nodes) from a nodal field to its values at the centres of grid = (y, x) equal cells."""
-    rows = _values(nodes.elements[1], nodes.degree, grid[0])
-    columns = _values(nodes.elements[0], nodes.degree, grid[1])
-    return sparse.kron(rows, columns, format="csr")
+    y, x = cell_centres(grid[0], nodes.lengths[1]), cell_centres(grid[1], nodes.lengths[0])
+    return sparse.kron(_values(nodes.axes[1], y), _values(nodes.axes[0], x), format="csr")
+
+
+def at(nodes: Nodes, places: np.ndarray) -> sparse.csr_matrix:
+    """The matrix (places, nodes) from a nodal field to its values at places (places, 2), x first.
+
+    Raises:
+        WavesimError: a place outside the mesh.
+    """
+    places = np.atleast_2d(np.asarray(places, float))
+    along = []
+    for k, axis in enumerate(nodes.axes):
+        begin, end = axis.ends
+        slack = 1e-12 * (end - begin)
+        if outside := [tuple(map(float, p)) for p in places if not begin - slack <= p[k] <= end + slack]:
+            raise WavesimError(f"{outside[0]} lies outside the mesh, whose {'xy'[k]} goes from {begin:g} to {end:g}")
+        along.append(_values(axis, places[:, k]))
+    columns, rows = along
+    # Row by row, the Kronecker product of the two lines.
+    per_row = np.einsum("pi,pj->pij", *(m.data.reshape(len(places), -1) for m in (rows, columns)))
+    numbers = rows.indices.reshape(len(places), -1, 1) * nodes.shape[1] + columns.indices.reshape(len(places), 1, -1)
+    start = np.arange(len(places) + 1) * per_row[0].size
+    return sparse.csr_matrix(
+        (per_row.ravel(), numbers.ravel(), start), shape=(len(places), rows.shape[1] * columns.shape[1])
+    )
 
 
 def cell_centres(cells: int, length: float = 1.0) -> np.ndarray:
@@ -82,19 +154,15 @@ def lagrange(degree: int, points: np.ndarray) -> np.ndarray:
     return basis
 
 
-def _line(elements: int, degree: int, length: float) -> np.ndarray:
-    inside = np.arange(elements)[:, None] + lobatto(degree)[:-1]
-    return np.append(inside.ravel(), elements) * (length / elements)
+def _values(axis: Axis, places: np.ndarray) -> sparse.csr_matrix:
+    scaled = places * (axis.elements / axis.length)
+    element = np.clip(np.floor(scaled).astype(int), -axis.before, axis.elements + axis.after - 1)
+    return _scatter(np.arange(places.size), element, lagrange(axis.degree, scaled - element), axis, places.size)
 
 
-def _values(elements: int, degree: int, cells: int) -> sparse.csr_matrix:
-    centres = cell_centres(cells, elements)
-    element = np.minimum(centres.astype(int), elements - 1)
-    return _scatter(np.arange(cells), element, lagrange(degree, centres - element), (cells, elements))
-
-
-def _averages(elements: int, degree: int, cells: int) -> sparse.csr_matrix:
+def _averages(axis: Axis, cells: int) -> sparse.csr_matrix:
     # Lengths in units of 1 / (elements * cells), so that the breaks are integers and equal ones are recognised.
+    elements, degree = axis.elements, axis.degree
     breaks = np.union1d(np.arange(elements + 1) * cells, np.arange(cells + 1) * elements)
     start, length = breaks[:-1], np.diff(breaks)
     cell, element = start // elements, start // cells
@@ -102,13 +170,12 @@ def _averages(elements: int, degree: int, cells: int) -> sparse.csr_matrix:
     inside = (start[:, None] + length[:, None] * (points + 1) / 2) / cells - element[:, None]
     basis = lagrange(degree, inside.ravel()).reshape(*inside.shape, degree + 1)
     average = np.einsum("q,iqj->ij", weights / 2, basis) * (length / elements)[:, None]
-    return _scatter(cell, element, average, (cells, elements))
+    return _scatter(cell, element, average, axis, cells)
 
 
-def _scatter(cell: np.ndarray, element: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> sparse.csr_matrix:
-    """Sum the rows `values` (pieces, degree + 1) into the matrix (cells, nodes), each at its cell and element."""
-    degree = values.shape[1] - 1
-    columns = element[:, None] * degree + np.arange(degree + 1)
-    rows = np.broadcast_to(cell[:, None], columns.shape)
-    size = (shape[0], shape[1] * degree + 1)
-    return sparse.csr_matrix((values.ravel(), (rows.ravel(), columns.ravel())), shape=size)
+def _scatter(cell: np.ndarray, element: np.ndarray, values: np.ndarray, axis: Axis, rows: int) -> sparse.csr_matrix:
+    """Sum the lines `values` (pieces, degree + 1) into the matrix (rows, nodes), each at its cell and element."""
+    columns = (element + axis.before)[:, None] * axis.degree + np.arange(axis.degree + 1)
+    numbers = np.broadcast_to(cell[:, None], columns.shape)
+    size = (rows, axis.total * axis.degree + 1)
+    return sparse.csr_matrix((values.ravel(), (numbers.ravel(), columns.ravel())), shape=size)

@@ -1,43 +1,71 @@
 """One simulation, from medium and pulse to the frames on the grid.
 
-    problem(config, medium) -> Problem        mesh, K, M, time step, sampling matrix: once a medium
-    start(problem, pulse) -> WaveState        the pulse at rest
-    next_frame(problem, state) -> WaveState   one frame interval later, in whole steps
-    sample(problem, state) -> fields          (channel, y, x) of (p, p_t) as averages over the grid's cells
+    assemble(medium, nodes, interval, grid, ...) -> Problem     mesh, K, M, time step, sampling matrix: once a medium
+    start(problem, pressure) -> WaveState                       an initial field (x, y) -> pressure, at rest
+    next_frame(problem, state) -> WaveState                     one frame interval later, in whole steps
+    sample(problem, frame) -> fields                            (channel, y, x) of (p, p_t), averages over cells
+    listen(problem, state, places, frames) -> Traces            pressure at places, at every step
 
-`simulate` runs them from the first frame to the last. All in float64; the walls are rigid, which costs nothing: it is
-what the weak form does by itself.
+`simulate` runs a dataset's trajectory from the first frame to the last. All in float64; a side that is said nothing of
+is a rigid wall, which costs nothing: it is what the weak form does by itself.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy import sparse
 
 from wavesim.config import WavesConfig
 from wavesim.errors import WavesimError
-from wavesim.fem import stepper
-from wavesim.fem.medium import Medium
-from wavesim.fem.sampling import Nodes, cell_averages
-from wavesim.fem.source import Pulse
+from wavesim.fem import absorbing, stepper
+from wavesim.fem.boundary import Sides, first_nodes, unknowns
+from wavesim.fem.medium import Field, Materials, Medium
+from wavesim.fem.mesh import Mesh
+from wavesim.fem.sampling import Nodes
+from wavesim.fem.source import PointSource, Pulse
+from wavesim.fem.space import Space
 
 # The field's energy swings by a few percent about the conserved one when the highest waves that a coarse mesh can
 # carry are set off; an unstable run multiplies it at every step. Anything in between tells them apart.
 LARGEST_GROWTH = 1.1
+RIGID = Sides()
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A medium on a mesh, ready to step. sampling: (cells, nodes); grid: (y, x) cells; interval: between frames."""
+    """A medium on a mesh, ready to step.
 
-    nodes: Nodes
+    prolongation: (nodes, unknowns); sampling: (cells, unknowns); grid: (y, x) cells; interval: between frames.
+    """
+
+    space: Space
+    prolongation: sparse.csr_matrix
     operator: stepper.Operator
     sampling: sparse.csr_matrix
     grid: tuple[int, int]
     interval: float
+
+    def at_unknowns(self, field: Field) -> np.ndarray:
+        """(unknowns,) values of field(x, y)."""
+        x, y = self.space.points[first_nodes(self.prolongation)].T
+        return np.broadcast_to(np.asarray(field(x, y), float), x.shape)
+
+    def at(self, places: np.ndarray) -> sparse.csr_matrix:
+        """The matrix (places, unknowns) to the values at places (places, 2), x first."""
+        return self.space.at(places) @ self.prolongation
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What receivers heard. times: (steps,); pressure: (steps, receiver)."""
+
+    times: np.ndarray
+    pressure: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -55,32 +83,94 @@ class Simulation:
     milliseconds_per_frame: float
 
 
-def problem(config: WavesConfig, medium: Medium, elements: int | None = None, degree: int | None = None) -> Problem:
-    """Assemble a medium on the unit square; `elements` a side and `degree` default to the config's.
+def assemble(
+    medium: Medium | Materials,
+    mesh: Nodes | Mesh,
+    interval: float,
+    grid: tuple[int, int],
+    sides: Sides = RIGID,
+    layer: int = 0,
+    sources: Sequence[PointSource] = (),
+    order: int = 4,
+    steps: int | None = None,
+    dtype: type = np.float64,
+    degree: int = 4,
+) -> Problem:
+    """Assemble a medium on a mesh.
 
+    Args:
+        medium: functions of place, or values by the mesh's tags. mesh: the nodes of a rectangle, without its absorbing
+            layer, or any mesh, whose elements get `degree`. interval: between frames. grid: (y, x) cells.
+        layer: elements that an absorbing side is given; in them the medium goes on as it is at the side.
+        sources: of volume, at points. order: of the time steps, 2 or 4. steps: a frame; default: the fewest.
     Raises:
-        WavesimError: dolfinx is not installed.
+        WavesimError: dolfinx is not installed; a value of the medium that is not positive; a step that is not stable;
+            absorbing sides without a layer.
     """
     # Inside the function, so that the package is there without dolfinx.
     from wavesim.fem import _dolfinx
 
+    margins = sides.margins(layer)
+    if "absorbing" in (sides.left, sides.right, sides.bottom, sides.top) and layer < 1:
+        raise WavesimError(
+            f"layer {layer}: an absorbing side needs at least one element, better one wavelength of them"
+        )
+    if any(margins):
+        if isinstance(mesh, Mesh) or isinstance(medium, Materials):
+            raise WavesimError(
+                "absorbing sides need a rectangle's own mesh and a medium of functions, not a tagged mesh"
+            )
+        mesh, medium = replace(mesh, margins=margins), _continued(medium, mesh.lengths)
+    space = _dolfinx.space(mesh) if isinstance(mesh, Nodes) else _dolfinx.mesh_space(mesh, degree)
+    prolongation = unknowns(space.points, sides)
+    density, bulk_modulus = space.evaluate(medium.density), space.evaluate(medium.bulk_modulus)
+    stiffness = (prolongation.T @ space.stiffness(density) @ prolongation).tocsr()
+    mass = prolongation.T @ space.mass(bulk_modulus)
+    absorb = None
+    if any(margins):
+        assert space.nodes is not None
+        wave_speed = float(np.sqrt(bulk_modulus / density)[absorbing.inside(space.nodes, space.element_points)].max())
+        absorb = partial(absorbing.layer, space, prolongation, mass, density, wave_speed)
+    force = None
+    if sources:
+        loads = prolongation.T @ space.at(np.array([source.place for source in sources])).T
+        signals = [source.signal for source in sources]
+        force = stepper.Force(
+            (sparse.diags(1 / mass) @ loads).tocsr(), lambda time: np.array([signal(time) for signal in signals])
+        )
+    return Problem(
+        space,
+        prolongation,
+        stepper.operator(stiffness, mass, interval, steps, order, dtype, force, absorb),
+        (space.cell_averages(grid) @ prolongation).astype(dtype),
+        grid,
+        interval,
+    )
+
+
+def _continued(medium: Medium, lengths: tuple[float, float]) -> Medium:
+    """The medium, which goes on beyond the rectangle's sides as it is there."""
+
+    def beyond(field: Field) -> Field:
+        return lambda x, y: field(np.clip(x, 0, lengths[0]), np.clip(y, 0, lengths[1]))
+
+    return Medium(beyond(medium.bulk_modulus), beyond(medium.density))
+
+
+def problem(config: WavesConfig, medium: Medium, elements: int | None = None, degree: int | None = None) -> Problem:
+    """Assemble a medium on the unit square; `elements` a side and `degree` default to the config's.
+
+    Raises:
+        WavesimError: as `assemble`.
+    """
     elements, degree = elements or config.elements, degree or config.degree
-    space = _dolfinx.space(Nodes((elements, elements), degree))
-    x, y = space.nodes.x[None, :], space.nodes.y[:, None]
-    stiffness, mass = space.stiffness(medium.density(x, y)), space.mass(medium.bulk_modulus(x, y))
-    grid = (config.grid, config.grid)
-    operator = stepper.operator(stiffness, mass, config.frame_interval, order=config.time_order)
-    return Problem(space.nodes, operator, cell_averages(space.nodes, grid), grid, config.frame_interval)
+    nodes, grid = Nodes((elements, elements), degree), (config.grid, config.grid)
+    return assemble(medium, nodes, config.frame_interval, grid, order=config.time_order)
 
 
-def start(problem: Problem, pulse: Pulse) -> stepper.WaveState:
-    """The pulse at rest, at the nodes."""
-    return stepper.init(problem.operator, at_nodes(problem, pulse))
-
-
-def at_nodes(problem: Problem, pulse: Pulse) -> np.ndarray:
-    """(nodes,) values of a pulse."""
-    return pulse(problem.nodes.x[None, :], problem.nodes.y[:, None]).ravel()
+def start(problem: Problem, pressure: Field) -> stepper.WaveState:
+    """The state at time 0: pressure (x, y) at rest."""
+    return stepper.init(problem.operator, problem.at_unknowns(pressure))
 
 
 def next_frame(problem: Problem, state: stepper.WaveState) -> stepper.WaveState:
@@ -92,6 +182,22 @@ def sample(problem: Problem, frame: stepper.Frame) -> np.ndarray:
     """(channel, y, x) of (p, p_t): averages over the grid's cells."""
     fields = (frame.pressure, frame.pressure_rate)
     return np.stack([(problem.sampling @ field).reshape(problem.grid) for field in fields])
+
+
+def listen(problem: Problem, state: stepper.WaveState, places: np.ndarray, frames: int) -> Traces:
+    """The pressure at places (receiver, 2) from `state` on, at every step of so many frame intervals.
+
+    Raises:
+        WavesimError: a place outside the mesh.
+    """
+    receivers, operator = problem.at(places), problem.operator
+    heard = np.empty((frames * operator.steps + 1, receivers.shape[0]))
+    heard[0] = receivers @ state.pressure
+    for k in range(1, len(heard)):
+        state = stepper.step(operator, state)
+        heard[k] = receivers @ state.pressure
+    first = state.steps - len(heard) + 1
+    return Traces((first + np.arange(len(heard))) * operator.time_step, heard)
 
 
 def simulate(

@@ -17,6 +17,12 @@ difference v = (p+ - p-) / 2h = (d + B' p / 2) / h has the series v = (1 - B/6 +
 The scheme conserves E_h = (v.Mv + p.MB'p/h^2)/2 - |B'p|_M^2 / 8h^2 to rounding; the energy of the field,
 (p_t.Mp_t + p.Kp)/2, differs from it by O(h^order).
 
+Sources a(t) = M^-1 b(t) = G f(t) add to a step, by the same series (with a_tt from differences of f),
+
+    h^2 a (order 2)   or   h^2 (a - B a / 12 + (a+ - 2 a + a-) / 12) (order 4),
+
+and an absorbing layer changes the increment as absorbing.py says.
+
 Reference: Shubin and Bell, SIAM J. Sci. Stat. Comput. 8 (1987) 135-151; Cohen, Higher-Order Numerical Methods for
 Transient Wave Equations (2002), chapter 5.
 """
@@ -24,6 +30,7 @@ Transient Wave Equations (2002), chapter 5.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +38,7 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from wavesim.errors import WavesimError
+from wavesim.fem.absorbing import Layer
 
 # Largest eigenvalue of B for which the scheme is stable.
 LIMITS = {2: 4.0, 4: 12.0}
@@ -38,27 +46,72 @@ LIMITS = {2: 4.0, 4: 12.0}
 
 @dataclass(frozen=True)
 class Operator:
-    """Time steps in one medium. stepping: B = h^2 M^-1 K (nodes, nodes); mass: M (nodes,); steps: in one interval."""
+    """Time steps in one medium, or in a batch of media that share K.
+
+    stepping: B = h^2 M^-1 K (unknowns, unknowns), or h^2 K where scale = 1/M (unknowns, batch) multiplies its product.
+    mass: M (unknowns,) or (unknowns, batch). steps: in one interval.
+    """
 
     stepping: sparse.csr_matrix
     mass: np.ndarray
     time_step: float
     steps: int
     order: int
+    scale: np.ndarray | None = None
+    layer: Layer | None = None
+    drive: Drive | None = None
+
+
+@dataclass(frozen=True)
+class Force:
+    """A source's acceleration a(t) = G f(t). shape: G (unknowns, signals); signal: f(time), (signals[, batch])."""
+
+    shape: sparse.csr_matrix
+    signal: Callable[[float], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A force in steps h: increment h^2 (a - B a / 12 + (a+ - 2 a + a-) / 12) and lead h^2 a_t / 6, to the order."""
+
+    signal: Callable[[float], np.ndarray]
+    level: sparse.csr_matrix
+    curve: sparse.csr_matrix | None
+    time_step: float
+
+    def increment(self, steps: int) -> np.ndarray:
+        """What the sources add at a step, (unknowns[, batch])."""
+        now = self.signal(steps * self.time_step)
+        if self.curve is None:
+            return self.level @ now
+        after, before = (self.signal((steps + k) * self.time_step) for k in (1, -1))
+        return self.level @ now + self.curve @ (after - 2 * now + before)
+
+    def lead(self, steps: int) -> np.ndarray | float:
+        """What the centred difference is ahead of p_t by the sources, times the time step."""
+        if self.curve is None:
+            return 0.0
+        after, before = (self.signal((steps + k) * self.time_step) for k in (1, -1))
+        return self.curve @ (after - before)
 
 
 @dataclass(frozen=True)
 class WaveState:
-    """pressure: p (nodes,) or (nodes, batch); increment: p at the next step less p, alike; steps: taken so far."""
+    """pressure: p (unknowns,) or (unknowns, batch); increment: p at the next step less p, alike; steps: taken so far.
+
+    flux, later: the absorbing layer's f at the step, and half a step later.
+    """
 
     pressure: np.ndarray
     increment: np.ndarray
     steps: int = 0
+    flux: np.ndarray | float = 0.0
+    later: np.ndarray | float = 0.0
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a state is at its time. pressure, pressure_rate: (nodes,) or (nodes, batch); energies: () or (batch,)."""
+    """What a state is at its time. pressure, pressure_rate: (unknowns[, batch]); energies: () or (batch,)."""
 
     pressure: np.ndarray
     pressure_rate: np.ndarray
@@ -83,15 +136,21 @@ def operator(
     steps: int | None = None,
     order: int = 4,
     dtype: type = np.float64,
+    force: Force | None = None,
+    layer: Callable[[float], Layer] | None = None,
 ) -> Operator:
-    """The operator of K (nodes, nodes) and the diagonal M (nodes,) that reaches an interval of time in whole steps.
+    """The operator of K and the diagonal M (unknowns[, batch]) that reaches an interval of time in whole steps.
 
     Args:
         interval: from one frame to the next. steps: in an interval; left out, the fewest that are stable.
+        force: sources. layer: the absorbing layer for a time step.
     Raises:
-        WavesimError: the time step is above the stable limit.
+        WavesimError: the time step is above the stable limit, or a batch of media with a layer or sources.
     """
-    limit = largest_time_step(stiffness, mass, order)
+    if mass.ndim == 2 and (force is not None or layer is not None):
+        raise WavesimError("a batch of media has no absorbing layer and no sources; run its simulations one by one")
+    # Less mass, higher frequencies: the least of a batch bounds all of it.
+    limit = largest_time_step(stiffness, mass if mass.ndim == 1 else mass.min(axis=1), order)
     fewest = math.ceil(interval / limit)
     steps = fewest if steps is None else steps
     if steps < fewest:
@@ -99,28 +158,57 @@ def operator(
             f"time_step {interval / max(steps, 1):.4g} exceeds the stable limit {limit:.4g} of this mesh and medium at "
             f"order {order}; use at least {fewest} steps an interval of {interval:.4g}"
         )
-    time_step = interval / steps
-    stepping = (sparse.diags(time_step**2 / mass) @ stiffness).tocsr().astype(dtype)
-    return Operator(stepping, mass.astype(dtype), time_step, steps, order)
+    h = interval / steps
+    if mass.ndim == 2:
+        return Operator((h**2 * stiffness).astype(dtype), mass.astype(dtype), h, steps, order, (1 / mass).astype(dtype))
+    stepping = (sparse.diags(h**2 / mass) @ stiffness).tocsr()
+    return Operator(
+        stepping.astype(dtype),
+        mass.astype(dtype),
+        h,
+        steps,
+        order,
+        layer=None if layer is None else layer(h).astype(dtype),
+        drive=None if force is None else _drive(force, stepping, h, order, dtype),
+    )
+
+
+def _drive(force: Force, stepping: sparse.csr_matrix, h: float, order: int, dtype: type) -> Drive:
+    level, curve = force.shape * h**2, None
+    if order == 4:
+        level, curve = level - stepping @ level / 12, (level / 12).astype(dtype)
+    return Drive(lambda time: np.asarray(force.signal(time), dtype), level.astype(dtype), curve, h)
 
 
 def init(operator: Operator, pressure: np.ndarray, pressure_rate: np.ndarray | None = None) -> WaveState:
-    """The state at time 0 with these p and p_t (zero if left out), (nodes,) or (nodes, batch)."""
+    """The state at time 0 with these p and p_t (zero if left out), (unknowns,) or (unknowns, batch)."""
     pressure = np.array(pressure, dtype=operator.mass.dtype)
-    increment = -_force(operator, pressure) / 2
+    layer = operator.layer
+    centred = np.zeros_like(pressure)  # h (p_t + h^2 p_ttt / 6)
     if pressure_rate is not None:
-        centred = np.asarray(pressure_rate, dtype=pressure.dtype)
+        centred += operator.time_step * np.asarray(pressure_rate, dtype=pressure.dtype)
         if operator.order == 4:
-            centred = centred - operator.stepping @ centred / 6
-        increment += operator.time_step * centred
-    return WaveState(pressure, increment)
+            centred -= _apply(operator, centred) / 6
+    if operator.drive is not None:
+        centred += operator.drive.lead(0)
+    half = _force(operator, pressure, 0) / 2
+    if layer is None:
+        return WaveState(pressure, centred - half)
+    keep, kick = _along(layer.keep, pressure), _along(layer.kick, pressure)
+    flux = _along(layer.gain / (1 + layer.decay), pressure) * (layer.derivative @ pressure)
+    return WaveState(pressure, 2 * (keep * centred - kick * half) / (1 + keep), 0, 0 * flux, flux)
 
 
 def step(operator: Operator, state: WaveState) -> WaveState:
     """The state one time step later."""
-    pressure = state.pressure + state.increment
-    increment = state.increment - _force(operator, pressure)
-    return WaveState(pressure, increment, state.steps + 1)
+    pressure, layer, steps = state.pressure + state.increment, operator.layer, state.steps + 1
+    if layer is None:
+        return WaveState(pressure, state.increment - _force(operator, pressure, steps), steps)
+    later = _along(layer.decay, pressure) * state.later + _along(layer.gain, pressure) * (layer.derivative @ pressure)
+    flux = (state.later + later) / 2
+    force = _force(operator, pressure, steps, flux)
+    increment = _along(layer.keep, pressure) * state.increment - _along(layer.kick, pressure) * force
+    return WaveState(pressure, increment, steps, flux, later)
 
 
 def advance(operator: Operator, state: WaveState) -> WaveState:
@@ -131,12 +219,17 @@ def advance(operator: Operator, state: WaveState) -> WaveState:
 
 
 def frame(operator: Operator, state: WaveState) -> Frame:
-    """Pressure, rate and energies of a state at its own time, to the order of the scheme."""
-    h, mass = operator.time_step, operator.mass if state.pressure.ndim == 1 else operator.mass[:, None]
-    force = _force(operator, state.pressure)
+    """Pressure, rate and energies of a state at its own time, to the order of the scheme; inside a layer, roughly.
+
+    The discrete energy is conserved where there are neither sources nor an absorbing layer.
+    """
+    h, mass = operator.time_step, _along(operator.mass, state.pressure)
+    force = _force(operator, state.pressure, state.steps, state.flux)
     centred = (state.increment + force / 2) / h
-    product = operator.stepping @ state.pressure
-    rate = centred + operator.stepping @ centred / 6 if operator.order == 4 else centred
+    product = _apply(operator, state.pressure)
+    rate = centred + _apply(operator, centred) / 6 if operator.order == 4 else centred
+    if operator.drive is not None:
+        rate = rate - operator.drive.lead(state.steps) / h
 
     def energy(v: np.ndarray, potential: np.ndarray) -> np.ndarray:
         return np.asarray(np.sum(mass * (v * v + state.pressure * potential / h**2), axis=0, dtype=np.float64) / 2)
@@ -145,11 +238,30 @@ def frame(operator: Operator, state: WaveState) -> Frame:
     return Frame(state.pressure, rate, energy(rate, product), energy(centred, force) - kick)
 
 
-def _force(operator: Operator, pressure: np.ndarray) -> np.ndarray:
-    """B' p."""
-    force = operator.stepping @ pressure
+def _force(operator: Operator, pressure: np.ndarray, steps: int, flux: np.ndarray | float = 0.0) -> np.ndarray:
+    """F: B' p, less what the sources add, and with the layer's flux f, a number where it is the same everywhere."""
+    force, layer = _apply(operator, pressure), operator.layer
+    if layer is not None and isinstance(flux, np.ndarray):
+        force += layer.push @ flux
     if operator.order == 4:
-        correction = operator.stepping @ force
+        correction = _apply(operator, force)
         correction *= 1 / 12
         force -= correction
+    if layer is not None:
+        force += _along(layer.pull, pressure) * pressure
+    if operator.drive is not None:
+        force -= operator.drive.increment(steps)
     return force
+
+
+def _apply(operator: Operator, field: np.ndarray) -> np.ndarray:
+    """B times a field."""
+    product = operator.stepping @ field
+    if operator.scale is not None:
+        product *= operator.scale
+    return product
+
+
+def _along(values: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """Values (unknowns,) shaped to multiply a field (unknowns,) or (unknowns, batch)."""
+    return values if values.ndim == field.ndim else values[:, None]

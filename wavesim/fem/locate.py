@@ -1,0 +1,117 @@
+"""Where a place lies in a mesh of straight-sided cells, and a field's value there.
+
+A quadrilateral with corners v_0 .. v_3, counter-clockwise, is the image of the unit square under
+
+    x(s, t) = (1-s)(1-t) v_0 + s (1-t) v_1 + s t v_2 + (1-s) t v_3,
+
+which Newton's method inverts; in a triangle x(s, t) = v_0 + s (v_1 - v_0) + t (v_2 - v_0) is solved at once. Candidates
+are the cells whose centres are nearest. A place that rounding puts just outside the mesh counts as on its rim.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from scipy.spatial import cKDTree
+
+from wavesim.errors import WavesimError
+from wavesim.fem.mesh import Mesh
+from wavesim.fem.sampling import cell_centres, lagrange
+
+NEAREST = 24
+SLACK = 1e-9
+
+
+def at(mesh: Mesh, degree: int, node_of: np.ndarray, nodes: int, places: np.ndarray) -> sparse.csr_matrix:
+    """The matrix (places, nodes) from a nodal field to its values at places (places, 2), x first.
+
+    Args:
+        node_of: (cells, points of a cell), the node at each of them; in a quadrilateral t-major, s fastest.
+    Raises:
+        WavesimError: a place outside the mesh.
+    """
+    places = np.atleast_2d(np.asarray(places, float))
+    cell, (s, t) = locate(mesh, places)
+    if mesh.cells.shape[1] == 3:
+        values = np.stack([1 - s - t, s, t], axis=1)
+    else:
+        along_s, along_t = lagrange(degree, s), lagrange(degree, t)
+        values = np.einsum("pj,pi->pji", along_t, along_s).reshape(len(places), -1)
+    columns = node_of[cell]
+    start = np.arange(len(places) + 1) * columns.shape[1]
+    return sparse.csr_matrix((values.ravel(), columns.ravel(), start), shape=(len(places), nodes))
+
+
+def cell_averages(
+    mesh: Mesh, degree: int, node_of: np.ndarray, nodes: int, grid: tuple[int, int], parts: int = 4
+) -> sparse.csr_matrix:
+    """The matrix (cells, nodes) to averages over grid = (y, x) cells of the rectangle, by parts^2 Gauss points each."""
+    low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
+    points, weights = np.polynomial.legendre.leggauss(parts)
+    lines = []
+    for k, count in ((0, grid[1]), (1, grid[0])):
+        size = (high[k] - low[k]) / count
+        lines.append(low[k] + cell_centres(count, high[k] - low[k])[:, None] + size * points / 2)
+    x, y = lines
+    shape = (grid[0], grid[1], parts, parts)  # cell row, cell column, point row, point column
+    places = np.stack([np.broadcast_to(x[None, :, None, :], shape), np.broadcast_to(y[:, None, :, None], shape)], -1)
+    values = at(mesh, degree, node_of, nodes, places.reshape(-1, 2))
+    weight = np.tile(np.outer(weights, weights).ravel() / 4, grid[0] * grid[1])
+    rows = np.repeat(np.arange(grid[0] * grid[1]), parts**2)
+    return (sparse.csr_matrix((weight, (rows, np.arange(rows.size)))) @ values).tocsr()
+
+
+def locate(mesh: Mesh, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cell (places,) that holds each of places (places, 2), and (2, places) its s and t.
+
+    Raises:
+        WavesimError: a place outside the mesh.
+    """
+    corners = mesh.points[mesh.cells]
+    count = min(NEAREST, len(corners))
+    candidates = cKDTree(corners.mean(axis=1)).query(places, count)[1].reshape(len(places), count)
+    cell = np.full(len(places), -1)
+    inside = np.zeros((2, len(places)))
+    best = np.full(len(places), np.inf)
+    for k in range(count):
+        left = np.flatnonzero(best > SLACK)  # not in a cell yet
+        if not left.size:
+            break
+        s, t = reference(corners[candidates[left, k]], places[left])
+        beyond = np.maximum(np.maximum(-s, -t), np.maximum(s, t) - 1 if corners.shape[1] == 4 else s + t - 1)
+        nearer = beyond < best[left]
+        chosen = left[nearer]
+        best[chosen], cell[chosen] = beyond[nearer], candidates[chosen, k]
+        inside[:, chosen] = np.clip(s[nearer], 0, 1), np.clip(t[nearer], 0, 1)
+    if (outside := np.flatnonzero(best > 1e-6)).size:
+        x, y = places[outside[0]]
+        raise WavesimError(f"({x:.6g}, {y:.6g}) lies outside the mesh")
+    return cell, inside
+
+
+def reference(corners: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(s, t) of places (places, 2) in cells with corners (places, 3 or 4, 2)."""
+    if corners.shape[1] == 3:
+        along_s, along_t = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        return _solved(along_s, along_t, places - corners[:, 0])
+    v0, v1, v2, v3 = (corners[:, k] for k in range(4))
+    s, t = np.full(len(places), 0.5), np.full(len(places), 0.5)
+    for _ in range(12):
+        a, b = s[:, None], t[:, None]
+        there = (1 - a) * (1 - b) * v0 + a * (1 - b) * v1 + a * b * v2 + (1 - a) * b * v3
+        along_s, along_t = (1 - b) * (v1 - v0) + b * (v2 - v3), (1 - a) * (v3 - v0) + a * (v2 - v1)
+        step_s, step_t = _solved(along_s, along_t, places - there)
+        # Far outside the map folds; kept near, a place that is inside is found in a few steps.
+        s, t = np.clip(s + step_s, -1, 2), np.clip(t + step_t, -1, 2)
+        if max(np.abs(step_s).max(initial=0), np.abs(step_t).max(initial=0)) < 1e-13:
+            break
+    return s, t
+
+
+def _solved(along_s: np.ndarray, along_t: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(s, t) with s along_s + t along_t = rest, all (places, 2)."""
+    area = along_s[:, 0] * along_t[:, 1] - along_s[:, 1] * along_t[:, 0]
+    area = np.where(np.abs(area) > 1e-300, area, 1e-300)
+    s = (rest[:, 0] * along_t[:, 1] - rest[:, 1] * along_t[:, 0]) / area
+    t = (along_s[:, 0] * rest[:, 1] - along_s[:, 1] * rest[:, 0]) / area
+    return s, t

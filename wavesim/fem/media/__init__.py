@@ -1,0 +1,27 @@
+"""Media that the waves run through, each a function that returns a `Medium`; one file a medium."""
+
+from wavesim.fem.media.graded import from_modulus, graded, luneburg
+from wavesim.fem.media.image import image, picture
+from wavesim.fem.media.inclusions import Circle, Ellipse, Polygon, Rectangle, Shape, inclusions
+from wavesim.fem.media.layered import layered
+from wavesim.fem.media.random_field import random_field
+from wavesim.fem.medium import Medium, packing, uniform
+
+__all__ = [
+    "Circle",
+    "Ellipse",
+    "Medium",
+    "Polygon",
+    "Rectangle",
+    "Shape",
+    "from_modulus",
+    "graded",
+    "image",
+    "inclusions",
+    "layered",
+    "luneburg",
+    "packing",
+    "picture",
+    "random_field",
+    "uniform",
+]

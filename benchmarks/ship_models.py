@@ -14,7 +14,9 @@ from pathlib import Path
 import h5py
 
 from wavesim.cli import info_text
+from wavesim.config import RunConfig
 from wavesim.dataset import open_shard
+from wavesim.errors import WavesimError
 from wavesim.provenance import file_hash
 from wavesim.tables import markdown
 
@@ -23,6 +25,9 @@ ROOT = Path(__file__).parents[1]
 
 def main(run: Path) -> None:
     """Fill data/models/demo and data/sample from RUN."""
+    settings = json.loads((run / "config.json").read_text())
+    if settings["config"] != RunConfig().model_dump(mode="json"):
+        raise WavesimError(f"{run} was not made with the default settings, and the card would say so")
     models, sample = ROOT / "data" / "models" / "demo", ROOT / "data" / "sample"
     for folder in (models, sample):
         shutil.rmtree(folder, ignore_errors=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wavesim.fem.medium import Materials, Medium, packing, uniform
     from wavesim.fem.mesh import Mesh
     from wavesim.fem.sampling import Nodes
-    from wavesim.fem.simulation import Problem, Simulation, Traces, assemble, listen, simulate
+    from wavesim.fem.simulation import Problem, Simulation, Traces, assemble, listen, simulate, start
     from wavesim.fem.source import PlanePacket, PointSource, Pulse, Ricker, Ring, StandingMode, random_pulse
     from wavesim.fem.waves import generate_waves, recall, rerun
 
@@ -52,6 +52,7 @@ __all__ = [
     "recall",
     "rerun",
     "simulate",
+    "start",
     "uniform",
 ]
 
@@ -64,7 +65,7 @@ _HOME = {
     **dict.fromkeys(("Materials", "Medium", "packing", "uniform"), "medium"),
     **dict.fromkeys(("Mesh",), "mesh"),
     **dict.fromkeys(("Nodes",), "sampling"),
-    **dict.fromkeys(("Problem", "Simulation", "Traces", "assemble", "listen", "simulate"), "simulation"),
+    **dict.fromkeys(("Problem", "Simulation", "Traces", "assemble", "listen", "simulate", "start"), "simulation"),
     **dict.fromkeys(
         ("PlanePacket", "PointSource", "Pulse", "Ricker", "Ring", "StandingMode", "random_pulse"), "source"
     ),

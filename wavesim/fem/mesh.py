@@ -16,6 +16,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,11 @@ from wavesim.errors import WavesimError
 from wavesim.provenance import whole_file
 
 CELLS = {4: "quad", 3: "triangle"}
-FORMATS = {".msh": ("gmsh22", {"binary": False}), ".vtu": ("vtu", {}), ".xdmf": ("xdmf", {"data_format": "XML"})}
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".msh": ("gmsh22", {"binary": False}),
+    ".vtu": ("vtu", {}),
+    ".xdmf": ("xdmf", {"data_format": "XML"}),
+}
 TAGS = {".msh": "gmsh:physical", ".vtu": "tags", ".xdmf": "tags"}
 
 

@@ -98,13 +98,13 @@ def test_cell_averages_of_a_polynomial_are_exact():
 
 def test_places_are_found_in_their_cells_and_outside_is_refused():
     mesh = distorted(7, 0.3)
-    cell, (s, t) = locate.locate(mesh, PLACES)
+    cell, (s, t) = locate.locate(mesh.points[mesh.cells], PLACES)
     v0, v1, v2, v3 = (mesh.points[mesh.cells[cell, k]] for k in range(4))
     s, t = s[:, None], t[:, None]
     mapped = (1 - s) * (1 - t) * v0 + s * (1 - t) * v1 + s * t * v2 + (1 - s) * t * v3
     np.testing.assert_allclose(mapped, PLACES, atol=1e-12)
     with pytest.raises(WavesimError, match=r"\(1\.3, 0\.2\) lies outside the mesh"):
-        locate.locate(mesh, np.array([[0.5, 0.5], [1.3, 0.2]]))
+        locate.locate(mesh.points[mesh.cells], np.array([[0.5, 0.5], [1.3, 0.2]]))
 
 
 def test_a_medium_that_is_not_positive_is_refused_with_the_place():

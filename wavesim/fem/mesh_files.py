@@ -27,7 +27,7 @@ KINDS = {"quad": 4, "quad9": 9, "triangle": 3}
 NINE = [0, 4, 1, 7, 8, 5, 3, 6, 2]
 
 
-def write(mesh: Mesh, path: str | Path) -> None:
+def write_mesh(mesh: Mesh, path: str | Path) -> None:
     """Points, cells and tags as .msh, .vtu or .xdmf; the file appears whole or not at all.
 
     Raises:
@@ -57,7 +57,7 @@ def write(mesh: Mesh, path: str | Path) -> None:
         meshio.write(part, whole, file_format=file_format, **options)
 
 
-def read(path: str | Path) -> Mesh:
+def read_mesh(path: str | Path) -> Mesh:
     """A mesh in the plane from .msh, .vtu or .xdmf: its quadrilaterals, or its triangles, and their points.
 
     Tags are Gmsh's physical groups, or the cell data `tags`; without either all are 0.

@@ -11,8 +11,9 @@ import difflib
 import json
 import math
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,6 +21,7 @@ from wavesim.errors import WavesimError
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Side = Literal["rigid", "soft", "periodic", "absorbing"]
 
 
 class Settings(BaseModel):
@@ -43,18 +45,76 @@ class PackingsConfig(Settings):
     )
 
 
-class WavesConfig(Settings):
-    """Waves through packings: the medium, the pulse, and the spectral elements that compute the truth."""
+@dataclass(frozen=True)
+class Domain:
+    """The rectangle that waves run in. lengths: (Lx, Ly); cells: (y, x) of the sampled grid; elements: (nx, ny);
+    sides: left, right, bottom, top; layer: elements of an absorbing side."""
 
-    grid: Annotated[int, Field(ge=16)] = Field(default=64, description="cells along each side of the sampled field")
+    lengths: tuple[float, float]
+    cells: tuple[int, int]
+    elements: tuple[int, int]
+    sides: tuple[Side, Side, Side, Side]
+    layer: int
+
+
+class WaveSettings(Settings):
+    """What every dataset of waves has: times, the pulse, sides, and the spectral elements that compute the truth."""
+
     frames: Annotated[int, Field(ge=2)] = Field(default=65, description="sampled frames, the initial state included")
     frame_interval: Positive = Field(
         default=1 / 32, description="time between two frames, in crossings of the background"
     )
+    pulse_width: Positive = Field(default=0.05, description="standard deviation of the Gaussian pulse, in domain sides")
+    sides: tuple[Side, Side, Side, Side] = Field(
+        default=("rigid",) * 4, description="left, right, bottom and top: rigid, soft, periodic or absorbing"
+    )
+    layer: Count = Field(default=8, description="spectral elements of the layer beyond an absorbing side")
+    degree: Annotated[int, Field(ge=1, le=8)] = Field(default=4, description="polynomial degree of the elements")
+    time_order: Literal[2, 4] = Field(
+        default=4, description="order of the time stepper: leapfrog, or modified equation"
+    )
+    valid_share: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        default=0.125, description="share of the files kept for validation"
+    )
+    test_share: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        default=0.125, description="share of the files kept for the test"
+    )
+
+    @property
+    def domain(self) -> Domain:
+        """The rectangle with its grids."""
+        raise NotImplementedError
+
+    @property
+    def precision(self) -> Literal["single", "double"]:
+        """Of the time steps."""
+        return "double"
+
+    @model_validator(mode="after")
+    def _pulse_has_room(self) -> Self:
+        room = min(self.domain.lengths) / 6
+        if self.pulse_width >= room:
+            least = "1/6" if room == 1 / 6 else f"{room:.3g}"
+            raise ValueError(
+                f"pulse_width {self.pulse_width} leaves no place three widths from the walls; use one below {least}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _periodic_in_pairs(self) -> Self:
+        left, right, bottom, top = (side == "periodic" for side in self.sides)
+        if left != right or bottom != top:
+            raise ValueError(f"sides {', '.join(self.sides)}: opposite sides are periodic together, or neither is")
+        return self
+
+
+class WavesConfig(WaveSettings):
+    """Waves through packings: the medium, the pulse, and the spectral elements that compute the truth."""
+
+    grid: Annotated[int, Field(ge=16)] = Field(default=64, description="cells along each side of the sampled field")
     pulses: Count = Field(
         default=4, description="simulations through each packing, each with its own cut of it and pulse"
     )
-    pulse_width: Positive = Field(default=0.05, description="standard deviation of the Gaussian pulse, in domain sides")
     bulk_modulus: Positive = Field(default=20.0, description="bulk modulus of the grains over that of the background")
     density: Positive = Field(default=5.0, description="density of the grains over that of the background")
     radius_scale: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -66,27 +126,14 @@ class WavesConfig(Settings):
     # Pressure after one crossing, degree 4: 48 elements 1.3 % off, 56 0.9 %, 64 0.5 %, for 1 : 1.6 : 2.4 of the time
     # (benchmarks/results/truth_convergence.md).
     elements: Count = Field(default=48, description="spectral elements along each side")
-    degree: Annotated[int, Field(ge=1, le=8)] = Field(default=4, description="polynomial degree of the elements")
-    time_order: Literal[2, 4] = Field(
-        default=4, description="order of the time stepper: leapfrog, or modified equation"
-    )
-    valid_share: Annotated[float, Field(gt=0, lt=0.5)] = Field(
-        default=0.125, description="share of the packings kept for validation"
-    )
-    test_share: Annotated[float, Field(gt=0, lt=0.5)] = Field(
-        default=0.125, description="share of the packings kept for the test"
-    )
     verified: Annotated[int, Field(ge=0)] = Field(
         default=2, description="test trajectories run once more, one degree higher, for the truth's own error"
     )
 
-    @model_validator(mode="after")
-    def _pulse_has_room(self) -> WavesConfig:
-        if self.pulse_width >= 1 / 6:
-            raise ValueError(
-                f"pulse_width {self.pulse_width} leaves no place three widths from the walls; use one below 1/6"
-            )
-        return self
+    @property
+    def domain(self) -> Domain:
+        """The unit square."""
+        return Domain((1.0, 1.0), (self.grid, self.grid), (self.elements, self.elements), self.sides, self.layer)
 
 
 class ForecasterConfig(Settings):
@@ -196,6 +243,11 @@ class RunConfig(Settings):
                 f"packings.per_ratio {self.packings.per_ratio} leaves a split without a packing; train, valid and test "
                 "each need their own: use 3 or more"
             )
+        if set(waves.sides) != {"rigid"}:
+            raise ValueError(
+                f"waves.sides {', '.join(waves.sides)}: the forecasters know rigid walls alone; other sides are for "
+                "`wavesim generate waves`"
+            )
         if longest >= waves.frames:
             raise ValueError(
                 f"training.unrolls of up to {longest} frames take at least {longest + 1} frames, and waves.frames is "
@@ -228,15 +280,19 @@ def load(path: str | Path, kind: type[Config] = RunConfig) -> Config:  # type: i
     Raises:
         WavesimError: no such file, not TOML, an unknown key (the nearest valid one is named), a value out of range.
     """
+    return parse(read(path), kind, str(path))
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The content of a TOML file. Raises WavesimError where there is none."""
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise WavesimError(f"{path} does not exist") from error
     except OSError as error:
         raise WavesimError(f"{path} cannot be read: {error.strerror}; give the path of a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WavesimError(f"{path} is not TOML: {error}") from error
-    return parse(content, kind, str(path))
 
 
 def parse(content: dict[str, Any], kind: type[Config], source: str) -> Config:

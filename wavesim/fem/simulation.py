@@ -12,6 +12,7 @@ is a rigid wall, which costs nothing: it is what the weak form does by itself.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +21,9 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 
-from wavesim.config import WavesConfig
+from wavesim.config import WaveSettings
 from wavesim.errors import WavesimError
-from wavesim.fem import absorbing, stepper
+from wavesim.fem import absorbing, stepper, unresolved
 from wavesim.fem.boundary import Sides, first_nodes, unknowns
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
@@ -34,6 +35,7 @@ from wavesim.fem.space import Space
 # carry are set off; an unstable run multiplies it at every step. Anything in between tells them apart.
 LARGEST_GROWTH = 1.1
 RIGID = Sides()
+DTYPES = {"single": np.float32, "double": np.float64}
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,14 @@ class Traces:
 class Simulation:
     """pressure, pressure_rate: (time, y, x), averages over cells; energy: (time,) of the whole field.
 
-    milliseconds_per_frame counts the stepping and the sampling, not the assembly.
+    unresolved_share: (time,) of the pressure, see unresolved.py. milliseconds_per_frame counts the stepping and the
+    sampling, not the assembly.
     """
 
     pressure: np.ndarray
     pressure_rate: np.ndarray
     energy: np.ndarray
+    unresolved_share: np.ndarray
     steps_per_frame: int
     unknowns: int
     milliseconds_per_frame: float
@@ -157,15 +161,30 @@ def _continued(medium: Medium, lengths: tuple[float, float]) -> Medium:
     return Medium(beyond(medium.bulk_modulus), beyond(medium.density))
 
 
-def problem(config: WavesConfig, medium: Medium, elements: int | None = None, degree: int | None = None) -> Problem:
-    """Assemble a medium on the unit square; `elements` a side and `degree` default to the config's.
+def problem(config: WaveSettings, medium: Medium, elements: int | None = None, degree: int | None = None) -> Problem:
+    """Assemble a medium on a config's domain; `elements` along x and `degree` default to the config's.
 
     Raises:
         WavesimError: as `assemble`.
     """
-    elements, degree = elements or config.elements, degree or config.degree
-    nodes, grid = Nodes((elements, elements), degree), (config.grid, config.grid)
-    return assemble(medium, nodes, config.frame_interval, grid, order=config.time_order)
+    domain, (nodes, layer) = config.domain, mesh_of(config, elements, degree)
+    dtype = DTYPES[config.precision]
+    sides = Sides(*domain.sides)
+    return assemble(
+        medium, nodes, config.frame_interval, domain.cells, sides, layer, order=config.time_order, dtype=dtype
+    )
+
+
+def mesh_of(config: WaveSettings, elements: int | None = None, degree: int | None = None) -> tuple[Nodes, int]:
+    """The nodes of a config's domain, and the elements of an absorbing side's layer.
+
+    With other `elements` along x, those along y and the layer keep their shares.
+    """
+    domain = config.domain
+    along_x, along_y = domain.elements
+    ratio = (elements or along_x) / along_x
+    across = (elements or along_x, max(1, round(along_y * ratio)))
+    return Nodes(across, degree or config.degree, domain.lengths), math.ceil(domain.layer * ratio)
 
 
 def start(problem: Problem, pressure: Field) -> stepper.WaveState:
@@ -201,7 +220,7 @@ def listen(problem: Problem, state: stepper.WaveState, places: np.ndarray, frame
 
 
 def simulate(
-    config: WavesConfig, medium: Medium, pulse: Pulse, elements: int | None = None, degree: int | None = None
+    config: WaveSettings, medium: Medium, pulse: Pulse, elements: int | None = None, degree: int | None = None
 ) -> Simulation:
     """All frames of one trajectory.
 
@@ -209,17 +228,41 @@ def simulate(
         WavesimError: dolfinx is not installed, or the energy grows: an unstable run is never returned.
     """
     ready = problem(config, medium, elements, degree)
-    state = start(ready, pulse)
-    fields = np.empty((2, config.frames, *ready.grid))
-    energy = np.empty(config.frames)
-    begin = time.perf_counter()
-    for k in range(config.frames):
+    return run(ready, start(ready, pulse), config.frames)[0]
+
+
+def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulation]:
+    """All frames from a state on, of one trajectory or of each in a batch.
+
+    Raises:
+        WavesimError: the energy of one grows.
+    """
+    assert ready.space.nodes is not None
+    batch, dtype = state.pressure[0].size, state.pressure.dtype
+    fields = np.empty((2, batch, frames, *ready.grid), dtype)
+    energy, share = np.empty((2, batch, frames))
+    norm = unresolved.norm(ready.space.nodes).astype(dtype)
+    prolongation = ready.prolongation.astype(dtype)
+    spent = 0.0
+    for k in range(frames):
+        begin = time.perf_counter()
         state = next_frame(ready, state) if k else state
         frame = stepper.frame(ready.operator, state)
-        fields[:, k], energy[k] = sample(ready, frame), frame.energy
-        check_growth(energy[k], energy[0], k)
-    milliseconds = (time.perf_counter() - begin) * 1e3 / max(config.frames - 1, 1)
-    return Simulation(fields[0], fields[1], energy, ready.operator.steps, ready.operator.mass.size, milliseconds)
+        for channel, field in enumerate((frame.pressure, frame.pressure_rate)):
+            fields[channel, :, k] = (ready.sampling @ field).reshape(-1, batch).T.reshape(batch, *ready.grid)
+        spent += time.perf_counter() - begin
+        nodal = (prolongation @ frame.pressure).reshape(-1, batch)
+        square = np.sum(nodal * (norm @ nodal), axis=0, dtype=np.float64)
+        share[:, k] = unresolved.share(square, fields[0, :, k].reshape(batch, -1).T, ready.space.nodes.lengths)
+        energy[:, k] = frame.energy
+        for one in range(batch):
+            check_growth(energy[one, k], energy[one, 0], k)
+    milliseconds = spent * 1e3 / max(frames - 1, 1) / batch
+    operator = ready.operator
+    return [
+        Simulation(fields[0, i], fields[1, i], energy[i], share[i], operator.steps, len(operator.mass), milliseconds)
+        for i in range(batch)
+    ]
 
 
 def check_growth(energy: float, initial: float, frame: int) -> None:

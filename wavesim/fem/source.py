@@ -132,13 +132,19 @@ class PointSource:
     signal: Callable[[float], float]
 
 
-def random_pulse(width: float, generator: np.random.Generator, amplitude: float = 1.0) -> Pulse:
-    """A pulse anywhere in the unit square that is at least three widths away from the walls.
+def random_pulse(
+    width: float,
+    generator: np.random.Generator,
+    amplitude: float = 1.0,
+    lengths: tuple[float, float] = (1.0, 1.0),
+) -> Pulse:
+    """A pulse anywhere in the rectangle [0, Lx] x [0, Ly] that is at least three widths away from its sides.
 
     Raises:
-        WavesimError: the square has no such place.
+        WavesimError: the rectangle has no such place.
     """
-    if not 0 < width < 1 / 6:
-        raise WavesimError(f"pulse_width {width} leaves no place three widths from the walls; use one below 0.166")
-    x, y = generator.uniform(3 * width, 1 - 3 * width, size=2)
+    room = min(lengths) / 6
+    if not 0 < width < room:
+        raise WavesimError(f"pulse_width {width} leaves no place three widths from the walls; use one below {room:.3f}")
+    x, y = generator.uniform(3 * width, np.array(lengths) - 3 * width)
     return Pulse((float(x), float(y)), width, amplitude)

@@ -1,0 +1,67 @@
+"""The presets: from a generator to the medium and the pulse of one trajectory, `draw(config, random)`.
+
+Whatever is drawn is a function of the generator's state and of the settings alone. A pulse starts at rest, anywhere in
+the domain that is at least three widths away from its sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from wavesim.fem import medium
+from wavesim.fem.media import layered, luneburg, random_field
+from wavesim.fem.medium import Medium
+from wavesim.fem.source import Pulse, random_pulse
+from wavesim.preset_config import CavityConfig, LayersConfig, LensConfig, PresetConfig, RandomConfig
+
+
+def cavity(config: CavityConfig, generator: np.random.Generator) -> Medium:
+    """One bulk modulus everywhere."""
+    return medium.uniform(*_evenly_in_log(config.bulk_moduli, generator, 1))
+
+
+def layers(config: LayersConfig, generator: np.random.Generator) -> Medium:
+    """Layers along x whose thicknesses have the shares of evenly drawn places, none thinner than two interfaces."""
+    number = int(generator.integers(config.layers[0], config.layers[1] + 1))
+    least = min(2 * config.interface_width, config.lengths[0] / number)
+    free = config.lengths[0] - number * least
+    cuts = np.sort(generator.uniform(0, free, number - 1)) + least * np.arange(1, number)
+    bulk_moduli = _evenly_in_log(config.bulk_moduli, generator, number)
+    densities = _evenly_in_log(config.densities, generator, number)
+    return layered(cuts, bulk_moduli, densities, "x", config.interface_width)
+
+
+def random(config: RandomConfig, generator: np.random.Generator) -> Medium:
+    """A realisation of the random field."""
+    return random_field(
+        generator, config.correlation_length, config.contrast, limit=config.limit, lengths=config.lengths
+    )
+
+
+def lens(config: LensConfig, generator: np.random.Generator) -> Medium:
+    """A Luneburg lens that lies within the domain."""
+    radius = float(generator.uniform(*config.radii))
+    x, y = generator.uniform(radius, np.array(config.lengths) - radius)
+    return luneburg((float(x), float(y)), radius)
+
+
+PRESETS: dict[str, Callable[[Any, np.random.Generator], Medium]] = {
+    "cavity": cavity,
+    "layers": layers,
+    "random": random,
+    "lens": lens,
+}
+
+
+def draw(config: PresetConfig, generator: np.random.Generator) -> tuple[Medium, Pulse]:
+    """The medium and the pulse of one trajectory."""
+    through = PRESETS[config.preset](config, generator)
+    return through, random_pulse(config.pulse_width, generator, lengths=config.lengths)
+
+
+def _evenly_in_log(between: tuple[float, float], generator: np.random.Generator, number: int) -> list[float]:
+    low, high = np.log(between)
+    return np.exp(generator.uniform(low, high, number)).tolist()

@@ -1,0 +1,49 @@
+"""How much of a finite-element field a grid cannot hold.
+
+With c a cell, |c| its area and <p>_c the average of p over it, the grid holds P p = sum_c <p>_c 1_c, constant in each
+cell. P is the orthogonal projection in L2, so that over the rectangle without its absorbing layer
+
+    share = |p - P p| / |p| = sqrt( 1 - sum_c |c| <p>_c^2 / |p|^2 ),      |p|^2 = p^T N p,
+
+with N the mass matrix of the elements by Gauss's quadrature, which is exact for the polynomials, N = N_y (x) N_x.
+
+Reference: Canuto, Hussaini, Quarteroni, Zang, Spectral Methods: Fundamentals in Single Domains (2006), section 2.3.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy import sparse
+
+from wavesim.fem.sampling import Axis, Nodes, lagrange
+
+
+@lru_cache(maxsize=4)
+def norm(nodes: Nodes) -> sparse.csr_matrix:
+    """N (nodes, nodes): p^T N q is the integral of p q over the rectangle, without the elements beyond its sides."""
+    along_x, along_y = nodes.axes
+    return sparse.kron(_along(along_y), _along(along_x), format="csr")
+
+
+def share(square: np.ndarray, averages: np.ndarray, lengths: tuple[float, float]) -> np.ndarray:
+    """The share above, ([batch,]); 0 for a field of zeros.
+
+    Args:
+        square: |p|^2, ([batch,]). averages: over equal cells of the rectangle, (cells[, batch]); lengths: (Lx, Ly).
+    """
+    area = lengths[0] * lengths[1] / len(averages)
+    held = area * np.sum(np.square(averages, dtype=np.float64), axis=0)
+    return np.sqrt(np.clip(1 - np.divide(held, square, out=np.ones_like(held), where=square > 0), 0, 1))
+
+
+def _along(axis: Axis) -> sparse.csr_matrix:
+    points, weights = np.polynomial.legendre.leggauss(axis.degree + 1)
+    basis = lagrange(axis.degree, (points + 1) / 2)
+    element = np.einsum("q,qi,qj->ij", weights / 2, basis, basis) * (axis.length / axis.elements)
+    size = axis.total * axis.degree + 1
+    first = (axis.before + np.arange(axis.elements))[:, None, None] * axis.degree
+    row, column = (first + index for index in np.mgrid[: axis.degree + 1, : axis.degree + 1][:, None])
+    values = np.broadcast_to(element, row.shape)
+    return sparse.csr_matrix((values.ravel(), (row.ravel(), column.ravel())), shape=(size, size))

@@ -1,0 +1,146 @@
+"""Settings of the presets of `wavesim generate waves`: what is random in each, and the grid that all of them share.
+
+    cavity    a uniform medium, its own in every trajectory        random    a Gaussian random field of wave speed
+    layers    layers of random places and materials                lens      a Luneburg lens of random place and size
+    packing   grains of a packings.h5 (`config.WavesConfig`)
+
+Lengths, times and units are those of config.py; pairs of numbers go along x and along y, or from and to.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from wavesim.config import Count, Domain, Positive, RunConfig, Side, WavesConfig, WaveSettings, parse, read
+from wavesim.errors import WavesimError
+
+Cells = Annotated[int, Field(ge=16)]
+Range = tuple[Positive, Positive]
+
+
+class PresetConfig(WaveSettings):
+    """What the presets share: each trajectory runs through a medium of its own from a pulse of its own."""
+
+    preset: str = Field(description="cavity, layers, random or lens")
+    lengths: Range = Field(default=(1.0, 1.0), description="sides of the domain, along x and along y")
+    grid: tuple[Cells, Cells] = Field(default=(128, 128), description="cells of the sampled field along x and along y")
+    # 32 elements of degree 4 a side: 0.02 to 0.2 % off after two crossings (benchmarks/results/generation.md).
+    elements: tuple[Count, Count] = Field(default=(32, 32), description="spectral elements along x and along y")
+    frames: Annotated[int, Field(ge=2)] = Field(default=100, description="sampled frames, the initial state included")
+    frame_interval: Positive = Field(
+        default=0.02, description="time between two frames, in crossings of the background"
+    )
+    shard: Count = Field(default=8, description="trajectories in one file, which are stepped together")
+    verified: Annotated[int, Field(ge=0)] = Field(
+        default=1, description="trajectories of each file run once more, one degree higher, for the truth's own error"
+    )
+
+    @property
+    def domain(self) -> Domain:
+        """The rectangle with its grids."""
+        return Domain(self.lengths, (self.grid[1], self.grid[0]), self.elements, self.sides, self.layer)
+
+    @property
+    def precision(self) -> Literal["single", "double"]:
+        """Single: twice as fast, and its rounding is far below the truth's own error."""
+        return "single"
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> Self:
+        for name in ("bulk_moduli", "densities", "layers", "radii"):
+            if (pair := getattr(self, name, None)) is not None and pair[0] > pair[1]:
+                raise ValueError(f"{name} {pair[0]:g}, {pair[1]:g}: the second must not be below the first")
+        return self
+
+
+class CavityConfig(PresetConfig):
+    """Pulses in a uniform medium."""
+
+    preset: Literal["cavity"] = "cavity"
+    bulk_moduli: Range = Field(
+        default=(0.5, 2.0), description="bulk modulus, from and to, drawn evenly in its logarithm"
+    )
+
+
+class LayersConfig(PresetConfig):
+    """Pulses in layers one after the other along x."""
+
+    preset: Literal["layers"] = "layers"
+    sides: tuple[Side, Side, Side, Side] = Field(
+        default=("absorbing", "absorbing", "rigid", "rigid"),
+        description="left, right, bottom and top: rigid, soft, periodic or absorbing",
+    )
+    layers: tuple[Count, Count] = Field(default=(2, 6), description="number of layers, from and to")
+    bulk_moduli: Range = Field(default=(0.5, 4.0), description="bulk modulus of a layer, drawn evenly in its logarithm")
+    densities: Range = Field(default=(0.7, 1.5), description="density of a layer, drawn evenly in its logarithm")
+    interface_width: Positive = Field(
+        default=0.02, description="width of the smooth transition between two layers, in domain sides"
+    )
+
+
+class RandomConfig(PresetConfig):
+    """Pulses in a smooth random field of wave speed, at uniform density."""
+
+    preset: Literal["random"] = "random"
+    correlation_length: Positive = Field(default=0.1, description="of the Gaussian random field, in domain sides")
+    contrast: Annotated[float, Field(ge=0)] = Field(default=0.4, description="standard deviation of log bulk modulus")
+    limit: Positive = Field(default=2.5, description="where the field is cut off, in standard deviations")
+
+
+class LensConfig(PresetConfig):
+    """Pulses beside and inside a Luneburg lens."""
+
+    preset: Literal["lens"] = "lens"
+    sides: tuple[Side, Side, Side, Side] = Field(
+        default=("absorbing",) * 4, description="left, right, bottom and top: rigid, soft, periodic or absorbing"
+    )
+    radii: Range = Field(default=(0.15, 0.3), description="radius of the lens, from and to")
+
+    @model_validator(mode="after")
+    def _lens_has_room(self) -> Self:
+        if self.radii[1] > min(self.lengths) / 2:
+            raise ValueError(
+                f"radii up to {self.radii[1]:g} do not fit into a domain {min(self.lengths):g} wide; use half of it "
+                "or less"
+            )
+        return self
+
+
+PRESETS: dict[str, type[PresetConfig]] = {
+    "cavity": CavityConfig,
+    "layers": LayersConfig,
+    "random": RandomConfig,
+    "lens": LensConfig,
+}
+NAMES = (*PRESETS, "packing")
+
+
+def dataset_config(name: str | Path) -> PresetConfig | WavesConfig:
+    """The settings of a preset, or of a TOML file that says `preset = NAME`, or has the table `waves` of a whole run.
+
+    Raises:
+        WavesimError: neither a preset nor a file; unknown keys; values out of range.
+    """
+    if str(name) in NAMES:
+        return preset_config({"preset": str(name)}, str(name))
+    if not str(name).endswith(".toml"):
+        raise WavesimError(f"unknown preset '{name}'; presets: {', '.join(NAMES)}; or give a .toml file")
+    content = read(name)
+    if "preset" in content:
+        return preset_config(content, str(name))
+    if "waves" not in content:
+        raise WavesimError(f'{name} says no preset; add preset = "NAME", one of {", ".join(NAMES)}')
+    return parse(content, RunConfig, str(name)).waves
+
+
+def preset_config(content: dict[str, Any], source: str) -> PresetConfig | WavesConfig:
+    """Settings from a plain dictionary with the key `preset`; errors as for `config.parse`, with `source` named."""
+    preset = content.get("preset")
+    if preset == "packing":
+        return parse({key: value for key, value in content.items() if key != "preset"}, WavesConfig, source)
+    if preset not in PRESETS:
+        raise WavesimError(f"{source}: unknown preset {preset!r}; presets: {', '.join(NAMES)}")
+    return parse(content, PRESETS[preset], source)

@@ -107,83 +107,55 @@ def test_the_wells_reader_gets_the_same_values_and_walls(wave_dataset, waves):
     assert well.metadata.constant_field_names[0] == list(CONSTANT)
 
 
-def format_defects(file: h5py.File) -> list[str]:
-    """What in `file` departs from The Well's data format, read from its description (docs/data_format.md)."""
-    defects: list[str] = []
-
-    def need(fine: bool, what: str) -> None:
-        if not fine:
-            defects.append(what)
-
-    def strings(owner, name: str) -> list[str]:
-        value = owner.attrs.get(name)
-        listed = isinstance(value, np.ndarray) and all(isinstance(entry, str) for entry in value)
-        need(listed, f"{owner.name}@{name} is no list of strings")
-        return list(value) if listed else []
-
-    def flags(owner, *names: str) -> list[bool]:
-        for name in names:
-            need(isinstance(owner.attrs.get(name), np.bool_), f"{owner.name}@{name} is no boolean")
-        return [bool(owner.attrs.get(name, False)) for name in names]
-
-    for name, kind in {
-        "dataset_name": str,
-        "grid_type": str,
-        "n_spatial_dims": np.integer,
-        "n_trajectories": np.integer,
-    }.items():
-        need(isinstance(file.attrs.get(name), kind), f"@{name}")
-    for name in strings(file, "simulation_parameters"):
-        need(isinstance(file.attrs.get(name), float | np.floating), f"@{name} is no number")
-        need(name in file["scalars"], f"scalars/{name}")
-    axes = strings(file["dimensions"], "spatial_dims")
-    need(len(axes) == file.attrs["n_spatial_dims"], "spatial_dims")
-    size = {}
-    for name in ("time", *axes):
-        axis = file["dimensions"][name]
-        flags(axis, "sample_varying", "time_varying")
-        need(axis.dtype == np.float32 and axis.ndim == 1, f"dimensions/{name}")
-        step = np.diff(axis[:])
-        need(bool(np.allclose(step, step[0], rtol=1e-4)), f"dimensions/{name} is not uniform")
-        size[name] = axis.size
-    covered = set()
-    for group in file["boundary_conditions"].values():
-        flags(group, "sample_varying", "time_varying")
-        strings(group, "associated_fields")
-        need(group.attrs["bc_type"] in ("WALL", "OPEN", "PERIODIC"), f"{group.name}@bc_type")
-        own = strings(group, "associated_dims")
-        need(group["mask"].dtype == bool and group["mask"].shape == tuple(size[d] for d in own), f"{group.name}/mask")
-        covered |= set(own)
-    need(covered == set(axes), "boundary_conditions do not cover every axis")
-    scalars = file["scalars"]
-    strings(scalars, "field_names")
-    need(set(scalars.attrs["field_names"]) == set(scalars), "scalars@field_names")
-    for scalar in scalars.values():
-        varying = flags(scalar, "sample_varying", "time_varying")
-        need(scalar.dtype == np.float32 and scalar.ndim == sum(varying), scalar.name)
-    for order in range(3):
-        group = file[f"t{order}_fields"]
-        strings(group, "field_names")
-        need(set(group.attrs["field_names"]) == set(group), f"{group.name}@field_names")
-        for field in group.values():
-            by_sample, by_time = flags(field, "sample_varying", "time_varying")
-            by_axis = field.attrs["dim_varying"]
-            need(by_axis.dtype == bool and by_axis.size == len(axes), f"{field.name}@dim_varying")
-            shape = [file.attrs["n_trajectories"]] * by_sample + [size["time"]] * by_time
-            shape += [size[axis] for axis, varies in zip(axes, by_axis, strict=True) if varies] + [len(axes)] * order
-            need(field.dtype == np.float32 and list(field.shape) == shape, f"{field.name} has shape {field.shape}")
-    return defects
+SIDES = {
+    ("rigid", "absorbing", "soft", "rigid"): {
+        "x_wall": ("WALL", [0]), "x_open": ("OPEN", [6]), "y_soft_wall": ("WALL", [0]), "y_wall": ("WALL", [4])
+    },
+    ("periodic", "periodic", "absorbing", "absorbing"): {
+        "x_periodic": ("PERIODIC", [0, 6]), "y_open": ("OPEN", [0, 4])
+    },
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("changes", [{}, {"parameters": {}}, {"boundary": ("WALL", "OPEN")}])
+@pytest.mark.parametrize("changes", [{}, {"parameters": {}}, *({"sides": sides} for sides in SIDES)])
 def test_every_attribute_of_the_wells_format_is_there(tmp_path, waves, changes):
     write_shard(tmp_path / "shard.hdf5", waves.shard(**changes))
     with h5py.File(tmp_path / "shard.hdf5") as file:
         assert format_defects(file) == []
-        kinds = [group.attrs["bc_type"] for group in file["boundary_conditions"].values()]
-        assert sorted(kinds) == sorted(changes.get("boundary", ("WALL", "WALL")))
-        for name, group in file["boundary_conditions"].items():
-            assert group["mask"][:].nonzero()[0].tolist() == [0, {"x": 6, "y": 4}[name[0]]]
+        found = {
+            name: (group.attrs["bc_type"], group["mask"][:].nonzero()[0].tolist())
+            for name, group in file["boundary_conditions"].items()
+        }
+        walls = {"x_wall": ("WALL", [0, 6]), "y_wall": ("WALL", [0, 4])}
+        assert found == SIDES.get(changes.get("sides", ()), walls)
+        if "y_soft_wall" in found:  # p = 0 there
+            soft = file["boundary_conditions/y_soft_wall"]
+            assert soft.attrs["associated_fields"].tolist() == ["pressure"] and soft["values"][:].tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("sides", "codes"),
+    [
+        (("rigid", "absorbing", "soft", "rigid"), [[0, 1], [0, 0]]),
+        (("periodic", "periodic", "absorbing", "soft"), [[2, 2], [1, 0]]),
+    ],
+)
+def test_the_wells_reader_tells_the_sides_apart(tmp_path, waves, sides, codes):
+    write_shard(tmp_path / "data/train/a.hdf5", waves.shard(sides=sides))
+    sample = WellDataset(path=str(tmp_path), well_split_name="train")[0]
+    assert sample["boundary_conditions"].tolist() == codes  # 0 WALL, 1 OPEN, 2 PERIODIC
+
+
+def test_the_wells_reader_gets_a_series_frame_by_frame(tmp_path, waves):
+    energy = np.arange(12.0).reshape(2, 6)
+    write_shard(tmp_path / "data/train/a.hdf5", waves.shard(series={"energy": energy}))
+    well = WellDataset(path=str(tmp_path), well_split_name="train", n_steps_input=2, n_steps_output=3)
+    with h5py.File(tmp_path / "data/train/a.hdf5") as file:
+        assert format_defects(file) == []
+    sample = well[3]  # two windows a trajectory: the second one of the second
+    assert well.metadata.scalar_names == ["energy"] and len(well) == 4
+    np.testing.assert_array_equal(sample["input_scalars"][:, 0], [7, 8])
+    np.testing.assert_array_equal(sample["output_scalars"][:, 0], [9, 10, 11])
 
 
 @pytest.mark.parametrize(

@@ -81,17 +81,47 @@ def generate_packings(
 
 @generate.command("waves")
 def generate_waves(
-    packings: Annotated[Path, typer.Option(help="packings.h5, made by `wavesim generate packings`, or its folder")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRESET|CONFIG.toml",
+            help="cavity, layers, random, lens or packing; or a TOML file that says `preset = NAME`, or has a table "
+            "waves; `wavesim settings --config NAME` prints one to edit",
+        ),
+    ] = "packing",
     out: Out = Path("runs/waves"),
+    n: Annotated[
+        int | None, typer.Option(min=1, help="trajectories; default: 64, or `pulses` a packing")
+    ] = None,
     seed: Seed = 0,
-    config: Settings = "demo",
     workers: Workers = 2,
+    packings: Annotated[
+        Path | None, typer.Option(help="packings.h5, made by `wavesim generate packings`, or its folder")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it takes, from a short trial, and stop")] = False,
 ) -> None:
-    """Run FE waves through packings: a dataset in The Well's layout, split by packing."""
-    from wavesim.fem import generate_waves as generate_them
+    """Run FE waves through a preset's media: a dataset in The Well's layout, split by medium."""
+    from wavesim.config import WavesConfig
+    from wavesim.fem.plan import plan_packings, plan_preset
+    from wavesim.fem.trial import estimate
+    from wavesim.fem.waves import carry_out, require_room
     from wavesim.granular.storage import find_packings
+    from wavesim.preset_config import dataset_config
 
-    summary = generate_them(settings(config).waves, find_packings(packings), out, seed, workers)
+    chosen = dataset_config(what)
+    if isinstance(chosen, WavesConfig):
+        if packings is None:
+            raise WavesimError(f"{what} needs --packings: a packings.h5, made by `wavesim generate packings`")
+        plan = plan_packings(chosen, find_packings(packings), out, seed, n)
+    elif packings is not None:
+        raise WavesimError(f"--packings is for the preset packing; {what} draws its own media")
+    else:
+        plan = plan_preset(chosen, out, 64 if n is None else n, seed)
+    if dry_run:
+        summary = estimate(plan, out, workers)
+        require_room(out, int(summary["gigabytes"] * 1e9))
+    else:
+        summary = carry_out(plan, out, workers, progress=True)
     typer.echo("\n".join(f"{key}: {value}" for key, value in summary.items()))
 
 
@@ -242,10 +272,11 @@ def view(
 
 @app.command("settings")
 def print_settings(config: Settings = "demo") -> None:
-    """Print all settings with what they mean, as a TOML file to edit and give to --config."""
+    """Print all settings, or those of a preset of waves, with what they mean, as a TOML file to edit and give back."""
     from wavesim.config import as_toml
+    from wavesim.preset_config import NAMES, dataset_config
 
-    typer.echo(as_toml(settings(config)))
+    typer.echo(as_toml(dataset_config(config) if config in NAMES else settings(config)))
 
 
 @app.command()

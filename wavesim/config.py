@@ -318,16 +318,16 @@ def _keys_at(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     return list(kind.model_fields)
 
 
-def as_toml(config: RunConfig) -> str:
+def as_toml(config: Settings) -> str:
     """All settings as TOML, each under its description; `load` reads it back."""
-    lines = []
-    for table in type(config).model_fields:
-        settings: Settings = getattr(config, table)
-        lines += [f"# {type(settings).__doc__}", f"[{table}]"]
-        for key, field in type(settings).model_fields.items():
-            value = getattr(settings, key)
-            # JSON's numbers, strings, booleans and arrays are TOML's too; TOML has no null.
-            text = f"# {key} is not set" if value is None else f"{key} = {json.dumps(value)}"
-            lines += [f"# {field.description}", text]
-        lines.append("")
-    return "\n".join(lines)
+    lines = [f"# {type(config).__doc__}"]
+    for key, field in type(config).model_fields.items():
+        value = getattr(config, key)
+        if isinstance(value, Settings):
+            head, body = as_toml(value).split("\n", 1)
+            lines = [*lines[len(lines) == 1 :], head, f"[{key}]", body]
+            continue
+        # JSON's numbers, strings, booleans and arrays are TOML's too; TOML has no null.
+        text = f"# {key} is not set" if value is None else f"{key} = {json.dumps(value)}"
+        lines += [*([f"# {field.description}"] if field.description else []), text]
+    return "\n".join(lines) + "\n"

@@ -1,21 +1,22 @@
-"""Wave trajectories on disk, in The Well's HDF5 layout, and the one place where its axis order is transposed.
+"""A dataset of wave trajectories on disk, and the one place where its axis order is transposed on reading.
 
     DIR/stats.yaml
-    DIR/data/{train,valid,test}/NAME.hdf5     one file a packing: all trajectories through that medium's packing
-        t0_fields/pressure, pressure_rate      (trajectory, time, x, y) float32
-        t0_fields/bulk_modulus, density, speed_of_sound   (trajectory, x, y) float32
-The project's own order is (trajectory, time, channel, y, x). A state has two channels, the pressure p and the scaled
-rate dt p_t, dt being the frame interval, so that both have one magnitude. A medium has two: bulk modulus, density.
+    DIR/checksums.txt                       SHA-256 of every file, as `sha256sum -c` reads it
+    DIR/data/{train,valid,test}/NAME.hdf5   one file a packing, or a batch of media (see shard.py)
 
-Format: PolymathicAI/the_well, docs/data_format.md. What we add stands in one root attribute, `wavesim` (JSON).
+On disk it is The Well's order (trajectory, time, x, y), in the project (trajectory, time, channel, y, x). A state has
+two channels, the pressure p and the scaled rate dt p_t, dt being the frame interval, so that both have one magnitude.
+A medium has two: bulk modulus, density.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ import numpy as np
 import yaml
 
 from wavesim.errors import WavesimError
-from wavesim.provenance import whole_file
+from wavesim.provenance import file_hash, whole_file
+from wavesim.shard import CONSTANT, MEDIUM, STATE, Shard, write_shard
+
+__all__ = ["CONSTANT", "MEDIUM", "SPLITS", "STATE", "Shard", "Trajectory", "WaveDataset", "check", "write_shard"]
 
 SPLITS = ("train", "valid", "test")
-STATE = ("pressure", "pressure_rate")
-MEDIUM = ("bulk_modulus", "density")
-CONSTANT = (*MEDIUM, "speed_of_sound")
+CHECKSUMS = "checksums.txt"
+Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 OPEN_FILES = 256  # a process may usually hold 1024, sockets of data loaders included
 
 
@@ -38,29 +41,11 @@ class OutOfRangeError(WavesimError, IndexError):
 
 
 @dataclass(frozen=True)
-class Shard:
-    """The trajectories of one file, in the project's axis order, nondimensional.
-
-    pressure, pressure_rate: (trajectory, time, y, x); bulk_modulus, density: (trajectory, y, x);
-    time: (time,); x: (x,), y: (y,) cell centres. boundary: The Well's type for each axis. parameters: numbers that
-    hold for the whole file. about: provenance, anything that JSON can hold.
-    """
-
-    pressure: np.ndarray
-    pressure_rate: np.ndarray
-    bulk_modulus: np.ndarray
-    density: np.ndarray
-    time: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    parameters: Mapping[str, float]
-    about: Mapping[str, Any]
-    boundary: tuple[str, str] = ("WALL", "WALL")
-
-
-@dataclass(frozen=True)
 class Trajectory:
-    """One simulation. state: (time, channel, y, x) of (p, dt p_t); medium: (channel, y, x) of (kappa, rho); float32."""
+    """One simulation. state: (time, channel, y, x) of (p, dt p_t); medium: (channel, y, x) of (kappa, rho); float32.
+
+    lengths: (Lx, Ly) of the domain.
+    """
 
     state: np.ndarray
     medium: np.ndarray
@@ -68,6 +53,7 @@ class Trajectory:
     name: str
     about: Mapping[str, Any]
     split: str = ""
+    lengths: tuple[float, float] = (1.0, 1.0)
 
     def __repr__(self) -> str:
         frames, split = len(self.state), f" of {self.split}" if self.split else ""
@@ -75,85 +61,6 @@ class Trajectory:
             f"<Trajectory {self.name}{split}: {frames} frames, every {self.frame_interval:.5g} from 0 to "
             f"{(frames - 1) * self.frame_interval:.5g}; state {self.state.shape}, medium {self.medium.shape}>"
         )
-
-
-def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -> None:
-    """Write one file of the layout, whole or not at all.
-
-    Raises:
-        WavesimError: a field that is not finite in single precision, a medium that is not positive, axes that do not
-            fit, or a full disk.
-    """
-    if shard.pressure.ndim != 4:
-        raise WavesimError(f"{path}: pressure has shape {shard.pressure.shape}, expected (trajectory, time, y, x)")
-    n, frames, height, width = shard.pressure.shape
-    expected = {
-        "pressure_rate": (n, frames, height, width),
-        "bulk_modulus": (n, height, width),
-        "density": (n, height, width),
-        "time": (frames,),
-        "x": (width,),
-        "y": (height,),
-    }
-    for name, shape in expected.items():
-        if getattr(shard, name).shape != shape:
-            raise WavesimError(f"{path}: {name} has shape {getattr(shard, name).shape}, expected {shape}")
-    with np.errstate(over="ignore"):  # what single precision cannot hold becomes infinite, and is refused below
-        fields = {name: getattr(shard, name).astype(np.float32) for name in (*STATE, *MEDIUM)}
-    for name, field in fields.items():
-        if not np.isfinite(field).all():
-            raise WavesimError(f"{path}: {name} is not finite; the run that made it was unstable: nothing was written")
-        if name in MEDIUM and not (field > 0).all():
-            raise WavesimError(f"{path}: {name} must be positive, got {field.min():.3g}; nothing was written")
-    fields["speed_of_sound"] = np.sqrt(shard.bulk_modulus / shard.density).astype(np.float32)
-
-    with whole_file(path) as part, h5py.File(part, "w") as file:
-        file.attrs.update(
-            dataset_name=dataset_name,
-            grid_type="cartesian",
-            n_spatial_dims=2,
-            n_trajectories=n,
-            simulation_parameters=list(shard.parameters),
-            wavesim=json.dumps(dict(shard.about), sort_keys=True),
-            **shard.parameters,
-        )
-        dimensions = file.create_group("dimensions")
-        dimensions.attrs["spatial_dims"] = ["x", "y"]
-        for name in ("time", "x", "y"):
-            axis = dimensions.create_dataset(name, data=getattr(shard, name).astype(np.float32))
-            axis.attrs.update(sample_varying=False, time_varying=name == "time")
-        _write_boundaries(file, shard)
-        scalars = file.create_group("scalars")
-        scalars.attrs["field_names"] = list(shard.parameters)
-        for name, value in shard.parameters.items():
-            scalar = scalars.create_dataset(name, data=np.float32(value))
-            scalar.attrs.update(sample_varying=False, time_varying=False)
-        group = file.create_group("t0_fields")
-        group.attrs["field_names"] = [*STATE, *CONSTANT]
-        for name, field in fields.items():
-            varying = name in STATE
-            # A window of a few frames of one trajectory is what training reads: one chunk holds eight frames.
-            chunks = (1, min(8, frames), width, height) if varying else (1, width, height)
-            data = group.create_dataset(name, data=field.swapaxes(-1, -2), chunks=chunks)
-            data.attrs.update(dim_varying=[True, True], sample_varying=True, time_varying=varying)
-        for name in ("t1_fields", "t2_fields"):
-            file.create_group(name).attrs["field_names"] = np.array([], dtype="S1")
-
-
-def _write_boundaries(file: h5py.File, shard: Shard) -> None:
-    boundaries = file.create_group("boundary_conditions")
-    for dimension, kind in zip("xy", shard.boundary, strict=True):
-        group = boundaries.create_group(f"{dimension}_{kind.lower()}")
-        group.attrs.update(
-            associated_dims=[dimension],
-            associated_fields=np.array([], dtype="S1"),
-            bc_type=kind,
-            sample_varying=False,
-            time_varying=False,
-        )
-        mask = np.zeros(getattr(shard, dimension).size, bool)
-        mask[[0, -1]] = True
-        group.create_dataset("mask", data=mask)
 
 
 class WaveDataset:
@@ -172,21 +79,23 @@ class WaveDataset:
             raise WavesimError(f"{self.root}/data/{split} holds no .hdf5 file; make some with `wavesim generate waves`")
         self._files: dict[tuple[int, Path], h5py.File] = {}
         self._index: list[tuple[Path, int]] = []
-        shapes, intervals = set(), set()
+        shapes, intervals, lengths = set(), set(), set()
         for path in self.paths:
             with open_shard(path) as file:
                 n, frames, width, height = file["t0_fields/pressure"].shape
                 time = file["dimensions/time"][:].astype(float)
+                lengths.add((_length(file["dimensions/x"][:]), _length(file["dimensions/y"][:])))
             self._index += [(path, i) for i in range(n)]
             shapes.add((frames, height, width))
             intervals.add((time[-1] - time[0]) / (frames - 1))
-        if len(shapes) > 1 or max(intervals) - min(intervals) > 1e-5 * max(intervals):
+        if len(shapes) > 1 or max(intervals) - min(intervals) > 1e-5 * max(intervals) or len(lengths) > 1:
             raise WavesimError(
-                f"{self.root}/data/{split} mixes shapes {sorted(shapes)} or frame intervals {sorted(intervals)}; "
-                "one dataset has one of each"
+                f"{self.root}/data/{split} mixes shapes {sorted(shapes)}, frame intervals {sorted(intervals)} or "
+                f"domains {sorted(lengths)}; one dataset has one of each"
             )
         (self.frames, *grid), self.frame_interval = shapes.pop(), float(min(intervals))
         self.grid: tuple[int, int] = (grid[0], grid[1])
+        self.lengths: tuple[float, float] = lengths.pop()
 
     def __len__(self) -> int:
         return len(self._index)
@@ -259,6 +168,7 @@ class WaveDataset:
             name=self.name(index),
             about=self.about(index),
             split=self.split,
+            lengths=self.lengths,
         )
 
 
@@ -285,8 +195,8 @@ def open_shard(path: str | Path) -> h5py.File:
 
 
 def _layout_defect(file: h5py.File) -> str | None:
-    names = [f"t0_fields/{name}" for name in (*STATE, *CONSTANT)]
-    missing = [name for name in (*names, "dimensions/time") if name not in file]
+    names = [f"t0_fields/{name}" for name in (*STATE, *CONSTANT)] + [f"dimensions/{name}" for name in ("time", *"xy")]
+    missing = [name for name in names if name not in file]
     if "wavesim" not in file.attrs:
         missing.append("the root attribute 'wavesim'")
     if missing:
@@ -301,9 +211,16 @@ def _layout_defect(file: h5py.File) -> str | None:
     return None
 
 
-def check(root: str | Path) -> dict[str, int]:
-    """Check every file of a dataset: layout, shapes, frames, finiteness, and no packing in two splits.
+def _length(centres: np.ndarray) -> float:
+    """What equal cells with these centres, in single precision, cover."""
+    return float(f"{np.ptp(centres.astype(float)) * centres.size / max(centres.size - 1, 1):.6g}")
 
+
+def check(root: str | Path, each: Each = map) -> dict[str, int]:
+    """Check every file: layout, shapes, frames, finiteness, no packing and no medium in two splits, and its checksum.
+
+    Args:
+        each: does the work of `map`, over files; for example that of a pool's processes.
     Returns:
         the number of trajectories of each split that is there.
     Raises:
@@ -313,56 +230,97 @@ def check(root: str | Path) -> dict[str, int]:
     if not root.is_dir():
         raise WavesimError(f"{root} is not a folder")
     counts: dict[str, int] = {}
-    owner: dict[str, str] = {}
+    owner: dict[str, tuple[str, str]] = {}
     for split in SPLITS:
         if not (root / "data" / split).is_dir():
             continue
         data = WaveDataset(root, split)
         counts[split] = len(data)
         for path in data.paths:
-            if owner.setdefault(path.stem, split) != split:
+            if owner.setdefault(path.stem, (split, path.stem))[0] != split:
                 raise WavesimError(
-                    f"{path.stem} is in both {owner[path.stem]} and {split}: splits must not share a packing; "
+                    f"{path.stem} is in both {owner[path.stem][0]} and {split}: splits must not share a packing; "
                     "move one of the two files away"
                 )
-            with open_shard(path) as file:
-                time = file["dimensions/time"][:].astype(float)
-                if not np.allclose(np.diff(time), data.frame_interval, rtol=0, atol=1e-6 * max(abs(time[-1]), 1e-30)):
-                    raise WavesimError(f"{path}: the frames are not {data.frame_interval:.6g} apart throughout")
-                for name in (*STATE, *CONSTANT):
-                    field = file[f"t0_fields/{name}"]
-                    for row in range(field.shape[0]):
-                        if not np.isfinite(field[row]).all():
-                            raise WavesimError(f"{path}: {name} of trajectory {row} is not finite")
-                if (file["t0_fields/bulk_modulus"][:] <= 0).any() or (file["t0_fields/density"][:] <= 0).any():
-                    raise WavesimError(f"{path}: bulk modulus and density must be positive")
+        for path, media in zip(data.paths, each(partial(_media, data.frame_interval), data.paths), strict=True):
+            for row, medium in enumerate(media):
+                other = owner.setdefault(medium, (split, f"{path.stem}:{row}"))
+                if other[0] != split:
+                    raise WavesimError(
+                        f"{other[1]} of {other[0]} and {path.stem}:{row} of {split} run through the same medium: "
+                        "splits must not share one; move one of the two files away"
+                    )
     if not counts:
         raise WavesimError(f"{root} holds no dataset: expected {root}/data/train and its like")
+    _compare_checksums(root, each)
     return counts
 
 
-def write_statistics(root: str | Path) -> dict[str, dict[str, float]]:
+def _media(frame_interval: float, path: Path) -> list[str]:
+    """A hash of each trajectory's medium, after a check of the file's times and values."""
+    with open_shard(path) as file:
+        time, fields = file["dimensions/time"][:].astype(float), file["t0_fields"]
+        if not np.allclose(np.diff(time), frame_interval, rtol=0, atol=1e-6 * max(abs(time[-1]), 1e-30)):
+            raise WavesimError(f"{path}: the frames are not {frame_interval:.6g} apart throughout")
+        for name in (*STATE, *CONSTANT):
+            for row, values in enumerate(fields[name]):
+                if not np.isfinite(values).all():
+                    raise WavesimError(f"{path}: {name} of trajectory {row} is not finite")
+        if (fields["bulk_modulus"][:] <= 0).any() or (fields["density"][:] <= 0).any():
+            raise WavesimError(f"{path}: bulk modulus and density must be positive")
+        rows = range(fields["pressure"].shape[0])
+        return [sha256(b"".join(fields[name][row].tobytes() for name in MEDIUM)).hexdigest() for row in rows]
+
+
+def write_checksums(root: str | Path, each: Each = map) -> None:
+    """Write checksums.txt, a line for every file of the dataset."""
+    names, hashes = _hashes(Path(root), each)
+    with whole_file(Path(root) / CHECKSUMS) as part:
+        part.write_text("".join(f"{value}  {name}\n" for name, value in zip(names, hashes, strict=True)))
+
+
+def _hashes(root: Path, each: Each) -> tuple[list[str], list[str]]:
+    paths = [path for split in SPLITS for path in sorted((root / "data" / split).glob("*.hdf5"))]
+    return [path.relative_to(root).as_posix() for path in paths], list(each(file_hash, paths))
+
+
+def _compare_checksums(root: Path, each: Each) -> None:
+    if not (root / CHECKSUMS).exists():
+        return
+    stated = dict(line.split("  ", 1)[::-1] for line in (root / CHECKSUMS).read_text().splitlines() if "  " in line)
+    found = dict(zip(*_hashes(root, each), strict=True))
+    for name in sorted(stated.keys() | found.keys()):
+        if stated.get(name) != found.get(name):
+            how = "is missing" if name not in found else "is not listed" if name not in stated else "has changed"
+            raise WavesimError(f"{root}/{name} {how}, by {CHECKSUMS}; generate it again, or remove {CHECKSUMS}")
+
+
+def write_statistics(root: str | Path, each: Each = map) -> dict[str, dict[str, float]]:
     """Write The Well's stats.yaml from the training split: mean, std, rms of each field and of its change a frame."""
-    data = WaveDataset(root, "train")
     stats: dict[str, dict[str, float]] = {
         key: {} for key in ("mean", "std", "rms", "mean_delta", "std_delta", "rms_delta")
     }
-    for name in (*STATE, *CONSTANT):
-        sums = np.zeros(3)
-        delta = np.zeros(3)
-        for path in data.paths:
-            with open_shard(path) as file:
-                for row in file[f"t0_fields/{name}"]:
-                    row = np.asarray(row, float)
-                    sums += row.size, row.sum(), (row**2).sum()
-                    if name in STATE:
-                        step = np.diff(row, axis=0)
-                        delta += step.size, step.sum(), (step**2).sum()
-        for suffix, (count, total, squares) in (("", sums), ("_delta", delta)):
+    for field in np.sum(list(each(_sums, WaveDataset(root, "train").paths)), axis=0).tolist():
+        name = (*STATE, *CONSTANT)[len(stats["mean"])]
+        for suffix, (count, total, squares) in zip(("", "_delta"), field, strict=True):
             if count:
-                stats["mean" + suffix][name] = float(total / count)
+                stats["mean" + suffix][name] = total / count
                 stats["std" + suffix][name] = float(np.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
                 stats["rms" + suffix][name] = float(np.sqrt(squares / count))
     with whole_file(Path(root) / "stats.yaml") as part:
         part.write_text(yaml.safe_dump(stats))
     return stats
+
+
+def _sums(path: Path) -> np.ndarray:
+    """(field, values or changes, 3) of one file: count, sum and sum of squares."""
+    sums = np.zeros((len(STATE) + len(CONSTANT), 2, 3))
+    with open_shard(path) as file:
+        for name, own in zip((*STATE, *CONSTANT), sums, strict=True):
+            for row in file[f"t0_fields/{name}"]:
+                values = np.asarray(row, float)
+                own[0] += values.size, values.sum(), np.vdot(values, values)
+                if name in STATE:
+                    change = np.diff(values, axis=0)
+                    own[1] += change.size, change.sum(), np.vdot(change, change)
+    return sums

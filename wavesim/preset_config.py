@@ -24,7 +24,7 @@ Range = tuple[Positive, Positive]
 class PresetConfig(WaveSettings):
     """What the presets share: each trajectory runs through a medium of its own from a pulse of its own."""
 
-    preset: str = Field(description="cavity, layers, random or lens")
+    preset: str
     lengths: Range = Field(default=(1.0, 1.0), description="sides of the domain, along x and along y")
     grid: tuple[Cells, Cells] = Field(default=(128, 128), description="cells of the sampled field along x and along y")
     # 32 elements of degree 4 a side: 0.02 to 0.2 % off after two crossings (benchmarks/results/generation.md).

@@ -15,7 +15,7 @@ from wavesim.dataset import Shard, write_shard
 from wavesim.errors import WavesimError
 from wavesim.fem import LiveSolver, Pulse, rerun, simulate
 from wavesim.fem.sampling import cell_centres
-from wavesim.fem.waves import medium_of
+from wavesim.fem.stored import medium_of
 
 CONFIG = WavesConfig(grid=16, frames=5, pulses=1, pulse_width=0.1, interface_width=0.1, elements=8, degree=3)
 PACKING = {"name": "0", "positions": [[0.3, 0.2], [0.7, 0.6]], "radii": [0.2, 0.25], "size_ratio": 0.8}

@@ -20,7 +20,8 @@ from wavesim.config import WavesConfig
 from wavesim.dataset import WaveDataset, check
 from wavesim.errors import WavesimError
 from wavesim.fem import generate_waves, rerun, simulate
-from wavesim.fem.waves import recall, split
+from wavesim.fem.plan import split
+from wavesim.fem.stored import recall
 from wavesim.processes import pool
 
 CONFIG = WavesConfig(

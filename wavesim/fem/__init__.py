@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from wavesim.fem.sampling import Nodes
     from wavesim.fem.simulation import Problem, Simulation, Traces, assemble, listen, simulate, start
     from wavesim.fem.source import PlanePacket, PointSource, Pulse, Ricker, Ring, StandingMode, random_pulse
-    from wavesim.fem.waves import generate_waves, recall, rerun
+    from wavesim.fem.stored import recall, rerun
+    from wavesim.fem.waves import generate_dataset, generate_waves
 
 __all__ = [
     "LiveSolver",
@@ -40,6 +41,7 @@ __all__ = [
     "Traces",
     "assemble",
     "from_modulus",
+    "generate_dataset",
     "generate_waves",
     "graded",
     "image",
@@ -76,7 +78,8 @@ _HOME = {
     **dict.fromkeys(
         ("PlanePacket", "PointSource", "Pulse", "Ricker", "Ring", "StandingMode", "random_pulse"), "source"
     ),
-    **dict.fromkeys(("generate_waves", "recall", "rerun"), "waves"),
+    **dict.fromkeys(("recall", "rerun"), "stored"),
+    **dict.fromkeys(("generate_dataset", "generate_waves"), "waves"),
 }
 
 

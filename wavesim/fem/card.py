@@ -1,49 +1,116 @@
-"""The dataset card that lies beside the data: what it is, how it was made, how large, and how far it can be trusted."""
+"""The dataset card that lies beside the data: what it is, how it was made, how large, how far it can be trusted."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wavesim.config import WavesConfig
+import numpy as np
+
+from wavesim.config import WavesConfig, WaveSettings
+from wavesim.dataset import SPLITS, Trajectory, WaveDataset
+from wavesim.preset_config import PresetConfig
 from wavesim.provenance import whole_file
 
-TEMPLATE = """# Waves through bidisperse packings
+PICTURE = "picture.png"
+TITLES = {
+    "packing": "Waves through bidisperse packings",
+    "cavity": "Waves in a cavity",
+    "layers": "Waves through layers",
+    "random": "Waves through a random medium",
+    "lens": "Waves through a Luneburg lens",
+}
+PACKINGS = """The medium is a jammed packing of disks of two sizes, different in every file; each
+trajectory runs through its own cut of it (a periodic shift and a symmetry of the square)."""
+TEXT = """# {title}
 
-Pressure waves in the unit square between rigid walls, `(1/kappa) p_tt = div((1/rho) grad p)`, nondimensional
-(background kappa = rho = 1). The medium is a jammed packing of disks of two sizes, different in every file; each
-trajectory runs through its own cut of it (a periodic shift and a symmetry of the square) from its own Gaussian pulse.
+![wave speed, and the pressure of one trajectory at four times]({picture})
 
-| | |
-|---|---|
-| trajectories | {trajectories} |
-| packings | split by packing: no packing is in two splits, and every size ratio is in all three |
-| frames | {config.frames}, every {config.frame_interval:g} (one crossing of the background takes 1) |
-| grid | {config.grid} x {config.grid} averages over equal cells, float32 |
-| grains | kappa x{config.bulk_modulus:g}, rho x{config.density:g}, radii x{config.radius_scale:g} |
-| interfaces | smooth, {config.interface_width:g} wide |
-| pulse | Gaussian, standard deviation {config.pulse_width:g}, amplitude 1, at rest |
-| solver | {config.elements}^2 spectral elements of degree {config.degree}, order {config.time_order} in time |
-| truth's own error | {error} |
-| seed | {seed} |
+Pressure waves, `(1/kappa) p_tt = div((1/rho) grad p)`, nondimensional (background kappa = rho = 1). {medium}
 
-Layout: The Well's HDF5 (`data/SPLIT/packing_NAME.hdf5`, `stats.yaml`). Fields: `pressure`, `pressure_rate` (p_t) in
-time; `bulk_modulus` (1 / mean of 1/kappa over the cell), `density` (mean), `speed_of_sound` constant. Everything that
-made a file stands in its root attribute `wavesim` (JSON); timings stand in `run.jsonl`.
+{table}
+
+Layout: The Well's HDF5 (`data/SPLIT/NAME.hdf5`, `stats.yaml`). Fields: `pressure`, `pressure_rate` (p_t) in time;
+`bulk_modulus` (1 / mean of 1/kappa over the cell), `density` (mean), `speed_of_sound` constant. Scalars in time:
+`energy` of the whole field, and `unresolved_share`, |p - P p| / |p| in L2, P p being the average over each cell: what
+the grid cannot hold. Everything that made a file stands in its root attribute `wavesim` (JSON); timings stand in
+`run.jsonl`, and `sha256sum -c checksums.txt` tells whether the files are whole.
 """
 
 
-def write_card(path: Path, config: WavesConfig, seed: int, summary: dict[str, Any]) -> None:
-    """Write the card of a dataset with the `summary` of `generate_waves`."""
+def write_card(out: Path, config: WaveSettings, seed: int, summary: dict[str, Any]) -> None:
+    """Write the card of a dataset and its picture, with the `summary` of `generate_waves`."""
     error = "not measured (verified = 0)"
     if summary["truth_error"]:
         pressure, rate = summary["truth_error"]["pressure"], summary["truth_error"]["pressure_rate"]
         error = (
             f"relative L2 against degree {config.degree + 1}: pressure {pressure['mean']:.2%} on average and "
             f"{pressure['last']:.2%} at the last frame, rate {rate['mean']:.2%} and {rate['last']:.2%} "
-            f"({config.verified} test trajectories)"
+            f"({summary['verified']} trajectories)"
         )
-    counts = ", ".join(f"{count} {name}" for name, count in summary["trajectories"].items())
-    text = TEMPLATE.format(config=config, trajectories=counts, error=error, seed=seed)
-    with whole_file(path) as part:
+    domain = config.domain
+    (columns, rows), (height, width) = domain.elements, domain.cells
+    table = {
+        "trajectories": ", ".join(f"{count} {name}" for name, count in summary["trajectories"].items()),
+        "split": "by medium: no medium is in two splits",
+        "frames": f"{config.frames}, every {config.frame_interval:g} (one crossing of the background takes 1)",
+        "domain": f"{domain.lengths[0]:g} x {domain.lengths[1]:g}; left, right, bottom, top: {', '.join(domain.sides)}",
+        "grid": f"{width} x {height} averages over equal cells, float32",
+        **_medium_rows(config),
+        "pulse": f"Gaussian, standard deviation {config.pulse_width:g}, amplitude 1, at rest",
+        "solver": f"{columns} x {rows} spectral elements of degree {config.degree}, order {config.time_order} in time, "
+        f"{config.precision} precision",
+        "truth's own error": error,
+        "share that the grid cannot hold": f"{summary['unresolved_share']:.2%} of the pressure in L2, on average",
+        "seed": str(seed),
+    }
+    preset = config.preset if isinstance(config, PresetConfig) else "packing"
+    medium = (
+        (type(config).__doc__ or "") + " Each trajectory has a medium of its own."
+        if isinstance(config, PresetConfig)
+        else PACKINGS
+    )
+    text = TEXT.format(title=TITLES[preset], picture=PICTURE, medium=medium, table=_as_table(table))
+    shown = next(name for name in reversed(SPLITS) if name in summary["trajectories"])
+    with whole_file(out / PICTURE) as part:
+        draw(part, WaveDataset(out, shown).trajectory(0))
+    with whole_file(out / "README.md") as part:
         part.write_text(text)
+
+
+def _medium_rows(config: WaveSettings) -> dict[str, str]:
+    if isinstance(config, WavesConfig):
+        return {
+            "grains": f"kappa x{config.bulk_modulus:g}, rho x{config.density:g}, radii x{config.radius_scale:g}",
+            "interfaces": f"smooth, {config.interface_width:g} wide",
+        }
+    own = [key for key in type(config).model_fields if key not in PresetConfig.model_fields]
+    return {key.replace("_", " "): str(getattr(config, key)).strip("()") for key in own}
+
+
+def _as_table(rows: Mapping[str, str]) -> str:
+    return "\n".join(("| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())))
+
+
+def draw(path: Path, trajectory: Trajectory) -> None:
+    """A picture of a trajectory: the wave speed, and the pressure at four times on one scale."""
+    from matplotlib.figure import Figure  # slow to import, and only who writes a card needs it
+
+    frames = np.linspace(0, len(trajectory.state) - 1, 4).astype(int)
+    pressure = trajectory.state[frames, 0]
+    speed = np.sqrt(trajectory.medium[0] / trajectory.medium[1])
+    extent = (0, trajectory.lengths[0], 0, trajectory.lengths[1])
+    largest = float(np.abs(pressure[1:]).max()) or 1.0
+    figure = Figure(figsize=(12.5, 2.9 * max(0.5, min(2.0, extent[3] / extent[1]))), layout="constrained")
+    axes = figure.subplots(1, 5)
+    shown = axes[0].imshow(speed, origin="lower", extent=extent, cmap="cividis")
+    figure.colorbar(shown, ax=axes[0], shrink=0.8)
+    axes[0].set_title("wave speed")
+    for axis, frame, field in zip(axes[1:], frames, pressure, strict=True):
+        axis.imshow(field, origin="lower", extent=extent, cmap="RdBu_r", vmin=-largest, vmax=largest)
+        axis.set_title(f"pressure, t = {frame * trajectory.frame_interval:.3g}")
+    for axis in axes:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.savefig(path, dpi=100, metadata={"Software": None})

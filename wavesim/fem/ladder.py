@@ -13,9 +13,9 @@ import numpy as np
 from scipy import sparse
 
 from wavesim.fem import stepper
-from wavesim.fem.sampling import Nodes
-from wavesim.fem.simulation import assemble, start
-from wavesim.fem.waves import recall
+from wavesim.fem.boundary import Sides
+from wavesim.fem.simulation import assemble, mesh_of, start
+from wavesim.fem.stored import recall
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,16 @@ class Rung:
 
 
 def rung(shard: str | Path, row: int, elements: int, degree: int) -> Rung:
-    """Set up the trajectory `row` of a file on `elements` a side of a degree.
+    """Set up the trajectory `row` of a file on `elements` along x of a degree.
 
     Raises:
         WavesimError: no such trajectory, or dolfinx is not installed.
     """
     config, medium, pulse = recall(shard, row)
-    nodes, grid = Nodes((elements, elements), degree), (config.grid, config.grid)
-    ready = assemble(medium, nodes, config.frame_interval, grid, order=config.time_order, dtype=np.float32)
-    return Rung(ready.operator, start(ready, pulse), ready.sampling, grid)
+    (nodes, layer), domain = mesh_of(config, elements, degree), config.domain
+    sides, order = Sides(*domain.sides), config.time_order
+    ready = assemble(medium, nodes, config.frame_interval, domain.cells, sides, layer, order=order, dtype=np.float32)
+    return Rung(ready.operator, start(ready, pulse), ready.sampling, domain.cells)
 
 
 def pressure(shard: str | Path, row: int, elements: int, degree: int) -> np.ndarray:

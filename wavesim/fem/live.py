@@ -21,7 +21,7 @@ from wavesim import processes
 from wavesim.errors import WavesimError, missing_engine
 from wavesim.fem import simulation, stepper
 from wavesim.fem.source import Pulse
-from wavesim.fem.waves import recall
+from wavesim.fem.stored import recall
 
 
 class LiveSolver:

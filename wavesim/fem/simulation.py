@@ -161,17 +161,30 @@ def _continued(medium: Medium, lengths: tuple[float, float]) -> Medium:
     return Medium(beyond(medium.bulk_modulus), beyond(medium.density))
 
 
-def problem(config: WaveSettings, medium: Medium, elements: int | None = None, degree: int | None = None) -> Problem:
-    """Assemble a medium on a config's domain; `elements` along x and `degree` default to the config's.
+def problem(
+    config: WaveSettings,
+    medium: Medium,
+    elements: int | None = None,
+    degree: int | None = None,
+    steps: int | None = None,
+) -> Problem:
+    """Assemble a medium on a config's domain; `elements` along x and `degree` default to the config's, and `steps` a
+    frame to the fewest.
 
     Raises:
         WavesimError: as `assemble`.
     """
     domain, (nodes, layer) = config.domain, mesh_of(config, elements, degree)
-    dtype = DTYPES[config.precision]
-    sides = Sides(*domain.sides)
     return assemble(
-        medium, nodes, config.frame_interval, domain.cells, sides, layer, order=config.time_order, dtype=dtype
+        medium,
+        nodes,
+        config.frame_interval,
+        domain.cells,
+        Sides(*domain.sides),
+        layer,
+        order=config.time_order,
+        steps=steps,
+        dtype=DTYPES[config.precision],
     )
 
 
@@ -220,14 +233,19 @@ def listen(problem: Problem, state: stepper.WaveState, places: np.ndarray, frame
 
 
 def simulate(
-    config: WaveSettings, medium: Medium, pulse: Pulse, elements: int | None = None, degree: int | None = None
+    config: WaveSettings,
+    medium: Medium,
+    pulse: Pulse,
+    elements: int | None = None,
+    degree: int | None = None,
+    steps: int | None = None,
 ) -> Simulation:
-    """All frames of one trajectory.
+    """All frames of one trajectory; `elements`, `degree` and `steps` as for `problem`.
 
     Raises:
         WavesimError: dolfinx is not installed, or the energy grows: an unstable run is never returned.
     """
-    ready = problem(config, medium, elements, degree)
+    ready = problem(config, medium, elements, degree, steps)
     return run(ready, start(ready, pulse), config.frames)[0]
 
 

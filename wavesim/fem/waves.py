@@ -1,24 +1,26 @@
-"""A dataset of waves through packings: which packing goes where, who computes it, and what is written down.
+"""A dataset of waves: which trajectories go where, who computes them, and what is written down.
 
-Trajectory k through packing j is a function of (seed, j, k) alone: its cut of the packing (a shift, one of the eight
-symmetries of the square) and the place of its pulse are drawn from generator(seed, "waves", j, k). A file holds all
-trajectories through one packing, is written whole or not at all, and has the same bytes whenever it is made; what
-depends on the clock goes to run.jsonl. So a call that is cut short is continued by calling again.
+Trajectory k is a function of (seed, k) alone, through packings of (seed, packing, k): see stored.py. A file holds a
+batch of trajectories, or all through one packing; the batch is computed whole even where fewer are wanted, so that
+nothing depends on their number, nor on the number of processes. A file is written whole or not at all, and has the same
+bytes whenever it is made; what depends on the clock goes to run.jsonl. So a call that is cut short is continued by
+calling again.
 
-    OUT/data/{train,valid,test}/packing_000003.hdf5, OUT/stats.yaml      see wavesim.dataset
+    OUT/data/{train,valid,test}/NAME.hdf5, OUT/stats.yaml, OUT/checksums.txt      see wavesim.dataset
     OUT/settings.json        what made the folder; other settings are refused
     OUT/truth_error.json     relative L2, frame by frame, against the same run one degree higher
     OUT/run.jsonl            one line a file: seconds, milliseconds a frame; a kill may cost a file its line
-    OUT/README.md            the dataset card
+    OUT/README.md            the dataset card, with its picture
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,39 +28,28 @@ import numpy as np
 from tqdm import tqdm
 
 from wavesim import processes
-from wavesim.config import WavesConfig, parse
-from wavesim.dataset import SPLITS, Shard, check, open_shard, write_shard, write_statistics
+from wavesim.config import WavesConfig
+from wavesim.dataset import check, open_shard, write_checksums, write_statistics
 from wavesim.errors import WavesimError
-from wavesim.fem import medium as media
+from wavesim.fem.batch import simulate_all
 from wavesim.fem.card import write_card
 from wavesim.fem.medium import Medium
-from wavesim.fem.packing_mesh import SquarePacking, read
+from wavesim.fem.plan import Job, Plan, plain, plan_packings, plan_preset
 from wavesim.fem.sampling import cell_centres
-from wavesim.fem.simulation import Simulation, simulate
-from wavesim.fem.source import Pulse, random_pulse
+from wavesim.fem.simulation import Simulation
+from wavesim.fem.source import Pulse
+from wavesim.fem.stored import draw, draw_preset, medium_of
 from wavesim.metrics import relative_l2
+from wavesim.preset_config import PresetConfig
 from wavesim.provenance import (
     discard_parts,
-    generator,
     log_lines,
     read_lines,
     revision,
-    settings_hash,
     versions,
     write_json,
 )
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file to make: all trajectories through one packing; the rows in `verified` are run one degree higher too."""
-
-    path: Path
-    config: WavesConfig
-    packing: SquarePacking
-    index: int
-    seed: int
-    verified: tuple[int, ...]
+from wavesim.shard import Shard, write_shard
 
 
 def generate_waves(
@@ -69,27 +60,29 @@ def generate_waves(
     Args:
         packings: packings.h5. out: the dataset's folder. workers: processes, of one thread each.
     Returns:
-        trajectories of each split, frames, grid, truth_error (mean and last over the frames), milliseconds_per_frame
-        (None where kills have cost all files their timings).
+        trajectories of each split, frames, grid, truth_error (mean and last over the frames), unresolved_share (mean),
+        milliseconds_per_frame (None where kills have cost all files their timings).
     Raises:
         WavesimError: bad packings, a folder made with other settings, dolfinx missing, an unstable run, a full disk.
     """
-    packings, out = Path(packings), Path(out)
-    square = read(packings)
-    splits = split([packing.size_ratio for packing in square], config)
-    _claim(
-        out,
-        {
-            "config": config.model_dump(mode="json"),
-            "seed": seed,
-            "packings": settings_hash([_plain(one) for one in square]),
-        },
-    )
-    jobs = list(_jobs(config, square, splits, out, seed))
-    missing = [job for job in jobs if not job.path.exists()]
+    return carry_out(plan_packings(config, Path(packings), Path(out), seed), Path(out), workers, progress)
+
+
+def generate_dataset(
+    config: PresetConfig, out: Path, n: int, seed: int, workers: int = 2, progress: bool = True
+) -> dict[str, Any]:
+    """Simulate `n` trajectories of a preset and write them as a dataset; as `generate_waves`."""
+    return carry_out(plan_preset(config, Path(out), n, seed), Path(out), workers, progress)
+
+
+def carry_out(plan: Plan, out: Path, workers: int, progress: bool) -> dict[str, Any]:
+    """Make the files of a plan that are missing, and what lies beside them."""
+    jobs, missing = plan.jobs, [job for job in plan.jobs if not job.path.exists()]
+    require_room(out, sum(job.bytes for job in missing))
+    _claim(out, plan.claim)
     bar = tqdm(
-        total=len(jobs) * config.pulses,
-        initial=(len(jobs) - len(missing)) * config.pulses,
+        total=sum(job.rows for job in jobs),
+        initial=sum(job.rows for job in jobs) - sum(job.rows for job in missing),
         desc="waves",
         unit="trajectory",
         disable=None if progress else True,
@@ -98,166 +91,127 @@ def generate_waves(
         for done in as_completed([pool.submit(make_shard, job) for job in missing]):
             line = done.result()
             log_lines(out / "run.jsonl", [line], file=line["file"])
-            bar.update(config.pulses)
-    write_statistics(out)
-    return _summary(config, jobs, out)
+            bar.update(len(line["milliseconds_per_frame"]))
+
+        def each(function: Any, items: Any) -> list[Any]:
+            return [job.result() for job in [pool.submit(function, item) for item in items]]
+
+        write_statistics(out, each)
+        write_checksums(out, each)
+        counts = check(out, each)
+    return _summary(jobs, out, counts)
 
 
-def split(size_ratios: Sequence[float], config: WavesConfig) -> list[str]:
-    """The split of each packing: the config's shares of every size ratio, at least one packing of it in each split.
-
-    Raises:
-        WavesimError: a size ratio with fewer packings than splits.
-    """
-    splits = [""] * len(size_ratios)
-    for ratio in sorted(set(size_ratios)):
-        own = [i for i, other in enumerate(size_ratios) if other == ratio]
-        if len(own) < len(SPLITS):
-            raise WavesimError(
-                f"size ratio {ratio:.3g} has {len(own)} packings, and each of {', '.join(SPLITS)} needs its own; "
-                f"generate at least {len(SPLITS)} packings a ratio (per_ratio)"
-            )
-        test = max(1, round(config.test_share * len(own)))
-        valid = max(1, round(config.valid_share * len(own)))
-        for place, i in enumerate(reversed(own)):
-            splits[i] = "test" if place < test else "valid" if place < test + valid else "train"
-        if all(splits[i] != "train" for i in own):
-            splits[own[0]] = "train"
-    return splits
+def require_room(out: Path, needed: int) -> None:
+    """Raises WavesimError where the disk of `out` has not the bytes that are needed."""
+    folder = next(parent for parent in (out, *out.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise WavesimError(
+            f"{out} takes up to {needed / 1e9:.3g} GB more, and its disk has {free / 1e9:.3g} GB left: use fewer "
+            "trajectories, frames or cells, or another --out"
+        )
 
 
 def make_shard(job: Job) -> dict[str, Any]:
     """Compute one file and write it; returns its line of run.jsonl. Runs in a process of its own."""
     config, begin = job.config, time.perf_counter()
-    packing = _plain(job.packing)
-    trajectories = [draw(config, job.seed, job.index, row) for row in range(config.pulses)]
-    mediums = [medium_of(config, packing, trajectory) for trajectory in trajectories]
-    runs = []
-    for trajectory, medium in zip(trajectories, mediums, strict=True):
-        runs.append(simulate(config, medium, Pulse(**trajectory["pulse"])))
-        trajectory["steps_per_frame"] = runs[-1].steps_per_frame
-    truth_error = [
-        {"trajectory": row, **_truth_error(config, mediums[row], Pulse(**trajectories[row]["pulse"]), runs[row])}
-        for row in job.verified
-    ]
-    cells = np.stack([medium.cells((config.grid, config.grid)) for medium in mediums])
+    domain = config.domain
+    media, pulses, said = _drawn(job)
+    runs = simulate_all(config, media, pulses)[: job.rows]
+    for trajectory, run in zip(said, runs, strict=False):
+        trajectory["steps_per_frame"] = run.steps_per_frame
+        trajectory["time_step"] = config.frame_interval / run.steps_per_frame
+    cells = np.stack([medium.cells(domain.cells, domain.lengths) for medium in media[: job.rows]])
     shard = Shard(
         pressure=np.stack([run.pressure for run in runs]),
         pressure_rate=np.stack([run.pressure_rate for run in runs]),
         bulk_modulus=cells[:, 0],
         density=cells[:, 1],
         time=np.arange(config.frames) * config.frame_interval,
-        x=cell_centres(config.grid),
-        y=cell_centres(config.grid),
-        parameters={
+        x=cell_centres(domain.cells[1], domain.lengths[0]),
+        y=cell_centres(domain.cells[0], domain.lengths[1]),
+        parameters=_parameters(job),
+        about={
+            "config": config.model_dump(mode="json"),
+            "seed": job.seed,
+            **({} if job.packing is None else {"packing": plain(job.packing)}),
+            "trajectories": said[: job.rows],
+            "truth_error": _truth_error(job, media, pulses, runs),
+            "versions": versions("scipy", "fenics-dolfinx", "h5py"),
+            "revision": revision(),
+        },
+        sides=domain.sides,
+        series={
+            "energy": np.stack([run.energy for run in runs]),
+            "unresolved_share": np.stack([run.unresolved_share for run in runs]),
+        },
+    )
+    write_shard(job.path, shard, "wavesim_packings" if job.packing else f"wavesim_{job.path.stem.rsplit('_', 1)[0]}")
+    return {
+        "file": job.path.stem,
+        "split": job.path.parent.name,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seconds": round(time.perf_counter() - begin, 3),
+        "milliseconds_per_frame": [round(run.milliseconds_per_frame, 3) for run in runs],
+    }
+
+
+def _drawn(job: Job) -> tuple[list[Medium], list[Pulse], list[dict[str, Any]]]:
+    """The media, the pulses, and what the file says of each; of a preset all that share the batch."""
+    config = job.config
+    if isinstance(config, PresetConfig):
+        numbers = range(job.index * config.shard, (job.index + 1) * config.shard)
+        pairs = [draw_preset(config, job.seed, k) for k in numbers]
+        said: list[dict[str, Any]] = [
+            {"index": k, "pulse": asdict(pulse)} for k, (_, pulse) in zip(numbers, pairs, strict=True)
+        ]
+        return [medium for medium, _ in pairs], [pulse for _, pulse in pairs], said
+    assert isinstance(config, WavesConfig) and job.packing is not None
+    said = [draw(config, job.seed, job.index, row) for row in range(job.rows)]
+    media = [medium_of(config, plain(job.packing), trajectory) for trajectory in said]
+    return media, [Pulse(**trajectory["pulse"]) for trajectory in said], said
+
+
+def _parameters(job: Job) -> dict[str, float]:
+    """The numbers that hold for a whole file."""
+    config = job.config
+    if isinstance(config, WavesConfig):
+        assert job.packing is not None
+        return {
             "size_ratio": job.packing.size_ratio,
             "grain_bulk_modulus": config.bulk_modulus,
             "grain_density": config.density,
             "radius_scale": config.radius_scale,
             "interface_width": config.interface_width,
             "pulse_width": config.pulse_width,
-        },
-        about={
-            "config": config.model_dump(mode="json"),
-            "seed": job.seed,
-            "packing": packing,
-            "trajectories": trajectories,
-            "truth_error": truth_error,
-            "versions": versions("scipy", "fenics-dolfinx", "h5py"),
-            "revision": revision(),
-        },
-    )
-    write_shard(job.path, shard, "wavesim_packings")
-    return {
-        "file": job.path.stem,
-        "split": job.path.parent.name,
-        "seconds": round(time.perf_counter() - begin, 3),
-        "milliseconds_per_frame": [round(run.milliseconds_per_frame, 3) for run in runs],
-    }
+        }
+    own = {"pulse_width": config.pulse_width}
+    for key in type(config).model_fields.keys() - PresetConfig.model_fields.keys():
+        value = getattr(config, key)
+        own |= {f"{key}_from": value[0], f"{key}_to": value[1]} if isinstance(value, tuple) else {key: value}
+    return {key: float(own[key]) for key in sorted(own)}
 
 
-def draw(config: WavesConfig, seed: int, packing: int, trajectory: int) -> dict[str, Any]:
-    """The cut of the packing and the pulse of one trajectory: a function of (seed, packing, trajectory) alone."""
-    random = generator(seed, "waves", packing, trajectory)
-    shift, symmetry = random.uniform(size=2), int(random.integers(8))
-    return {
-        "shift": shift.tolist(),
-        "symmetry": symmetry,
-        "pulse": asdict(random_pulse(config.pulse_width, random)),
-    }
-
-
-def medium_of(config: WavesConfig, packing: Mapping[str, Any], trajectory: Mapping[str, Any]) -> Medium:
-    """The medium of a trajectory, from what its file says about its packing and about itself."""
-    positions = media.cut(np.array(packing["positions"]), np.array(trajectory["shift"]), trajectory["symmetry"])
-    radii = np.array(packing["radii"])
-    return media.packing(
-        positions, radii, config.bulk_modulus, config.density, config.interface_width, config.radius_scale
-    )
-
-
-def recall(shard: str | Path, row: int) -> tuple[WavesConfig, Medium, Pulse]:
-    """The settings, the medium and the pulse of a stored trajectory, from its file alone.
-
-    Raises:
-        WavesimError: no such file or row, or a file that was not made by `generate_waves`.
-    """
-    with open_shard(shard) as file:
-        about = json.loads(file.attrs["wavesim"])
-    missing = [key for key in ("config", "packing", "trajectories") if key not in about]
-    if missing:
-        raise WavesimError(f"{shard} does not say how it was made (no {', '.join(missing)}): it cannot be run again")
-    if not 0 <= row < len(about["trajectories"]):
-        raise WavesimError(f"{shard} has no trajectory {row}: it holds 0 to {len(about['trajectories']) - 1}")
-    config, trajectory = parse(about["config"], WavesConfig, str(shard)), about["trajectories"][row]
-    return config, medium_of(config, about["packing"], trajectory), Pulse(**trajectory["pulse"])
-
-
-def rerun(
-    shard: str | Path, row: int, elements: int | None = None, degree: int | None = None
-) -> tuple[np.ndarray, float, int]:
-    """The same trajectory at another resolution, sampled on the same grid.
-
-    Args:
-        shard: a file of the dataset. row: of the trajectory in it.
-        elements: a side; degree: of the polynomials; both default to those that made the file.
-    Returns:
-        state (time, channel, y, x) float64 of (p, dt p_t), the milliseconds a frame took, the number of unknowns.
-    Raises:
-        WavesimError: no such trajectory, dolfinx missing, or an unstable run.
-    """
-    config, medium, pulse = recall(shard, row)
-    run = simulate(config, medium, pulse, elements, degree)
-    state = np.stack([run.pressure, run.pressure_rate * config.frame_interval], axis=1)
-    return state, run.milliseconds_per_frame, run.unknowns
-
-
-def _plain(packing: SquarePacking) -> dict[str, Any]:
-    """A packing as JSON can hold it."""
-    return {**asdict(packing), "positions": packing.positions.tolist(), "radii": packing.radii.tolist()}
-
-
-def _truth_error(config: WavesConfig, medium: Medium, pulse: Pulse, run: Simulation) -> dict[str, Any]:
-    finer = simulate(config, medium, pulse, degree=config.degree + 1)
-    pressure = relative_l2(run.pressure, finer.pressure)
-    rate = relative_l2(run.pressure_rate[1:], finer.pressure_rate[1:])  # it starts from zero
-    return {
-        "degree": config.degree + 1,
-        "pressure": [float(f"{error:.3e}") for error in pressure],
-        "pressure_rate": [0.0, *(float(f"{error:.3e}") for error in rate)],
-    }
-
-
-def _jobs(config: WavesConfig, packings: list[SquarePacking], splits: list[str], out: Path, seed: int) -> Iterator[Job]:
-    """One job a packing; the `config.verified` trajectories alternate between the size ratios of the test split."""
-    test = [i for i, name in enumerate(splits) if name == "test"]
-    ratios = [packings[i].size_ratio for i in test]
-    rank = {i: ratios[:place].count(packings[i].size_ratio) for place, i in enumerate(test)}
-    test.sort(key=lambda i: (rank[i], i))
-    turns = [(i, row) for row in range(config.pulses) for i in test][: config.verified]
-    for i, (packing, name) in enumerate(zip(packings, splits, strict=True)):
-        path = out / "data" / name / f"packing_{packing.name}.hdf5"
-        yield Job(path, config, packing, i, seed, tuple(row for owner, row in turns if owner == i))
+def _truth_error(
+    job: Job, media: Sequence[Medium], pulses: Sequence[Pulse], runs: Sequence[Simulation]
+) -> list[dict[str, Any]]:
+    """Relative L2, frame by frame, of the verified trajectories against the same one degree higher."""
+    rows, degree = job.verified, job.config.degree + 1
+    finer = simulate_all(job.config, [media[i] for i in rows], [pulses[i] for i in rows], degree=degree)
+    stated = []
+    for row, run in zip(rows, finer, strict=True):
+        pressure = relative_l2(runs[row].pressure, run.pressure)
+        rate = relative_l2(runs[row].pressure_rate[1:], run.pressure_rate[1:])  # it starts from zero
+        stated.append(
+            {
+                "trajectory": row,
+                "degree": degree,
+                "pressure": [float(f"{error:.3e}") for error in pressure],
+                "pressure_rate": [0.0, *(float(f"{error:.3e}") for error in rate)],
+            }
+        )
+    return stated
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
@@ -269,7 +223,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         write_json(mark, settings)
         return
     found = json.loads(mark.read_text())
-    old, new = ({"seed": s["seed"], "packings": s["packings"], **s["config"]} for s in (found, settings))
+    old, new = ({**{key: s[key] for key in s if key != "config"}, **s["config"]} for s in (found, settings))
     changed = (key for key in sorted(old | new) if old.get(key) != new.get(key))
     differ = [f"{key} {old.get(key)!r} (now {new.get(key)!r})" for key in changed]
     if differ:
@@ -277,12 +231,13 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     discard_parts(out)
 
 
-def _summary(config: WavesConfig, jobs: list[Job], out: Path) -> dict[str, Any]:
+def _summary(jobs: list[Job], out: Path, counts: dict[str, int]) -> dict[str, Any]:
     """Write truth_error.json and the card; return what the command line prints."""
-    errors = []
+    config, errors, shares = jobs[0].config, [], []
     for job in jobs:
         with open_shard(job.path) as file:
             about = json.loads(file.attrs["wavesim"])
+            shares.append(file["scalars/unresolved_share"][:])
         errors += [{"file": job.path.stem, **error} for error in about["truth_error"]]
     truth_error = {
         field: {
@@ -296,11 +251,13 @@ def _summary(config: WavesConfig, jobs: list[Job], out: Path) -> dict[str, Any]:
     write_json(out / "truth_error.json", {**truth_error, "runs": errors})
     timings = [ms for line in read_lines(out / "run.jsonl") for ms in line["milliseconds_per_frame"]]
     summary = {
-        "trajectories": check(out),
+        "trajectories": counts,
         "frames": config.frames,
-        "grid": config.grid,
+        "grid": config.model_dump()["grid"],
         "truth_error": {field: {key: error[key] for key in ("mean", "last")} for field, error in truth_error.items()},
+        "verified": len(errors),
+        "unresolved_share": float(np.mean(np.concatenate(shares))),
         "milliseconds_per_frame": float(np.median(timings)) if timings else None,
     }
-    write_card(out / "README.md", config, jobs[0].seed, summary)
+    write_card(out, config, jobs[0].seed, summary)
     return summary

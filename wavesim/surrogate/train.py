@@ -196,8 +196,18 @@ def untrained(config: ForecasterConfig, courant: float, seed: int) -> Forecaster
 
 
 def courant_of(data: WaveDataset) -> float:
-    """Frame interval over cell size: how many cells a background wave crosses in a frame."""
-    return data.frame_interval * data.grid[1]
+    """Frame interval over cell size: how many cells a background wave crosses in a frame.
+
+    Raises:
+        WavesimError: cells that are not squares.
+    """
+    cells = [length / count for length, count in zip(data.lengths, data.grid[::-1], strict=True)]
+    if abs(cells[0] - cells[1]) > 1e-4 * cells[0]:
+        raise WavesimError(
+            f"{data.root} has cells of {cells[0]:.4g} x {cells[1]:.4g}; forecasters need square ones: choose lengths "
+            "and grid in one proportion"
+        )
+    return data.frame_interval / cells[0]
 
 
 def fit(

@@ -20,7 +20,7 @@ def write_xdmf(path: str | Path, trajectory: Trajectory) -> Path:
     """Write pressure, pressure rate, bulk modulus and density of a trajectory as cell data, frame by frame.
 
     Args:
-        path: ends in .xdmf. trajectory: state (time, channel, y, x) and medium (channel, y, x) on the unit square.
+        path: ends in .xdmf. trajectory: state (time, channel, y, x) and medium (channel, y, x) on equal cells.
     Raises:
         WavesimError: another suffix, or a full disk.
     """
@@ -30,7 +30,8 @@ def write_xdmf(path: str | Path, trajectory: Trajectory) -> Path:
     if path.suffix != ".xdmf":
         raise WavesimError(f"{path}: a trajectory is written as .xdmf, not '{path.suffix}'")
     height, width = trajectory.medium.shape[1:]
-    x, y = np.meshgrid(np.arange(width + 1) / width, np.arange(height + 1) / height)
+    along_x, along_y = (np.linspace(0, own, n + 1) for own, n in zip(trajectory.lengths, (width, height), strict=True))
+    x, y = np.meshgrid(along_x, along_y)
     points = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
     corner = (np.arange(height)[:, None] * (width + 1) + np.arange(width)).ravel()
     quads = np.stack([corner, corner + 1, corner + width + 2, corner + width + 1], axis=1)

@@ -1,0 +1,137 @@
+"""Which trajectories go into which file of a dataset, and which file into which split.
+
+    packings    one file a packing; the shares of every size ratio, at least one packing of it in each split
+    presets     one file a batch of `shard` trajectories; a file's split does not depend on how many there are
+
+No medium is in two splits: a packing is in one file, and each trajectory of a preset has a medium of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from wavesim.config import WavesConfig, WaveSettings
+from wavesim.dataset import SPLITS
+from wavesim.errors import WavesimError
+from wavesim.fem.packing_mesh import SquarePacking, read
+from wavesim.preset_config import PresetConfig
+from wavesim.provenance import settings_hash
+from wavesim.shard import stored_bytes
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make: `rows` trajectories, those in `verified` one degree higher too.
+
+    index: of the file, or of its packing.
+    """
+
+    path: Path
+    config: WaveSettings
+    seed: int
+    index: int
+    rows: int
+    verified: tuple[int, ...]
+    packing: SquarePacking | None = None
+
+    @property
+    def bytes(self) -> int:
+        """What its fields take on the disk at most."""
+        return stored_bytes(self.rows, self.config.frames, self.config.domain.cells)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A dataset to make: its files, and what marks its folder."""
+
+    jobs: list[Job]
+    claim: dict[str, Any]
+
+
+def plan_packings(config: WavesConfig, packings: Path, out: Path, seed: int, n: int | None = None) -> Plan:
+    """One file a packing; `n` trajectories in all, by default `config.pulses` through each.
+
+    Raises:
+        WavesimError: bad packings, too few of them, or n that they cannot share.
+    """
+    square = read(packings)
+    if n is not None:
+        if n % len(square):
+            raise WavesimError(f"n {n} trajectories do not share {packings}, {len(square)} packings; use a multiple")
+        config = config.model_copy(update={"pulses": n // len(square)})
+    splits = split([packing.size_ratio for packing in square], config)
+    claim = {
+        "config": config.model_dump(mode="json"),
+        "seed": seed,
+        "packings": settings_hash([plain(one) for one in square]),
+    }
+    return Plan(list(_jobs(config, square, splits, out, seed)), claim)
+
+
+def plan_preset(config: PresetConfig, out: Path, n: int, seed: int) -> Plan:
+    """One file a batch. Raises WavesimError where a split would get no file."""
+    files = -(-n // config.shard)
+    if files < len(SPLITS):
+        raise WavesimError(
+            f"n {n} makes {files} file{'s' * (files > 1)} of {config.shard} trajectories, and each of "
+            f"{', '.join(SPLITS)} needs its own; use n {2 * config.shard + 1} or more, or a smaller shard"
+        )
+    jobs = []
+    for index, name in enumerate(file_splits(files, config)):
+        rows = min(config.shard, n - index * config.shard)
+        path = out / "data" / name / f"{config.preset}_{index:06d}.hdf5"
+        jobs.append(Job(path, config, seed, index, rows, tuple(range(min(config.verified, rows)))))
+    return Plan(jobs, {"config": config.model_dump(mode="json"), "seed": seed, "n": n})
+
+
+def file_splits(files: int, config: PresetConfig) -> list[str]:
+    """The split of each file, whatever their number: one for each first, then whichever is furthest below its share."""
+    shares = {"train": 1 - config.valid_share - config.test_share, "valid": config.valid_share,
+              "test": config.test_share}  # fmt: skip
+    splits = list(SPLITS)
+    for index in range(len(SPLITS), files):
+        splits.append(max(SPLITS, key=lambda name: shares[name] * (index + 1) - splits.count(name)))
+    return splits[:files]
+
+
+def split(size_ratios: Sequence[float], config: WavesConfig) -> list[str]:
+    """The split of each packing: the config's shares of every size ratio, at least one packing of it in each split.
+
+    Raises:
+        WavesimError: a size ratio with fewer packings than splits.
+    """
+    splits = [""] * len(size_ratios)
+    for ratio in sorted(set(size_ratios)):
+        own = [i for i, other in enumerate(size_ratios) if other == ratio]
+        if len(own) < len(SPLITS):
+            raise WavesimError(
+                f"size ratio {ratio:.3g} has {len(own)} packings, and each of {', '.join(SPLITS)} needs its own; "
+                f"generate at least {len(SPLITS)} packings a ratio (per_ratio)"
+            )
+        test = max(1, round(config.test_share * len(own)))
+        valid = max(1, round(config.valid_share * len(own)))
+        for place, i in enumerate(reversed(own)):
+            splits[i] = "test" if place < test else "valid" if place < test + valid else "train"
+        if all(splits[i] != "train" for i in own):
+            splits[own[0]] = "train"
+    return splits
+
+
+def _jobs(config: WavesConfig, packings: list[SquarePacking], splits: list[str], out: Path, seed: int) -> Iterator[Job]:
+    """One job a packing; the `config.verified` trajectories alternate between the size ratios of the test split."""
+    test = [i for i, name in enumerate(splits) if name == "test"]
+    ratios = [packings[i].size_ratio for i in test]
+    rank = {i: ratios[:place].count(packings[i].size_ratio) for place, i in enumerate(test)}
+    test.sort(key=lambda i: (rank[i], i))
+    turns = [(i, row) for row in range(config.pulses) for i in test][: config.verified]
+    for i, (packing, name) in enumerate(zip(packings, splits, strict=True)):
+        path = out / "data" / name / f"packing_{packing.name}.hdf5"
+        yield Job(path, config, seed, i, config.pulses, tuple(row for owner, row in turns if owner == i), packing)
+
+
+def plain(packing: SquarePacking) -> dict[str, Any]:
+    """A packing as JSON can hold it."""
+    return {**asdict(packing), "positions": packing.positions.tolist(), "radii": packing.radii.tolist()}

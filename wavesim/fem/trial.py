@@ -1,0 +1,72 @@
+"""What a dataset will take: its bytes, and the minutes from a short run of its first file, measured here and now.
+
+A file of F frames takes a + b F seconds. Two runs of that file, with few frames and with more, give a and
+b; a third one before them compiles what has to be compiled, and is not counted.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wavesim import processes
+from wavesim.dataset import check, write_checksums, write_statistics
+from wavesim.fem.plan import Job, Plan
+from wavesim.fem.waves import make_shard
+
+FEW, MORE = 2, 8
+
+
+def estimate(plan: Plan, out: Path, workers: int) -> dict[str, Any]:
+    """What the files of a plan that are missing take, from a trial in a process of its own; nothing is kept of it.
+
+    Returns:
+        trajectories to make; gigabytes on the disk; minutes, for so many workers, each on a core of its own; and
+        free_gigabytes of the disk of `out`.
+    Raises:
+        WavesimError: what the run itself would raise at its beginning.
+    """
+    missing = [job for job in plan.jobs if not job.path.exists()]
+    folder = next(parent for parent in (out, *out.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(folder).free / 1e9
+    rows = sum(job.rows for job in missing)
+    if not missing:
+        return {"trajectories": 0, "gigabytes": 0.0, "minutes": 0.0, "free_gigabytes": round(free, 2)}
+    with processes.pool(1) as pool:
+        seconds, packed = pool.submit(_trial, missing[0]).result()
+    per_trajectory, frames = seconds / missing[0].rows, missing[0].config.frames
+    return {
+        "trajectories": rows,
+        "frames": frames,
+        "gigabytes": float(f"{packed * sum(job.bytes for job in missing) / 1e9:.3g}"),
+        "minutes": float(f"{per_trajectory * rows / min(workers, len(missing)) / 60:.2g}"),
+        "free_gigabytes": float(f"{free:.3g}"),
+    }
+
+
+def _trial(job: Job) -> tuple[float, float]:
+    """Seconds that the file takes, and its bytes over those of its fields."""
+    seconds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, frames in enumerate((FEW, FEW, MORE)):
+            frames = min(frames, job.config.frames)
+            root = Path(folder) / str(number)
+            short = replace(
+                job,
+                config=job.config.model_copy(update={"frames": frames}),
+                path=root / "data" / "train" / job.path.name,
+            )
+            begin = time.perf_counter()
+            make_shard(short)
+            write_statistics(root)
+            write_checksums(root)
+            check(root)
+            seconds[frames] = time.perf_counter() - begin
+        packed = short.path.stat().st_size / short.bytes
+    few, more = min(seconds), max(seconds)
+    each = max(0.0, seconds[more] - seconds[few]) / max(more - few, 1)
+    return seconds[few] + each * (job.config.frames - few), packed

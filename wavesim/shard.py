@@ -1,0 +1,145 @@
+"""One file of a dataset: the arrays that go in, and how they lie in The Well's HDF5 layout.
+
+    t0_fields/pressure, pressure_rate                  (trajectory, time, x, y) float32
+    t0_fields/bulk_modulus, density, speed_of_sound    (trajectory, x, y) float32
+    scalars/NAME                                       a parameter of the file, or (trajectory, time) float32
+    boundary_conditions/{x,y}_KIND                     mask: the first or the last cell of the axis, or both
+
+The Well knows three kinds of sides: WALL, OPEN and PERIODIC. A side that is free of pressure is a WALL with a value, 0,
+of the field `pressure`; a rigid one is a WALL without; an absorbing one is OPEN.
+
+Format: PolymathicAI/the_well, docs/data_format.md. What we add stands in one root attribute, `wavesim` (JSON).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from wavesim.config import Side
+from wavesim.errors import WavesimError
+from wavesim.provenance import whole_file
+
+STATE = ("pressure", "pressure_rate")
+MEDIUM = ("bulk_modulus", "density")
+CONSTANT = (*MEDIUM, "speed_of_sound")
+CHUNK = 8  # frames: a window of a few frames of one trajectory is what training reads
+KINDS = {"rigid": ("wall", "WALL"), "soft": ("soft_wall", "WALL"), "periodic": ("periodic", "PERIODIC"),
+         "absorbing": ("open", "OPEN")}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The trajectories of one file, in the project's axis order, nondimensional.
+
+    pressure, pressure_rate: (trajectory, time, y, x); bulk_modulus, density: (trajectory, y, x);
+    time: (time,); x: (x,), y: (y,) cell centres. parameters: numbers that hold for the whole file. about: provenance,
+    anything that JSON can hold. sides: left, right, bottom, top. series: numbers that change, (trajectory, time).
+    """
+
+    pressure: np.ndarray
+    pressure_rate: np.ndarray
+    bulk_modulus: np.ndarray
+    density: np.ndarray
+    time: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    parameters: Mapping[str, float]
+    about: Mapping[str, Any]
+    sides: tuple[Side, Side, Side, Side] = ("rigid",) * 4
+    series: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def stored_bytes(trajectories: int, frames: int, grid: tuple[int, int]) -> int:
+    """What the fields of a file take on the disk at most, grid being (y, x) cells: whole chunks, not compressed."""
+    padded = frames if frames <= CHUNK else -(-frames // CHUNK) * CHUNK
+    return 4 * trajectories * (len(STATE) * padded + len(CONSTANT)) * grid[0] * grid[1]
+
+
+def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -> None:
+    """Write one file of the layout, whole or not at all.
+
+    Raises:
+        WavesimError: a field that is not finite in single precision, a medium that is not positive, axes that do not
+            fit, or a full disk.
+    """
+    if shard.pressure.ndim != 4:
+        raise WavesimError(f"{path}: pressure has shape {shard.pressure.shape}, expected (trajectory, time, y, x)")
+    n, frames, height, width = shard.pressure.shape
+    expected = {
+        "pressure_rate": (n, frames, height, width),
+        "bulk_modulus": (n, height, width),
+        "density": (n, height, width),
+        "time": (frames,),
+        "x": (width,),
+        "y": (height,),
+    }
+    arrays = {name: getattr(shard, name) for name in expected} | dict(shard.series)
+    for name, shape in (expected | dict.fromkeys(shard.series, (n, frames))).items():
+        if arrays[name].shape != shape:
+            raise WavesimError(f"{path}: {name} has shape {arrays[name].shape}, expected {shape}")
+    with np.errstate(over="ignore"):  # what single precision cannot hold becomes infinite, and is refused below
+        fields = {name: getattr(shard, name).astype(np.float32) for name in (*STATE, *MEDIUM)}
+    for name, values in fields.items():
+        if not np.isfinite(values).all():
+            raise WavesimError(f"{path}: {name} is not finite; the run that made it was unstable: nothing was written")
+        if name in MEDIUM and not (values > 0).all():
+            raise WavesimError(f"{path}: {name} must be positive, got {values.min():.3g}; nothing was written")
+    fields["speed_of_sound"] = np.sqrt(shard.bulk_modulus / shard.density).astype(np.float32)
+
+    with whole_file(path) as part, h5py.File(part, "w") as file:
+        file.attrs.update(
+            dataset_name=dataset_name,
+            grid_type="cartesian",
+            n_spatial_dims=2,
+            n_trajectories=n,
+            simulation_parameters=list(shard.parameters),
+            wavesim=json.dumps(dict(shard.about), sort_keys=True),
+            **shard.parameters,
+        )
+        dimensions = file.create_group("dimensions")
+        dimensions.attrs["spatial_dims"] = ["x", "y"]
+        for name in ("time", "x", "y"):
+            axis = dimensions.create_dataset(name, data=getattr(shard, name).astype(np.float32))
+            axis.attrs.update(sample_varying=False, time_varying=name == "time")
+        _write_boundaries(file, shard)
+        scalars = file.create_group("scalars")
+        scalars.attrs["field_names"] = [*shard.parameters, *shard.series]
+        for name, value in (*shard.parameters.items(), *shard.series.items()):
+            scalar = scalars.create_dataset(name, data=np.asarray(value, np.float32))
+            scalar.attrs.update(sample_varying=name in shard.series, time_varying=name in shard.series)
+        group = file.create_group("t0_fields")
+        group.attrs["field_names"] = [*STATE, *CONSTANT]
+        for name, values in fields.items():
+            varying = name in STATE
+            chunks = (1, min(CHUNK, frames), width, height) if varying else (1, width, height)
+            data = group.create_dataset(name, data=values.swapaxes(-1, -2), chunks=chunks)
+            data.attrs.update(dim_varying=[True, True], sample_varying=True, time_varying=varying)
+        for name in ("t1_fields", "t2_fields"):
+            file.create_group(name).attrs["field_names"] = np.array([], dtype="S1")
+
+
+def _write_boundaries(file: h5py.File, shard: Shard) -> None:
+    boundaries = file.create_group("boundary_conditions")
+    for dimension, ends in (("x", shard.sides[:2]), ("y", shard.sides[2:])):
+        for side in dict.fromkeys(ends):
+            name, kind = KINDS[side]
+            group = boundaries.create_group(f"{dimension}_{name}")
+            group.attrs.update(
+                associated_dims=[dimension],
+                associated_fields=["pressure"] if side == "soft" else np.array([], dtype="S1"),
+                bc_type=kind,
+                sample_varying=False,
+                time_varying=False,
+            )
+            mask = np.zeros(getattr(shard, dimension).size, bool)
+            mask[[end for end, own in zip((0, -1), ends, strict=True) if own == side]] = True
+            group.create_dataset("mask", data=mask)
+            if side == "soft":
+                group.create_dataset("values", data=np.zeros(mask.sum(), np.float32))

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import meshio
 import numpy as np
 import pytest
 
 from wavesim.cli import main
+from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
@@ -150,12 +152,52 @@ def test_a_device_that_is_not_there_gets_one_line(here: Callable, demo_run: Path
 def test_waves_take_packings_from_the_file_or_its_folder(
     here: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
-    import wavesim.fem
+    from wavesim.fem import plan
 
     taken: list[Path] = []
-    monkeypatch.setattr(wavesim.fem, "generate_waves", lambda _, packings, *__: taken.append(packings) or {})
-    code, _, said = here("generate", "waves", "--packings", SAMPLE / name, "--out", tmp_path)
-    assert code == 0 and taken == [SAMPLE / "packings.h5"], said
+    nothing = plan.Plan([], {})
+    monkeypatch.setattr(plan, "plan_packings", lambda _, packings, *__: taken.append(packings) or nothing)
+    code, printed, said = here("generate", "waves", "--packings", SAMPLE / name, "--out", tmp_path, "--dry-run")
+    assert code == 0 and taken == [SAMPLE / "packings.h5"] and "trajectories: 0" in printed, said
+
+
+def test_waves_of_a_preset_are_generated_checked_and_exported(here: Callable, tmp_path: Path) -> None:
+    settings, out = tmp_path / "cavity.toml", tmp_path / "waves"
+    settings.write_text(
+        'preset = "cavity"\nlengths = [2.0, 1.0]\ngrid = [32, 16]\nelements = [8, 4]\nframes = 3\nshard = 1\n'
+        "pulse_width = 0.12\n"
+    )
+    code, printed, said = here("generate", "waves", settings, "--n", 3, "--out", out, "--workers", 1)
+    assert code == 0 and "trajectories: {'train': 1, 'valid': 1, 'test': 1}" in printed, said
+    code, printed, said = here("check", out)
+    assert code == 0 and "1 train, 1 valid, 1 test" in printed and "run again" in printed, said
+    code, printed, said = here("export", out, "--split", "valid")
+    assert code == 0, said
+    with meshio.xdmf.TimeSeriesReader(printed.strip()) as reader:
+        points, cells = reader.read_points_cells()
+        data = WaveDataset(out, "valid").trajectory(0)
+        centres = points[cells[0].data].mean(axis=1)
+        np.testing.assert_allclose(centres[[0, 1, 32, -1], :2], [[1, 1], [3, 1], [1, 3], [63, 31]] * np.array(1 / 32))
+        for frame in range(3):
+            _, _, fields = reader.read_data(frame)
+            np.testing.assert_array_equal(fields["pressure"][0], data.state[frame, 0].ravel())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("generate", "waves", "rndom"), "unknown preset 'rndom'; presets: cavity, layers, random, lens, packing"),
+        (("generate", "waves"), "needs --packings"),
+        (("generate", "waves", "lens", "--packings", "p.h5"), "lens draws its own media"),
+        (("generate", "waves", "random", "--n", 8), "use n 17 or more, or a smaller shard"),
+        (("generate", "waves", "none.toml"), "none.toml does not exist"),
+    ],
+)
+def test_waves_that_cannot_be_made_get_one_line(
+    here: Callable, tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    code, _, said = here(*arguments, "--out", tmp_path / "out")
+    assert code == 2 and len(said.splitlines()) == 1 and message in said and not list(tmp_path.iterdir())
 
 
 def test_what_is_no_packings_file_is_not_to_be_deleted(here: Callable, tmp_path: Path) -> None:

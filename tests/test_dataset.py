@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from the_well.data import WellDataset
+from well_format import format_defects
 
 import wavesim.dataset as dataset
 from wavesim.dataset import CONSTANT, MEDIUM, STATE, WaveDataset, write_shard, write_statistics

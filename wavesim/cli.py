@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -90,9 +90,7 @@ def generate_waves(
         ),
     ] = "packing",
     out: Out = Path("runs/waves"),
-    n: Annotated[
-        int | None, typer.Option(min=1, help="trajectories; default: 64, or `pulses` a packing")
-    ] = None,
+    n: Annotated[int | None, typer.Option(min=1, help="trajectories; default: 64, or `pulses` a packing")] = None,
     seed: Seed = 0,
     workers: Workers = 2,
     packings: Annotated[
@@ -126,12 +124,19 @@ def generate_waves(
 
 
 @app.command()
-def check(data: Annotated[Path, typer.Argument(help="a dataset's folder")]) -> None:
-    """Check a dataset: layout, shapes, finite values, no packing in two splits."""
+def check(
+    data: Annotated[Path, typer.Argument(help="a dataset's folder")],
+    sample: Annotated[int, typer.Option(min=0, help="trajectories to run once more; takes dolfinx")] = 1,
+) -> None:
+    """Check a dataset: layout, finite values, checksums, splits; and a sample of it against the FE run again."""
     from wavesim.dataset import check as check_it
+    from wavesim.verify import verify
 
     counts = check_it(data)
-    typer.echo(f"{data}: whole; " + ", ".join(f"{n} {split} trajectories" for split, n in counts.items()))
+    typer.echo(f"{data}: whole; " + ", ".join(f"{n} {split}" for split, n in counts.items()) + " trajectories")
+    with _clock(f"run {sample} again") if sample else nullcontext():
+        findings = verify(data, sample)
+    typer.echo("\n".join(findings))
 
 
 @app.command()

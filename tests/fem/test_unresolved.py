@@ -34,9 +34,7 @@ def test_the_share_is_the_distance_to_the_averages_over_the_rectangle(sides):
     ready = assemble(uniform(), Nodes((7, 5), 4, lengths), 0.1, grid, sides, layer=2)
     state = start(ready, lambda x, y: np.exp(-((x - 0.6) ** 2 + (y - 0.5) ** 2) / 0.03))
     simulation = run(ready, state, 3)[0]
-    y, x = (
-        (np.arange(40 * cells) + 0.5) / (40 * cells) * length for cells, length in zip(grid, (1.0, 1.5), strict=True)
-    )
+    y, x = cell_centres(40 * grid[0], 1.0), cell_centres(40 * grid[1], 1.5)
     places = np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1).reshape(-1, 2)
     for frame in range(3):
         state = next_frame(ready, state) if frame else state

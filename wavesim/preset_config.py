@@ -33,6 +33,9 @@ class PresetConfig(WaveSettings):
     frame_interval: Positive = Field(
         default=0.02, description="time between two frames, in crossings of the background"
     )
+    gzip: bool = Field(
+        default=True, description="files a fifth smaller; a random window takes 3 ms instead of 0.3 at 128 x 128"
+    )
     shard: Count = Field(default=8, description="trajectories in one file, which are stepped together")
     verified: Annotated[int, Field(ge=0)] = Field(
         default=1, description="trajectories of each file run once more, one degree higher, for the truth's own error"

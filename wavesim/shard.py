@@ -30,6 +30,7 @@ STATE = ("pressure", "pressure_rate")
 MEDIUM = ("bulk_modulus", "density")
 CONSTANT = (*MEDIUM, "speed_of_sound")
 CHUNK = 8  # frames: a window of a few frames of one trajectory is what training reads
+GZIP = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 KINDS = {"rigid": ("wall", "WALL"), "soft": ("soft_wall", "WALL"), "periodic": ("periodic", "PERIODIC"),
          "absorbing": ("open", "OPEN")}  # fmt: skip
 
@@ -54,10 +55,11 @@ class Shard:
     about: Mapping[str, Any]
     sides: tuple[Side, Side, Side, Side] = ("rigid",) * 4
     series: Mapping[str, np.ndarray] = field(default_factory=dict)
+    gzip: bool = False
 
 
 def stored_bytes(trajectories: int, frames: int, grid: tuple[int, int]) -> int:
-    """What the fields of a file take on the disk at most, grid being (y, x) cells: whole chunks, not compressed."""
+    """What the fields of a file take on the disk at most, grid being (y, x) cells: whole chunks, not packed."""
     padded = frames if frames <= CHUNK else -(-frames // CHUNK) * CHUNK
     return 4 * trajectories * (len(STATE) * padded + len(CONSTANT)) * grid[0] * grid[1]
 
@@ -119,7 +121,8 @@ def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -
         for name, values in fields.items():
             varying = name in STATE
             chunks = (1, min(CHUNK, frames), width, height) if varying else (1, width, height)
-            data = group.create_dataset(name, data=values.swapaxes(-1, -2), chunks=chunks)
+            packing = GZIP if shard.gzip else {}
+            data = group.create_dataset(name, data=values.swapaxes(-1, -2), chunks=chunks, **packing)
             data.attrs.update(dim_varying=[True, True], sample_varying=True, time_varying=varying)
         for name in ("t1_fields", "t2_fields"):
             file.create_group(name).attrs["field_names"] = np.array([], dtype="S1")

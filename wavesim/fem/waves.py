@@ -142,6 +142,7 @@ def make_shard(job: Job) -> dict[str, Any]:
             "revision": revision(),
         },
         sides=domain.sides,
+        gzip=config.gzip,
         series={
             "energy": np.stack([run.energy for run in runs]),
             "unresolved_share": np.stack([run.unresolved_share for run in runs]),

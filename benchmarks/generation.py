@@ -1,0 +1,70 @@
+"""How long does a dataset take, and where does the time go? Prints a table, and what 1,000 simulations would take.
+
+The preset `random` as it is: uniform density, 100 frames of both fields on 128 x 128 cells, gzip, the truth's error of
+one trajectory a file, checksums, statistics, and the check of every value. A first dataset of one file a split, not
+counted, compiles what has to be compiled.
+
+    OMP_NUM_THREADS=1 python benchmarks/generation.py [--n 64] [--workers 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+from wavesim.fem import generate_dataset
+from wavesim.preset_config import RandomConfig
+
+SEED, WHOLE = 0, 1000
+
+
+def spent() -> tuple[float, float]:
+    """Seconds on the wall, and of the processor in this process and the workers that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return time.perf_counter(), sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=64)
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    config = RandomConfig()
+    with tempfile.TemporaryDirectory() as folder:
+        short = config.model_copy(update={"shard": 1, "frames": 2})
+        begin = spent()
+        generate_dataset(short, Path(folder) / "short", 3, SEED, given.workers, progress=False)
+        fixed = [after - before for after, before in zip(spent(), begin, strict=True)]
+        begin = spent()
+        summary = generate_dataset(config, Path(folder) / "whole", given.n, SEED, given.workers, progress=False)
+        whole = [after - before for after, before in zip(spent(), begin, strict=True)]
+        size = sum(path.stat().st_size for path in (Path(folder) / "whole").rglob("*.hdf5"))
+    # Starting the workers costs once, not once a trajectory.
+    wall, processor = ((total - once) / given.n for total, once in zip(whole, fixed, strict=True))
+    load = os.getloadavg()[1]
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}, load {load:.1f}, seed {SEED}, ",
+        end="",
+    )
+    print(f"{given.n} simulations, {given.workers} workers\n")
+    print("| | a simulation | 1,000 simulations |")
+    print("|---|---|---|")
+    print(f"| on the wall, as loaded | {wall:.2f} s | {(wall * WHOLE + fixed[0]) / 60:.1f} min |")
+    idle = (processor * WHOLE + fixed[1]) / given.workers / 60
+    print(f"| of the processor | {processor:.2f} s | {idle:.1f} min on {given.workers} idle cores |")
+    print(f"| on the disk | {size / given.n / 1e6:.2f} MB | {size / given.n * WHOLE / 1e9:.1f} GB |")
+    error = summary["truth_error"]["pressure"]
+    print(
+        f"\nTruth's own error: {error['mean']:.2%} of the pressure on average, {error['last']:.2%} at the last frame; "
+    )
+    print(f"share that the grid cannot hold: {summary['unresolved_share']:.2%}; ", end="")
+    print(f"stepping and sampling: {summary['milliseconds_per_frame']:.2f} ms a frame.")
+
+
+if __name__ == "__main__":
+    main()

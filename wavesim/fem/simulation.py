@@ -259,7 +259,7 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
     batch, dtype = state.pressure[0].size, state.pressure.dtype
     fields = np.empty((2, batch, frames, *ready.grid), dtype)
     energy, share = np.empty((2, batch, frames))
-    norm = unresolved.norm(ready.space.nodes).astype(dtype)
+    norm_y, norm_x = (part.astype(dtype) for part in unresolved.norm(ready.space.nodes))
     prolongation = ready.prolongation.astype(dtype)
     spent = 0.0
     for k in range(frames):
@@ -270,7 +270,7 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
             fields[channel, :, k] = (ready.sampling @ field).reshape(-1, batch).T.reshape(batch, *ready.grid)
         spent += time.perf_counter() - begin
         nodal = (prolongation @ frame.pressure).reshape(-1, batch)
-        square = np.sum(nodal * (norm @ nodal), axis=0, dtype=np.float64)
+        square = np.einsum("ib,ib->b", norm_y @ nodal, norm_x @ nodal, dtype=np.float64)
         share[:, k] = unresolved.share(square, fields[0, :, k].reshape(batch, -1).T, ready.space.nodes.lengths)
         energy[:, k] = frame.energy
         for one in range(batch):

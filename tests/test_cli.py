@@ -45,7 +45,7 @@ def test_help_names_options_with_their_defaults(command: tuple[str, ...]) -> Non
     if command == ("demo",):
         assert "runs/demo" in result.stdout and "--seed" in result.stdout
     if command == ():
-        for name in ("demo", "generate", "check", "train", "prune", "evaluate", "export", "view", "info"):
+        for name in ("demo", "generate", "check", "import", "train", "prune", "evaluate", "export", "view", "info"):
             assert name in result.stdout
 
 
@@ -191,6 +191,7 @@ def test_waves_of_a_preset_are_generated_checked_and_exported(here: Callable, tm
         (("generate", "waves", "lens", "--packings", "p.h5"), "lens draws its own media"),
         (("generate", "waves", "random", "--n", 8), "use n 17 or more, or a smaller shard"),
         (("generate", "waves", "none.toml"), "none.toml does not exist"),
+        (("import", "none.hdf5"), "none.hdf5 is no .hdf5 file"),
     ],
 )
 def test_waves_that_cannot_be_made_get_one_line(

@@ -139,6 +139,20 @@ def check(
     typer.echo("\n".join(findings))
 
 
+@app.command("import")
+def import_dataset(
+    source: Annotated[Path, typer.Argument(help="an acoustic file of The Well, or a folder with data/SPLIT/*.hdf5")],
+    out: Annotated[Path, typer.Option(help="folder of the dataset; a second call goes on where the first stopped")],
+    split: Annotated[str, typer.Option(help="train, valid or test: where one file's trajectories go")] = "test",
+) -> None:
+    """Make a dataset of The Well's acoustic files, to train forecasters on: pressure rate from -kappa div v."""
+    from wavesim.well import import_well
+
+    with _clock(f"import {source}"):
+        counts = import_well(source, out, split)
+    typer.echo(f"{out}: " + ", ".join(f"{n} {split}" for split, n in counts.items()) + " trajectories")
+
+
 @app.command()
 def train(
     data: Data,

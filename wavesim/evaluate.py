@@ -23,7 +23,6 @@ import numpy as np
 from tqdm import tqdm
 
 from wavesim import processes
-from wavesim.config import WavesConfig
 from wavesim.dataset import WaveDataset
 from wavesim.fits import check_fits
 from wavesim.metrics import correlation, correlation_time, relative_l2, vrmse
@@ -180,16 +179,21 @@ def _coarse_alone(model: Forecaster) -> Forecaster:
 
 
 def _ladder(test: WaveDataset) -> list[Run]:
-    """The FE runs, the truth's own resolution last."""
-    config = WavesConfig.model_validate(test.about(0)["config"])
-    nodes = config.elements * config.degree
+    """The FE runs, the truth's own resolution last; none where the files do not say how they were made."""
+    from wavesim.fem.stored import recall
+
+    if "trajectories" not in test.about(0):
+        return []
+    config = recall(*test.place(0))[0]
+    elements = config.domain.elements[0]
+    nodes = elements * config.degree
     chosen = sorted({(degree, round(share * nodes / degree)) for degree in DEGREES for share in SHARES})
     runs = [(fe_name(elements, degree), elements, degree) for degree, elements in chosen]
-    return [*runs, (f"{fe_name(config.elements, config.degree)}, the truth", config.elements, config.degree)]
+    return [*runs, (f"{fe_name(elements, config.degree)}, the truth", elements, config.degree)]
 
 
 def fe_name(elements: int, degree: int) -> str:
-    """The name of an FE run: degree, and nodes along each side."""
+    """The name of an FE run: degree, and nodes along each side (along x, where the sides differ)."""
     side = elements * degree + 1
     return f"FE degree {degree}, {side} x {side}"
 

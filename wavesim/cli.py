@@ -295,6 +295,8 @@ def print_settings(config: Settings = "demo") -> None:
     from wavesim.config import as_toml
     from wavesim.preset_config import NAMES, dataset_config
 
+    if config == "packing":
+        typer.echo(f'preset = "{config}"')
     typer.echo(as_toml(dataset_config(config) if config in NAMES else settings(config)))
 
 

@@ -87,7 +87,7 @@ def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -
         if arrays[name].shape != shape:
             raise WavesimError(f"{path}: {name} has shape {arrays[name].shape}, expected {shape}")
     with np.errstate(over="ignore"):  # what single precision cannot hold becomes infinite, and is refused below
-        fields = {name: getattr(shard, name).astype(np.float32) for name in (*STATE, *MEDIUM)}
+        fields = {name: getattr(shard, name).astype(np.float32, copy=False) for name in (*STATE, *MEDIUM)}
     for name, values in fields.items():
         if not np.isfinite(values).all():
             raise WavesimError(f"{path}: {name} is not finite; the run that made it was unstable: nothing was written")

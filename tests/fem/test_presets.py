@@ -25,7 +25,7 @@ from wavesim.fem.plan import file_splits, plan_preset
 from wavesim.fem.presets import draw
 from wavesim.fem.trial import estimate
 from wavesim.fem.waves import require_room
-from wavesim.preset_config import PRESETS, RandomConfig, dataset_config
+from wavesim.preset_config import NAMES, PRESETS, RandomConfig, dataset_config
 from wavesim.provenance import generator
 
 # Wider than high, other cells along x than along y, and nothing symmetric: an exchange of x and y shows.
@@ -229,6 +229,22 @@ def test_a_toml_file_may_hold_a_preset_or_the_waves_of_a_whole_run(tmp_path):
     assert dataset_config(path) == RandomConfig(contrast=0.1)
     path.write_text("[waves]\ngrid = 32\n")
     assert dataset_config(path) == dataset_config("packing").model_copy(update={"grid": 32})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_settings_that_are_printed_are_read_back(name, tmp_path, capsys):
+    from wavesim.cli import print_settings
+
+    print_settings(name)
+    (tmp_path / "waves.toml").write_text(capsys.readouterr().out)
+    assert dataset_config(tmp_path / "waves.toml") == dataset_config(name)
+
+
+def test_the_fields_lie_in_chunks_for_windows_and_are_packed_without_a_plugin(dataset):
+    with h5py.File(next(dataset[0].rglob("*.hdf5"))) as file:
+        for name in ("pressure", "pressure_rate"):
+            field = file[f"t0_fields/{name}"]
+            assert field.chunks == (1, 6, 24, 16) and field.compression == "gzip" and field.shuffle
 
 
 def test_the_card_has_a_picture_and_checksums_find_a_changed_bit(dataset, tmp_path):

@@ -15,13 +15,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from well_format import format_defects
 
 from wavesim.config import WavesConfig
 from wavesim.dataset import WaveDataset, check
 from wavesim.errors import WavesimError
 from wavesim.fem import generate_waves, rerun, simulate
-from wavesim.fem.plan import split
-from wavesim.fem.stored import recall
+from wavesim.fem.plan import plan_packings, split
+from wavesim.fem.stored import draw, recall
+from wavesim.fem.waves import carry_out
 from wavesim.processes import pool
 
 CONFIG = WavesConfig(
@@ -252,3 +254,33 @@ def test_missing_packings_and_workers_are_refused(packings, tmp_path):
 def test_a_worker_that_was_killed_is_an_error_with_a_remedy():
     with pytest.raises(WavesimError, match="fewer workers"), pool(1) as workers:
         workers.submit(os._exit, 1).result()
+
+
+def test_packings_share_a_number_of_trajectories_and_may_have_other_sides(packings, tmp_path):
+    with pytest.raises(WavesimError, match="6 packings; use a multiple"):
+        plan_packings(CONFIG, packings, tmp_path, 0, n=7)
+    open_sides = CONFIG.model_copy(update={"sides": ("absorbing",) * 4, "layer": 3, "verified": 0, "frames": 3})
+    plan = plan_packings(open_sides, packings, tmp_path, 7, n=6)
+    assert [job.rows for job in plan.jobs] == [1] * 6
+    summary = carry_out(plan, tmp_path, 1, progress=False)
+    assert summary["trajectories"] == {"train": 2, "valid": 2, "test": 2}
+    path = WaveDataset(tmp_path, "train").paths[0]
+    with h5py.File(path) as file:
+        assert set(file["boundary_conditions"]) == {"x_open", "y_open"}
+        assert format_defects(file) == []
+    config, medium, pulse = recall(path, 0)
+    run = simulate(config, medium, pulse)
+    np.testing.assert_allclose(WaveDataset(tmp_path, "train").trajectory(0).state[:, 0], run.pressure, atol=1e-6)
+
+
+def test_the_shipped_sample_comes_out_of_its_own_settings_again():
+    """The shipped models were trained on such fields: neither the draws nor the numbers of the solver may move."""
+    path = Path(__file__).parents[2] / "data" / "sample" / "data" / "test" / "packing_000042.hdf5"
+    config, medium, pulse = recall(path, 0)
+    run = simulate(config.model_copy(update={"frames": 6}), medium, pulse)
+    with h5py.File(path) as file:
+        about = json.loads(file.attrs["wavesim"])
+        np.testing.assert_allclose(file["t0_fields/pressure"][0, :6].swapaxes(1, 2), run.pressure, rtol=1e-6, atol=1e-7)
+    drawn = draw(config, about["seed"], int(about["packing"]["name"]), 0)
+    stored = about["trajectories"][0]
+    assert json.loads(json.dumps(drawn)) == {key: stored[key] for key in drawn}

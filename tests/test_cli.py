@@ -187,8 +187,8 @@ def test_waves_of_a_preset_are_generated_checked_and_exported(here: Callable, tm
     ("arguments", "message"),
     [
         (("generate", "waves", "rndom"), "unknown preset 'rndom'; presets: cavity, layers, random, lens, packing"),
-        (("generate", "waves"), "needs --packings"),
-        (("generate", "waves", "lens", "--packings", "p.h5"), "lens draws its own media"),
+        (("generate", "waves"), "need --packings"),
+        (("generate", "waves", "lens", "--packings", SAMPLE), "lens draws its own media"),
         (("generate", "waves", "random", "--n", 8), "use n 17 or more, or a smaller shard"),
         (("generate", "waves", "none.toml"), "none.toml does not exist"),
         (("import", "none.hdf5"), "none.hdf5 is no .hdf5 file"),

@@ -99,22 +99,14 @@ def generate_waves(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it takes, from a short trial, and stop")] = False,
 ) -> None:
     """Run FE waves through a preset's media: a dataset in The Well's layout, split by medium."""
-    from wavesim.config import WavesConfig
-    from wavesim.fem.plan import plan_packings, plan_preset
+    from wavesim.fem.plan import plan_dataset
     from wavesim.fem.trial import estimate
     from wavesim.fem.waves import carry_out, require_room
     from wavesim.granular.storage import find_packings
     from wavesim.preset_config import dataset_config
 
-    chosen = dataset_config(what)
-    if isinstance(chosen, WavesConfig):
-        if packings is None:
-            raise WavesimError(f"{what} needs --packings: a packings.h5, made by `wavesim generate packings`")
-        plan = plan_packings(chosen, find_packings(packings), out, seed, n)
-    elif packings is not None:
-        raise WavesimError(f"--packings is for the preset packing; {what} draws its own media")
-    else:
-        plan = plan_preset(chosen, out, 64 if n is None else n, seed)
+    found = None if packings is None else find_packings(packings)
+    plan = plan_dataset(dataset_config(what), found, out, seed, n)
     if dry_run:
         summary = estimate(plan, out, workers)
         require_room(out, int(summary["gigabytes"] * 1e9))

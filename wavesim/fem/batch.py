@@ -27,18 +27,19 @@ def simulate_all(
     pulses: Sequence[Pulse],
     elements: int | None = None,
     degree: int | None = None,
+    wanted: int | None = None,
 ) -> list[Simulation]:
-    """All frames of the trajectories through `media` from `pulses`.
+    """All frames of the trajectories through `media` from `pulses`, or of the first `wanted`; all set the time step.
 
     Raises:
         WavesimError: as `simulate`.
     """
     shared = assemble_batch(config, media, elements, degree)
     if shared is None:
-        pairs = zip(media, pulses, strict=True)
+        pairs = list(zip(media, pulses, strict=True))[:wanted]
         return [simulate(config, medium, pulse, elements, degree) for medium, pulse in pairs]
     pressure = np.stack([shared.at_unknowns(pulse) for pulse in pulses], axis=1)
-    return run(shared, stepper.init(shared.operator, pressure), config.frames)
+    return run(shared, stepper.init(shared.operator, pressure), config.frames)[:wanted]
 
 
 def assemble_batch(

@@ -51,6 +51,22 @@ class Plan:
     claim: dict[str, Any]
 
 
+def plan_dataset(config: WaveSettings, packings: Path | None, out: Path, seed: int, n: int | None) -> Plan:
+    """`n` trajectories of any settings, by default 64, or `pulses` through each packing.
+
+    Raises:
+        WavesimError: packings missing, or given where none are asked for; as `plan_packings` and `plan_preset`.
+    """
+    if isinstance(config, PresetConfig):
+        if packings is not None:
+            raise WavesimError(f"--packings is for the preset packing; {config.preset} draws its own media")
+        return plan_preset(config, out, 64 if n is None else n, seed)
+    assert isinstance(config, WavesConfig)
+    if packings is None:
+        raise WavesimError("waves through packings need --packings: a packings.h5, by `wavesim generate packings`")
+    return plan_packings(config, packings, out, seed, n)
+
+
 def plan_packings(config: WavesConfig, packings: Path, out: Path, seed: int, n: int | None = None) -> Plan:
     """One file a packing; `n` trajectories in all, by default `config.pulses` through each.
 

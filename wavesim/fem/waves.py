@@ -118,7 +118,7 @@ def make_shard(job: Job) -> dict[str, Any]:
     config, begin = job.config, time.perf_counter()
     domain = config.domain
     media, pulses, said = _drawn(job)
-    runs = simulate_all(config, media, pulses)[: job.rows]
+    runs = simulate_all(config, media, pulses, wanted=job.rows)
     for trajectory, run in zip(said, runs, strict=False):
         trajectory["steps_per_frame"] = run.steps_per_frame
         trajectory["time_step"] = config.frame_interval / run.steps_per_frame

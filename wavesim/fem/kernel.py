@@ -26,7 +26,9 @@ from wavesim.errors import WavesimError
 from wavesim.fem.device import OnDevice
 from wavesim.fem.diagonals import Diagonals, find
 
-FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-shared", "-fPIC")
+X86 = ("-march=native", "-mprefer-vector-width=512")
+NATIVE = {"x86_64": X86, "AMD64": X86}.get(platform.machine(), ("-mcpu=native",))
+FLAGS = ("-O3", *NATIVE, "-shared", "-fPIC")
 Pair = tuple[np.ndarray, np.ndarray]
 
 

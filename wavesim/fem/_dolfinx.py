@@ -150,7 +150,7 @@ def _domain(mesh_: Mesh) -> Any:
 
 def _assembled(domain: Any, degree: int, rule: str) -> Space:
     """The space on a mesh of dolfinx, in its own numbering."""
-    make_space: Any = fem.FunctionSpace if BEFORE_0_7 else fem.functionspace  # type: ignore[attr-defined]
+    make_space: Any = fem.FunctionSpace if BEFORE_0_7 else fem.functionspace
     continuous = make_space(domain, ("Lagrange", degree))
     each = make_space(domain, ("DQ" if rule == "GLL" else "DG", degree))
     dx = ufl.dx(domain, metadata={"quadrature_rule": rule, "quadrature_degree": max(2 * degree - 1, 1)})

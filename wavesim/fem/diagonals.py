@@ -70,7 +70,8 @@ def find(matrix: sparse.csr_matrix, scale: np.ndarray | None, mass: np.ndarray, 
             bands = np.zeros((2 * width + 1, stride), dtype)
             bands[:, :columns] = along
             share = common * (1 / mass.T).reshape(-1, rows, columns)
-            return Diagonals(bands, across.T.astype(dtype, order="C"), coupled, share.astype(dtype), cyclic)
+            share = share.astype(dtype, order="C")  # each medium by itself, however the masses lie
+            return Diagonals(bands, across.T.astype(dtype, order="C"), coupled, share, cyclic)
     across, along = (np.zeros((rows, 2 * width + 1, stride), dtype) for _ in range(2))
     across[j[dj != 0], (dj + width)[dj != 0], i[dj != 0]] = value[dj != 0]
     along[j[dj == 0], (di + width)[dj == 0], i[dj == 0]] = value[dj == 0]

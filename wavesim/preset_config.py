@@ -27,7 +27,7 @@ class PresetConfig(WaveSettings):
     preset: str
     lengths: Range = Field(default=(1.0, 1.0), description="sides of the domain, along x and along y")
     grid: tuple[Cells, Cells] = Field(default=(128, 128), description="cells of the sampled field along x and along y")
-    # 0.02 to 0.2 % off at the last frame, by preset (benchmarks/results/generation.md).
+    # 0.01 to 0.05 % off at the last frame, by preset (benchmarks/results/generation.md).
     elements: tuple[Count, Count] = Field(default=(32, 32), description="spectral elements along x and along y")
     frames: Annotated[int, Field(ge=2)] = Field(default=100, description="sampled frames, the initial state included")
     frame_interval: Positive = Field(

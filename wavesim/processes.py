@@ -19,6 +19,7 @@ from multiprocessing.connection import wait
 from wavesim.errors import WavesimError
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+LAUNCHERS = ("OMPI_", "PMI_", "PMIX_")  # how the variables begin by which MPI tells a process its part in a run
 
 
 @contextmanager

@@ -19,7 +19,6 @@ stepper.py's.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
@@ -33,6 +32,7 @@ from wavesim.fem import locate
 from wavesim.fem.boundary import Sides, unknowns
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
+from wavesim.fem.mpi import communicator
 from wavesim.fem.sampling import Nodes, line_averages
 from wavesim.fem.simulation import RIGID, Simulation, check_growth
 from wavesim.fem.space import Part
@@ -40,8 +40,6 @@ from wavesim.fem.stepper import LIMITS
 
 # Lanczos: a residual of 1e-3 of the eigenvalue is reached after 20 to 60 products.
 LANCZOS_STEPS, LANCZOS_RESIDUAL = 200, 1e-3
-# How Open MPI's and MPICH's launchers tell a process how many there are.
-STARTED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
 
 @dataclass(frozen=True)
@@ -96,29 +94,6 @@ class Frame:
     pressure_rate: Any
     energy: float
     discrete_energy: float
-
-
-def communicator(processes: int | None = None) -> Any:
-    """MPI's, of all processes that were started together: as many as said, or as the launcher says.
-
-    Raises:
-        WavesimError: mpi4py is not installed; MPI sees another number, because the launcher belongs to another library.
-    """
-    try:
-        # Here too, h5py before what may load another HDF5.
-        import h5py  # noqa: F401
-        from mpi4py import MPI
-    except ImportError as error:
-        raise missing_engine("mpi4py", "one domain over several processes", "fem", error) from error
-    started = [int(os.environ[name]) for name in STARTED if name in os.environ]
-    expected = processes or max(started, default=1)
-    if MPI.COMM_WORLD.size != expected:
-        library = MPI.Get_library_version().partition(",")[0].split("\n")[0]
-        raise WavesimError(
-            f"{expected} processes were started, and each of them sees {MPI.COMM_WORLD.size}: the launcher "
-            f"is not that of {library}, which dolfinx uses; start with `python -m wavesim.fem.launch`, which finds it"
-        )
-    return MPI.COMM_WORLD
 
 
 def assemble(

@@ -1,8 +1,4 @@
-"""Start a simulation on several processes of this machine, by the launcher that belongs to dolfinx's MPI.
-
-Any other launcher would start as many separate simulations: the wheel of mpich, for one, puts its own mpirun into the
-environment's bin, beside a dolfinx that is linked with Open MPI. Here the launcher is looked for where mpi4py lives,
-and asked whose it is; the processes then compare their number with what was asked for.
+"""Start a simulation on several processes of this machine, and collect it.
 
     simulation = run(make_case, frames=50, ranks=4)                         make_case() -> distributed.Case, importable
     python -m wavesim.fem.launch CASE.py --frames 50 --ranks 4 --out RUN.npz        CASE.py sets `case`
@@ -27,28 +23,14 @@ from pathlib import Path
 
 import numpy as np
 
-from wavesim.errors import WavesimError, missing_engine
+from wavesim.errors import WavesimError
 from wavesim.fem import distributed
 from wavesim.fem.distributed import Case
+from wavesim.fem.mpi import communicator, launcher
 from wavesim.fem.simulation import Simulation
 from wavesim.processes import LAUNCHERS, single_threaded
 from wavesim.provenance import whole_file
 
-# By library: the names of its launcher, what that says of itself, and what it is told. Binding would put the processes
-# of two runs on the same cores.
-KNOWN = {
-    "Open MPI": (
-        ("mpirun.openmpi", "mpirun", "mpiexec"),
-        ("Open MPI", "OpenRTE"),
-        ("--oversubscribe", "--bind-to", "none"),
-    ),
-    "MPICH": (("mpiexec.hydra", "mpiexec.mpich", "mpiexec", "mpirun"), ("HYDRA",), ()),
-}
-# Asked in a process of its own: MPI that has started here leaves variables on which a launcher stumbles.
-ASK = (
-    "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; "
-    "print(mpi4py.__file__); print(MPI.Get_library_version())"
-)
 RANK = "import sys; from wavesim.fem.launch import serve; serve(*sys.argv[1:])"
 
 
@@ -99,41 +81,11 @@ def run(case: Callable[[], Case], frames: int, ranks: int) -> Simulation:
         return load(folder / "run.npz")
 
 
-def launcher() -> list[str]:
-    """The launcher of dolfinx's MPI, and what it must be told.
-
-    Raises:
-        WavesimError: mpi4py is missing, its library is neither Open MPI nor MPICH, or has no launcher here.
-    """
-    asked = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True)
-    if asked.returncode != 0:
-        raise missing_engine("mpi4py", "one domain over several processes", "fem")
-    home, _, library = asked.stdout.partition("\n")
-    for family, (names, signs, options) in KNOWN.items():
-        if family not in library:
-            continue
-        folders = [parent / "bin" for parent in Path(home).parents]
-        folders += [Path(folder) for folder in os.get_exec_path()]
-        for path in (folder / name for folder in folders for name in names):
-            if os.access(path, os.X_OK):
-                version = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
-                if any(sign in version for sign in signs):
-                    as_root = ["--allow-run-as-root"] if family == "Open MPI" and os.geteuid() == 0 else []
-                    return [str(path), *options, *as_root]
-        raise WavesimError(
-            f"dolfinx uses {family}, and none of {', '.join(names)} here is its own: install it (Debian: openmpi-bin)"
-        )
-    raise WavesimError(
-        f"dolfinx uses an MPI that is not known here ({' '.join(library.split())[:60]}): start a script that calls "
-        "wavesim.fem.distributed.simulate with its own launcher"
-    )
-
-
 def serve(name: str, ranks: str, frames: str) -> None:
     """One of the processes: compute, and leave the run, or the reason why there is none, in the folder."""
     folder, rank = Path(name), "0"
     try:
-        comm = distributed.communicator(int(ranks))
+        comm = communicator(int(ranks))
         rank = str(comm.rank)
         if comm.rank == 0:
             threading.Thread(target=_end_with_launcher, daemon=True).start()

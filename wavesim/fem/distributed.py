@@ -28,14 +28,13 @@ import numpy as np
 from scipy import sparse
 
 from wavesim.errors import WavesimError, missing_engine
-from wavesim.fem import locate
 from wavesim.fem.boundary import Sides, unknowns
+from wavesim.fem.distributed_sampling import on_mesh, on_rectangle
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.mpi import communicator
-from wavesim.fem.sampling import Nodes, line_averages
-from wavesim.fem.simulation import RIGID, Simulation, check_growth
-from wavesim.fem.space import Part
+from wavesim.fem.sampling import Nodes
+from wavesim.fem.simulation import RIGID, check_growth
 from wavesim.fem.stepper import LIMITS
 
 # Lanczos: a residual of 1e-3 of the eigenvalue is reached after 20 to 60 products.
@@ -94,6 +93,21 @@ class Frame:
     pressure_rate: Any
     energy: float
     discrete_energy: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """pressure, pressure_rate: (time, y, x), averages over cells; energy: (time,) of the whole field.
+
+    milliseconds_per_frame counts the stepping and the sampling, not the assembly.
+    """
+
+    pressure: np.ndarray
+    pressure_rate: np.ndarray
+    energy: np.ndarray
+    steps_per_frame: int
+    unknowns: int
+    milliseconds_per_frame: float
 
 
 def assemble(
@@ -161,7 +175,7 @@ def assemble(
     scale.scale((interval / steps) ** 2)
     stiffness.diagonalScale(L=scale)
     points = space.points[: part.owned]
-    averages = _rectangle_averages(mesh, grid, points) if isinstance(mesh, Nodes) else _averages(mesh, grid, part, mass)
+    averages = on_rectangle(mesh, grid, points) if isinstance(mesh, Nodes) else on_mesh(mesh, grid, part, mass)
     return Problem(comm, stiffness, mass, points, free[: part.owned], averages, grid, interval / steps, steps, order)
 
 
@@ -220,7 +234,7 @@ def sample(problem: Problem, frame: Frame) -> np.ndarray | None:
     return None if total is None else total.reshape(2, *problem.grid)
 
 
-def simulate(case: Case, frames: int, comm: Any = None) -> Simulation | None:
+def simulate(case: Case, frames: int, comm: Any = None) -> Run | None:
     """All frames of a case at the first process, None at the others.
 
     Raises:
@@ -243,7 +257,7 @@ def simulate(case: Case, frames: int, comm: Any = None) -> Simulation | None:
     size = problem.comm.reduce(int(problem.free.sum()))
     if problem.comm.rank != 0:
         return None
-    return Simulation(fields[0], fields[1], energy, problem.steps, size, milliseconds)
+    return Run(fields[0], fields[1], energy, problem.steps, size, milliseconds)
 
 
 def largest_eigenvalue(stiffness: Any, mass: Any) -> float:
@@ -289,42 +303,6 @@ def _free(mesh: Nodes | Mesh, points: np.ndarray, sides: Sides) -> np.ndarray:
     low, high = corners.min(axis=0), corners.max(axis=0)
     whole = unknowns(np.vstack([points, low, high]), sides)  # the sides are where the whole mesh ends
     return np.diff(whole.indptr)[:-2] > 0
-
-
-def _rectangle_averages(nodes: Nodes, grid: tuple[int, int], points: np.ndarray) -> Callable[[Any], np.ndarray]:
-    """Exact, as `sampling.cell_averages`: S_y U S_x^T of the own nodes' values U, zero elsewhere."""
-    along_x, along_y = (line_averages(axis, cells) for axis, cells in zip(nodes.axes, grid[::-1], strict=True))
-    columns, rows = (
-        np.searchsorted((line[1:] + line[:-1]) / 2, places)
-        for line, places in zip((nodes.x, nodes.y), points.T, strict=True)
-    )
-
-    def averages(field: Any) -> np.ndarray:
-        own = sparse.csr_matrix((field.array, (rows, columns)), shape=nodes.shape)
-        return (along_y @ own @ along_x.T).toarray().ravel()
-
-    return averages
-
-
-def _averages(mesh: Mesh, grid: tuple[int, int], part: Part, like: Any) -> Callable[[Any], np.ndarray]:
-    """By Gauss points, as `locate.cell_averages`, from the values in the own cells."""
-    from petsc4py import PETSc
-
-    space = part.space
-    # One node more stands for all that lie in other processes' cells.
-    node_of = np.full((len(mesh.cells), space.node_of.size // len(part.cells)), space.size)
-    node_of[part.cells] = space.node_of.reshape(len(part.cells), -1)
-    cells = mesh.positions(space.degree) if mesh.curved else mesh.points[mesh.cells]
-    matrix = locate.cell_averages(cells, space.degree, node_of, space.size + 1, grid)[:, :-1].tocsr()
-    known = PETSc.Vec().createSeq(space.size)
-    numbers = PETSc.IS().createGeneral(part.numbers.astype(PETSc.IntType), comm=known.comm)
-    scatter = PETSc.Scatter().create(like, numbers, known, None)
-
-    def averages(field: Any) -> np.ndarray:
-        scatter.scatter(field, known)
-        return matrix @ known.array
-
-    return averages
 
 
 def _together(comm: Any, compute: Callable[[], Any]) -> Any:

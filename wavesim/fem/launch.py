@@ -1,6 +1,6 @@
 """Start a simulation on several processes of this machine, and collect it.
 
-    simulation = run(make_case, frames=50, ranks=4)                         make_case() -> distributed.Case, importable
+    done = run(make_case, frames=50, ranks=4)                               make_case() -> distributed.Case, importable
     python -m wavesim.fem.launch CASE.py --frames 50 --ranks 4 --out RUN.npz        CASE.py sets `case`
 
 On a cluster, start a script that calls `distributed.simulate` as the cluster has it.
@@ -25,16 +25,15 @@ import numpy as np
 
 from wavesim.errors import WavesimError
 from wavesim.fem import distributed
-from wavesim.fem.distributed import Case
+from wavesim.fem.distributed import Case, Run
 from wavesim.fem.mpi import communicator, launcher
-from wavesim.fem.simulation import Simulation
 from wavesim.processes import LAUNCHERS, single_threaded
 from wavesim.provenance import whole_file
 
 RANK = "import sys; from wavesim.fem.launch import serve; serve(*sys.argv[1:])"
 
 
-def run(case: Callable[[], Case], frames: int, ranks: int) -> Simulation:
+def run(case: Callable[[], Case], frames: int, ranks: int) -> Run:
     """All frames of a case, computed by `ranks` processes of one thread each.
 
     Args:
@@ -119,16 +118,16 @@ def case_of(path: str) -> Case:
     return case
 
 
-def save(simulation: Simulation, path: Path) -> None:
-    """Write a simulation as .npz; the file appears whole or not at all."""
+def save(run: Run, path: Path) -> None:
+    """Write a run as .npz; the file appears whole or not at all."""
     with whole_file(path) as part, part.open("wb") as file:
-        np.savez(file, **asdict(simulation))
+        np.savez(file, **asdict(run))
 
 
-def load(path: Path) -> Simulation:
-    """A simulation from .npz."""
+def load(path: Path) -> Run:
+    """A run from .npz."""
     with np.load(path) as stored:
-        return Simulation(**{key: stored[key] if stored[key].ndim else stored[key].item() for key in stored})
+        return Run(**{key: stored[key] if stored[key].ndim else stored[key].item() for key in stored})
 
 
 def main(arguments: list[str] | None = None) -> int:

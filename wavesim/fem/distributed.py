@@ -129,7 +129,7 @@ def assemble(
             elements; a value of the medium that is not positive; a step that is not stable.
     """
     comm = comm or communicator()
-    # First, because it imports what it must in the right order.
+    # Inside the function, so that the package is there without dolfinx.
     from wavesim.fem import _dolfinx
 
     try:

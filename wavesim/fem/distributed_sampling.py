@@ -19,7 +19,7 @@ from wavesim.fem.space import Part
 
 
 def on_rectangle(nodes: Nodes, grid: tuple[int, int], points: np.ndarray) -> Callable[[Any], np.ndarray]:
-    """Exact, for points (own nodes, 2): with their values as U (y, x), zero elsewhere, and `line_averages` S, S_y U S_x^T."""
+    """Exact: S_y U S_x^T with `line_averages` S and U (y, x) the values at points (own nodes, 2), zero elsewhere."""
     along_x, along_y = (line_averages(axis, cells) for axis, cells in zip(nodes.axes, grid[::-1], strict=True))
     columns, rows = (
         np.searchsorted((line[1:] + line[:-1]) / 2, places)

@@ -28,6 +28,9 @@ app.add_typer(generate, name="generate")
 Out = Annotated[Path, typer.Option(help="folder to write to; a second call goes on where the first stopped")]
 Seed = Annotated[int, typer.Option(min=0, help="everything random is a function of it")]
 Workers = Annotated[int, typer.Option(min=1, help="processes, of one thread each")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="address of a scheduler of dask's, tcp://HOST:PORT: its workers do it instead")
+]
 Settings = Annotated[
     str, typer.Option("--config", help="a preset (demo, quick), or a TOML file with the tables packings, waves, "
                                        "forecaster, training, pruning")
@@ -86,12 +89,13 @@ def generate_waves(
     seed: Seed = 0,
     config: Settings = "demo",
     workers: Workers = 2,
+    scheduler: Scheduler = None,
 ) -> None:
     """Run FE waves through packings: a dataset in The Well's layout, split by packing."""
     from wavesim.fem import generate_waves as generate_them
     from wavesim.granular.storage import find_packings
 
-    summary = generate_them(settings(config).waves, find_packings(packings), out, seed, workers)
+    summary = generate_them(settings(config).waves, find_packings(packings), out, seed, workers, scheduler=scheduler)
     typer.echo("\n".join(f"{key}: {value}" for key, value in summary.items()))
 
 

@@ -155,7 +155,7 @@ def test_waves_take_packings_from_the_file_or_its_folder(
     from wavesim.fem import plan
 
     taken: list[Path] = []
-    nothing = plan.Plan([], {})
+    nothing = plan.Plan(tmp_path, [], {})
     monkeypatch.setattr(plan, "plan_packings", lambda _, packings, *__: taken.append(packings) or nothing)
     code, printed, said = here("generate", "waves", "--packings", SAMPLE / name, "--out", tmp_path, "--dry-run")
     assert code == 0 and taken == [SAMPLE / "packings.h5"] and "trajectories: 0" in printed, said

@@ -28,6 +28,9 @@ app.add_typer(generate, name="generate")
 Out = Annotated[Path, typer.Option(help="folder to write to; a second call goes on where the first stopped")]
 Seed = Annotated[int, typer.Option(min=0, help="everything random is a function of it")]
 Workers = Annotated[int, typer.Option(min=1, help="processes, of one thread each")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="address of a scheduler of dask's, tcp://HOST:PORT: its workers do it instead")
+]
 Settings = Annotated[
     str, typer.Option("--config", help="a preset (demo, quick), or a TOML file with the tables packings, waves, "
                                        "forecaster, training, pruning")
@@ -96,6 +99,7 @@ def generate_waves(
     packings: Annotated[
         Path | None, typer.Option(help="packings.h5, made by `wavesim generate packings`, or its folder")
     ] = None,
+    scheduler: Scheduler = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it takes, from a short trial, and stop")] = False,
 ) -> None:
     """Run FE waves through a preset's media: a dataset in The Well's layout, split by medium."""
@@ -108,10 +112,10 @@ def generate_waves(
     found = None if packings is None else find_packings(packings)
     plan = plan_dataset(dataset_config(what), found, out, seed, n)
     if dry_run:
-        summary = estimate(plan, out, workers)
+        summary = estimate(plan, workers)
         require_room(out, int(summary["gigabytes"] * 1e9))
     else:
-        summary = carry_out(plan, out, workers, progress=True)
+        summary = carry_out(plan, workers, scheduler=scheduler)
     typer.echo("\n".join(f"{key}: {value}" for key, value in summary.items()))
 
 

@@ -21,6 +21,7 @@ def missing_engine(package: str, purpose: str, extra: str, cause: ImportError | 
     remedy = {
         "fem": "run `make setup` (it takes python3-dolfinx from the distribution), or use environment.yml with conda",
         "granular": "pip install 'wavesim[granular]'",
+        "dask": "pip install 'wavesim[dask]'",
         "notebooks": "pip install 'wavesim[notebooks]'",
     }[extra]
     return WavesimError(f"{package} is not installed, and {purpose} needs it: {remedy}")

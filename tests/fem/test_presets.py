@@ -198,11 +198,11 @@ def test_what_the_disk_cannot_hold_is_refused_before_it_starts(tmp_path, monkeyp
 
 def test_a_dry_run_leaves_nothing_and_knows_the_bytes(dataset, tmp_path):
     plan = plan_preset(RANDOM, tmp_path / "out", 7, 5)
-    said = estimate(plan, tmp_path / "out", workers=2)
+    said = estimate(plan, workers=2)
     real = sum(path.stat().st_size for path in dataset[0].rglob("*.hdf5")) / 1e9
     assert said["trajectories"] == 7 and said["minutes"] > 0 and said["gigabytes"] == pytest.approx(real, rel=0.4)
     assert not list(tmp_path.iterdir())
-    assert estimate(plan_preset(RANDOM, dataset[0], 7, 5), dataset[0], workers=2)["trajectories"] == 0
+    assert estimate(plan_preset(RANDOM, dataset[0], 7, 5), workers=2)["trajectories"] == 0
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,7 @@ def test_packings_share_a_number_of_trajectories_and_may_have_other_sides(packin
     open_sides = CONFIG.model_copy(update={"sides": ("absorbing",) * 4, "layer": 3, "verified": 0, "frames": 3})
     plan = plan_packings(open_sides, packings, tmp_path, 7, n=6)
     assert [job.rows for job in plan.jobs] == [1] * 6
-    summary = carry_out(plan, tmp_path, 1, progress=False)
+    summary = carry_out(plan, 1, progress=False)
     assert summary["trajectories"] == {"train": 2, "valid": 2, "test": 2}
     path = WaveDataset(tmp_path, "train").paths[0]
     with h5py.File(path) as file:

@@ -45,8 +45,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """A dataset to make: its files, and what marks its folder."""
+    """A dataset to make in the folder `out`: its files, and what marks the folder."""
 
+    out: Path
     jobs: list[Job]
     claim: dict[str, Any]
 
@@ -84,7 +85,8 @@ def plan_packings(config: WavesConfig, packings: Path, out: Path, seed: int, n: 
         "seed": seed,
         "packings": settings_hash([plain(one) for one in square]),
     }
-    return Plan(list(_jobs(config, square, splits, out, seed)), claim)
+    out = out.absolute()  # whoever makes a file may work in another folder
+    return Plan(out, list(_jobs(config, square, splits, out, seed)), claim)
 
 
 def plan_preset(config: PresetConfig, out: Path, n: int, seed: int) -> Plan:
@@ -95,12 +97,12 @@ def plan_preset(config: PresetConfig, out: Path, n: int, seed: int) -> Plan:
             f"n {n} makes {files} file{'s' * (files > 1)} of {config.shard} trajectories, and each of "
             f"{', '.join(SPLITS)} needs its own; use n {2 * config.shard + 1} or more, or a smaller shard"
         )
-    jobs = []
+    out, jobs = out.absolute(), []
     for index, name in enumerate(file_splits(files, config)):
         rows = min(config.shard, n - index * config.shard)
         path = out / "data" / name / f"{config.preset}_{index:06d}.hdf5"
         jobs.append(Job(path, config, seed, index, rows, tuple(range(min(config.verified, rows)))))
-    return Plan(jobs, {"config": config.model_dump(mode="json"), "seed": seed, "n": n})
+    return Plan(out, jobs, {"config": config.model_dump(mode="json"), "seed": seed, "n": n})
 
 
 def file_splits(files: int, config: PresetConfig) -> list[str]:

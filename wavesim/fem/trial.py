@@ -21,17 +21,17 @@ from wavesim.fem.waves import make_shard
 FEW, MORE = 2, 8
 
 
-def estimate(plan: Plan, out: Path, workers: int) -> dict[str, Any]:
+def estimate(plan: Plan, workers: int) -> dict[str, Any]:
     """What the files of a plan that are missing take, from a trial in a process of its own; nothing is kept of it.
 
     Returns:
         trajectories to make; gigabytes on the disk; minutes, for so many workers, each on a core of its own; and
-        free_gigabytes of the disk of `out`.
+        free_gigabytes of its disk.
     Raises:
         WavesimError: what the run itself would raise at its beginning.
     """
     missing = [job for job in plan.jobs if not job.path.exists()]
-    folder = next(parent for parent in (out, *out.absolute().parents) if parent.is_dir())
+    folder = next(parent for parent in (plan.out, *plan.out.parents) if parent.is_dir())
     free = shutil.disk_usage(folder).free / 1e9
     rows = sum(job.rows for job in missing)
     if not missing:

@@ -53,31 +53,44 @@ from wavesim.shard import Shard, write_shard
 
 
 def generate_waves(
-    config: WavesConfig, packings: Path, out: Path, seed: int, workers: int = 2, progress: bool = True
+    config: WavesConfig,
+    packings: Path,
+    out: Path,
+    seed: int,
+    workers: int = 2,
+    progress: bool = True,
+    scheduler: str | None = None,
 ) -> dict[str, Any]:
     """Simulate waves through every packing of a file and write them as a dataset; go on where an earlier call stopped.
 
     Args:
         packings: packings.h5. out: the dataset's folder. workers: processes, of one thread each.
+        scheduler: address of a scheduler of dask's, whose workers do it instead; they must see the same folder.
     Returns:
         trajectories of each split, frames, grid, truth_error (mean and last over the frames), unresolved_share (mean),
         milliseconds_per_frame (None where kills have cost all files their timings).
     Raises:
         WavesimError: bad packings, a folder made with other settings, dolfinx missing, an unstable run, a full disk.
     """
-    return carry_out(plan_packings(config, Path(packings), Path(out), seed), Path(out), workers, progress)
+    return carry_out(plan_packings(config, Path(packings), Path(out), seed), workers, progress, scheduler)
 
 
 def generate_dataset(
-    config: PresetConfig, out: Path, n: int, seed: int, workers: int = 2, progress: bool = True
+    config: PresetConfig,
+    out: Path,
+    n: int,
+    seed: int,
+    workers: int = 2,
+    progress: bool = True,
+    scheduler: str | None = None,
 ) -> dict[str, Any]:
     """Simulate `n` trajectories of a preset and write them as a dataset; as `generate_waves`."""
-    return carry_out(plan_preset(config, Path(out), n, seed), Path(out), workers, progress)
+    return carry_out(plan_preset(config, Path(out), n, seed), workers, progress, scheduler)
 
 
-def carry_out(plan: Plan, out: Path, workers: int, progress: bool) -> dict[str, Any]:
+def carry_out(plan: Plan, workers: int, progress: bool = True, scheduler: str | None = None) -> dict[str, Any]:
     """Make the files of a plan that are missing, and what lies beside them."""
-    jobs, missing = plan.jobs, [job for job in plan.jobs if not job.path.exists()]
+    out, jobs, missing = plan.out, plan.jobs, [job for job in plan.jobs if not job.path.exists()]
     require_room(out, sum(job.bytes for job in missing))
     _claim(out, plan.claim)
     bar = tqdm(
@@ -87,7 +100,7 @@ def carry_out(plan: Plan, out: Path, workers: int, progress: bool) -> dict[str, 
         unit="trajectory",
         disable=None if progress else True,
     )
-    with bar, processes.pool(workers) as pool:
+    with bar, processes.pool(workers, scheduler) as pool:
         for done in as_completed([pool.submit(make_shard, job) for job in missing]):
             line = done.result()
             log_lines(out / "run.jsonl", [line], file=line["file"])

@@ -127,7 +127,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line_on_the_command_line(packin
     monkeypatch.setattr(processes, "PATIENCE", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://x"):
         arguments = ["generate", "waves", "--packings", str(packings), "--out", str(tmp_path / "out")]
-        result = CliRunner().invoke(app, [*arguments, "--config", "quick", "--scheduler", address])
+        result = CliRunner().invoke(app, [*arguments, "--scheduler", address])
         assert isinstance(result.exception, WavesimError) and "\n" not in str(result.exception)
         assert f"no scheduler answers at {address}" in str(result.exception)
 

@@ -215,7 +215,7 @@ def _domain(mesh_: Mesh, comm: MPI.Comm = MPI.COMM_SELF) -> Any:
 
 def _function_space(domain: Any, degree: int, family: str = "Lagrange") -> Any:
     """dolfinx's space of polynomials on its mesh."""
-    make_space: Any = fem.FunctionSpace if BEFORE_0_7 else fem.functionspace  # type: ignore[attr-defined]
+    make_space: Any = fem.FunctionSpace if BEFORE_0_7 else fem.functionspace
     return make_space(domain, (family, degree))
 
 

@@ -1,6 +1,6 @@
 """What does it gain to share one domain out? Milliseconds a product and memory a process, up to a process a core.
 
-Strong: the same domain for all; weak: a domain as large as there are processes. The smallest of ten times counts,
+Strong: the same domain for all; weak: a domain as large as there are processes. The smallest of sixty times counts,
 because others may use the machine; the memory is the largest that a process has used, assembly included.
 
     python benchmarks/distributed.py [--quick] > benchmarks/results/distributed.md
@@ -26,7 +26,7 @@ from wavesim.fem.mpi import communicator, launcher
 from wavesim.processes import LAUNCHERS
 
 MEDIUM = Medium(lambda x, y: 1 + 0.5 * np.sin(5 * x + 3 * y), lambda x, y: 1 + 0.3 * np.cos(4 * x * y))
-PULSE, GRID, REPEATS = Pulse((0.4, 0.3), 0.05), (64, 64), 10
+PULSE, GRID, REPEATS = Pulse((0.4, 0.3), 0.05), (64, 64), 60
 
 
 def measure(across: int, up: int, alone: bool) -> None:

@@ -41,8 +41,10 @@ def compute(path):
     problem = distributed.assemble(SMOOTH, FLAT, 0.1, GRID)
     found["own nodes"] = comm.gather(len(problem.points))
     stiffness = problem.stepping.copy()
-    stiffness.diagonalScale(L=problem.mass)
-    found["largest eigenvalue"] = distributed.largest_eigenvalue(stiffness, problem.mass) / problem.time_step**2
+    mass = stiffness.createVecLeft()
+    mass.array[:] = problem.mass
+    stiffness.diagonalScale(L=mass)
+    found["largest eigenvalue"] = distributed.largest_eigenvalue(stiffness, mass) / problem.time_step**2
     state = distributed.start(problem, PULSE)
     found["discrete energy"] = []
     for _ in range(4):

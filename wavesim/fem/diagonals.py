@@ -28,8 +28,8 @@ class Diagonals:
     """M^-1 K, times h^2, on a grid of rows x columns.
 
     along: (2 w + 1, columns), or (rows, 2 w + 1, columns) where each row has its own; across: (rows, 2 w + 1), or
-    (rows, 2 w + 1, columns); columns filled up. coupled: (rows, 2 w + 1), which rows a row needs. scale: s, or 1/M,
-    (1 or batch, rows, columns). cyclic: whether the last row is coupled to the first.
+    (rows, 2 w + 1, columns); coupled: (rows, 2 w + 1), which rows a row needs. scale: s, 1/M or one, (1 or batch, rows,
+    columns). Columns are filled up with zeros to whole vectors. cyclic: whether the last row is coupled to the first.
     """
 
     along: np.ndarray
@@ -57,25 +57,36 @@ def find(matrix: sparse.csr_matrix, scale: np.ndarray | None, mass: np.ndarray, 
             break
     else:
         return None
-    lanes = LANES // dtype.itemsize
-    stride = -(-columns // lanes) * lanes
     coupled = np.zeros((rows, 2 * width + 1), np.int8)
     coupled[j[dj != 0], (dj + width)[dj != 0]] = 1
     cyclic = bool(np.any(np.abs(other_j - j) > width))
+    shape, common = (-1, rows, columns), np.ones((rows, columns))
+    if scale is not None:
+        common = scale.T.reshape(shape)
     if dtype == np.float32:
         symmetric = (sparse.diags(mass) @ matrix).tocsr() if scale is None else matrix
         if factors := _products(symmetric, rows, columns, width):
-            along, across, common = factors
+            along, across, share = factors
             coupled[:, width] = 1  # the diagonal has a part of each
-            bands = np.zeros((2 * width + 1, stride), dtype)
-            bands[:, :columns] = along
-            share = common * (1 / mass.T).reshape(-1, rows, columns)
-            return Diagonals(bands, across.T.astype(dtype, order="C"), coupled, share.astype(dtype), cyclic)
-    across, along = (np.zeros((rows, 2 * width + 1, stride), dtype) for _ in range(2))
+            share = share * (1 / mass.T).reshape(shape)
+            return Diagonals(
+                filled(along, dtype), across.T.astype(dtype, order="C"), coupled, filled(share, dtype), cyclic
+            )
+    along, across = (filled(np.zeros((rows, 2 * width + 1, columns), dtype), dtype) for _ in range(2))
     across[j[dj != 0], (dj + width)[dj != 0], i[dj != 0]] = value[dj != 0]
     along[j[dj == 0], (di + width)[dj == 0], i[dj == 0]] = value[dj == 0]
-    share = np.ones((1, rows, columns), dtype) if scale is None else scale.T.reshape(-1, rows, columns)
-    return Diagonals(along, across, coupled, np.array(share, dtype, order="C"), cyclic)
+    return Diagonals(along, across, coupled, filled(common.reshape(shape), dtype), cyclic)
+
+
+def filled(rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The same in whole vectors, which begin where the processor likes them to: twice as fast."""
+    lanes = LANES // dtype.itemsize
+    shape = (*rows.shape[:-1], -(-rows.shape[-1] // lanes) * lanes)
+    memory = np.zeros(int(np.prod(shape)) + lanes, dtype)
+    begin = -memory.ctypes.data % LANES // dtype.itemsize
+    filled = memory[begin : begin + memory.size - lanes].reshape(shape)
+    filled[..., : rows.shape[-1]] = rows
+    return filled
 
 
 def _cyclic(offset: np.ndarray, size: int) -> np.ndarray:

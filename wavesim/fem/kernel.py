@@ -78,23 +78,20 @@ class Grid:
 
     def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
         m = self.diagonals
-        rows, columns = m.scale.shape[1:]
-        width = m.coupled.shape[1] // 2
-        lag = rows if m.cyclic else width
-        ring = min(rows, 2 * lag + 1)
-        sizes = (rows, columns, width, lag, ring, m.along.shape[-1], m.along.ndim == 3)
-        layout = _Layout(*sizes, *(_pointer(array) for array in (m.along, m.across, m.coupled)))
+        rows, width = m.coupled.shape[0], m.coupled.shape[1] // 2
+        sizes = (rows, p.shape[1] // rows, width, rows if m.cyclic else width, m.along.shape[-1], m.along.ndim == 3)
+        tables = [_pointer(array) for array in (m.along, m.across, m.coupled)]
         run = _library(p.dtype.name).grid_advance
         for k, pressure in enumerate(p):
-            scale = m.scale[k % len(m.scale)]
-            arrays = [_pointer(array) for array in (scale, pressure, None if d is None else d[k])]
-            _check(run(ctypes.byref(layout), *arrays, ctypes.c_long(steps), order))
+            layout = _Layout(*sizes, *tables, _pointer(m.scale[k % len(m.scale)]))
+            fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
+            _check(run(ctypes.byref(layout), *fields, ctypes.c_long(steps), order))
 
 
 class _Layout(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_long) for name in ("rows", "columns", "width", "lag", "ring", "stride", "own")),
-        *((name, ctypes.c_void_p) for name in ("along", "across", "coupled")),
+        *((name, ctypes.c_long) for name in ("rows", "columns", "width", "lag", "stride", "own")),
+        *((name, ctypes.c_void_p) for name in ("along", "across", "coupled", "scale")),
     ]
 
 

@@ -19,6 +19,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,12 @@ RESULTS = Path(__file__).with_name("results") / "fem.md"
 Turn = tuple[float, Callable[[], object]]  # unknowns x products, and what does them
 
 
+disks = cache(lambda: relaxed_disks(1 / 1.4))
+
+
 def grains(index: int, density: float) -> Medium:
     """The packing seen through another window for each simulation."""
-    positions, radii = relaxed_disks(1 / 1.4)
+    positions, radii = disks()
     return packing((positions + 0.13 * index) % 1, radii, 4.0, density, 0.03, radius_scale=0.9)
 
 
@@ -204,7 +208,9 @@ def stretched(operator: stepper.Operator, n: int) -> Grid:
     assert isinstance(loops, Grid)
     across = np.ascontiguousarray(loops.diagonals.along[:, :n].T)
     scale = np.full((1, n, n), 0.3 * loops.diagonals.scale.max(), np.float32)
-    return Grid(Diagonals(loops.diagonals.along, across, (across != 0).astype(np.int8), filled(scale), False))
+    return Grid(
+        Diagonals(loops.diagonals.along, across, (across != 0).astype(np.int8), filled(scale, scale.dtype), False)
+    )
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ def _products(
     sum_of_products = sparse.kron(sparse.diags(mass_y), along_x) + sparse.kron(along_y, sparse.diags(mass_x))
     if abs(sum_of_products - stiffness).max() > SAME * np.abs(stiffness.data).max():
         return None
-    return _annihilating(along / mass_x), _annihilating(across / mass_y), mass_y[:, None] * mass_x
+    return annihilating(along / mass_x), annihilating(across / mass_y), mass_y[:, None] * mass_x
 
 
 def _cyclic_matrix(bands: np.ndarray) -> sparse.csr_matrix:
@@ -133,15 +133,15 @@ def _cyclic_matrix(bands: np.ndarray) -> sparse.csr_matrix:
     return sparse.csr_matrix((bands.ravel(), (row.ravel(), column.ravel())))
 
 
-def _annihilating(bands: np.ndarray) -> np.ndarray:
-    """Rounded to single precision so that rows that sum to nothing still do, exactly.
+def annihilating(columns: np.ndarray) -> np.ndarray:
+    """Rounded to single precision so that columns (entries, n) that sum to nothing still do, exactly.
 
-    All rows of the grid share these numbers, so what a row's sum is off would push a constant the same way everywhere
-    at every step. Multiples of one unit, below 2^24 of them, add up without rounding.
+    Many unknowns share these numbers: what a sum is off would push a constant the same way everywhere at every step.
+    Multiples of one unit, below 2^24 of them, add up without rounding.
     """
-    width = len(bands) // 2
-    unit = 2.0 ** (np.ceil(np.log2(np.abs(bands[width]))) - 24)
-    rounded = np.round(bands / unit) * unit
-    free = np.abs(bands.sum(axis=0)) < 1e-10 * np.abs(bands[width])
-    rounded[width, free] -= rounded[:, free].sum(axis=0)
+    largest = np.abs(columns).argmax(axis=0), np.arange(columns.shape[1])
+    size = np.abs(columns[largest])
+    unit = 2.0 ** (np.ceil(np.log2(size)) - 24)
+    rounded = np.round(columns / unit) * unit
+    rounded[largest] -= np.where(np.abs(columns.sum(axis=0)) < 1e-10 * size, rounded.sum(axis=0), 0)
     return rounded

@@ -191,3 +191,85 @@ int rows_advance(long n, long batch, const int *start, const int *column, const 
     free(force), free(second);
     return short_of_memory;
 }
+
+typedef struct {
+    long size, groups, nodes;
+    const int *node;    /* (groups, points, LANES), `size` where there is none: a group is one element a lane */
+    const REAL *slope;  /* (nodes, nodes), the derivative along an edge */
+    const REAL *metric; /* (groups, points, 3, LANES), w / rho times ss, st and tt */
+    const int *start;   /* (size + 1), of the places of each unknown in (groups, points, LANES) */
+    const int *place;
+    const REAL *scale; /* (size) */
+} cells;
+
+/* out = K_e in of the elements of a group; P points along an edge. */
+static inline __attribute__((always_inline)) void group(const cells *m, long number, const REAL *in, REAL *out, const long P) {
+    vector u[P * P], along[P * P], up[P * P];
+    const int *node = m->node + number * P * P * LANES;
+    const REAL *metric = m->metric + number * P * P * 3 * LANES, *D = m->slope;
+    for (long q = 0; q < P * P; q++)
+        for (long l = 0; l < LANES; l++) ((REAL *)(u + q))[l] = in[node[q * LANES + l]];
+    for (long b = 0; b < P; b++)
+        for (long a = 0; a < P; a++) {
+            vector s = {0}, t = {0};
+            for (long k = 0; k < P; k++) {
+                s += (D[a * P + k] + (vector){0}) * u[b * P + k];
+                t += (D[b * P + k] + (vector){0}) * u[k * P + a];
+            }
+            const REAL *g = metric + (b * P + a) * 3 * LANES;
+            along[b * P + a] = AT(g) * s + AT(g + LANES) * t;
+            up[b * P + a] = AT(g + LANES) * s + AT(g + 2 * LANES) * t;
+        }
+    for (long b = 0; b < P; b++)
+        for (long a = 0; a < P; a++) {
+            vector s = {0}, t = {0};
+            for (long k = 0; k < P; k++) {
+                s += (D[k * P + a] + (vector){0}) * along[b * P + k];
+                t += (D[k * P + b] + (vector){0}) * up[k * P + a];
+            }
+            *(vector *)(out + (number * P * P + b * P + a) * LANES) = s + t;
+        }
+}
+
+#define NODES(P)                                                          \
+    case P:                                                               \
+        for (long k = 0; k < m->groups; k++) group(m, k, in, parts, P); \
+        break;
+
+static void by_cells(const cells *m, const REAL *in, REAL *parts) {
+    switch (m->nodes) {
+        NODES(2) NODES(3) NODES(4) NODES(5) NODES(6) NODES(7) NODES(8) NODES(9)
+    }
+}
+
+/* d += part f, to = f, for f = B of the field that the parts belong to. */
+static void gather(const cells *m, const REAL *parts, REAL *to, REAL *d, REAL part) {
+    for (long i = 0; i < m->size; i++) {
+        REAL sum = 0;
+        for (int k = m->start[i]; k < m->start[i + 1]; k++) sum += parts[m->place[k]];
+        to[i] = m->scale[i] * sum;
+        if (d) d[i] += part * to[i];
+    }
+}
+
+/* The same steps, element by element. */
+int cells_advance(const cells *m, REAL *p, REAL *d, long steps, int order) {
+    size_t size = m->size * sizeof(REAL);
+    REAL *field = calloc(m->size + 1, sizeof(REAL)), *force = calloc(m->size + 1, sizeof(REAL));
+    REAL *parts = aligned_alloc(64, m->groups * m->nodes * m->nodes * LANES * sizeof(REAL));
+    int short_of_memory = !field || !force || !parts;
+    if (!short_of_memory) {
+        memcpy(field, p, size);
+        for (long step = 0; step < steps; step++) {
+            for (long i = 0; d && i < m->size; i++) field[i] += d[i];
+            by_cells(m, field, parts);
+            gather(m, parts, force, d, -1);
+            if (!d || order != 4) continue;
+            by_cells(m, force, parts);
+            gather(m, parts, force, d, (REAL)(1.0 / 12));
+        }
+        memcpy(p, d ? field : force, size);
+    }
+    free(field), free(force), free(parts);
+    return short_of_memory;
+}

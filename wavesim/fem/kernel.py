@@ -1,6 +1,7 @@
 """B p, and whole steps p <- p + d, d <- d - B' p of stepper.py, for B = h^2 M^-1 K: where the time goes.
 
     Grid       a rectangle: 4 w + 1 diagonals (diagonals.py); simulations of a batch one after another, in the cache
+    ByCells    a mesh of quadrilaterals in single precision: element by element (cells.py), 16 at a time
     Rows       any mesh: compressed rows; a batch together
     device.py  any mesh, by torch on another device
 
@@ -23,6 +24,7 @@ import numpy as np
 from scipy import sparse
 
 from wavesim.errors import WavesimError
+from wavesim.fem.cells import Cells, Groups, groups
 from wavesim.fem.device import OnDevice
 from wavesim.fem.diagonals import Diagonals, find
 
@@ -86,6 +88,41 @@ class Grid:
             _check(run(ctypes.byref(layout), *fields, ctypes.c_long(steps), order))
 
 
+@dataclass(frozen=True)
+class ByCells:
+    """A mesh of quadrilaterals, element by element."""
+
+    groups: Groups
+
+    def product(self, field: np.ndarray) -> np.ndarray:
+        """B times a field (unknowns[, batch])."""
+        out = _apart(field)
+        self._run(out, None, 1, 2)
+        return out.T.reshape(field.shape)
+
+    def advance(self, pressure: np.ndarray, increment: np.ndarray, steps: int, order: int) -> Pair:
+        """p and d after so many steps."""
+        p, d = _apart(pressure), _apart(increment)
+        self._run(p, d, steps, order)
+        return p.T.reshape(pressure.shape), d.T.reshape(pressure.shape)
+
+    def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
+        m = self.groups
+        tables = [_pointer(array) for array in (m.node, m.slope, m.metric, m.start, m.place)]
+        run = _library(p.dtype.name).cells_advance
+        for k, pressure in enumerate(p):
+            layout = _Groups(p.shape[1], len(m.node), len(m.slope), *tables, _pointer(m.scale[k % len(m.scale)]))
+            fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
+            _check(run(ctypes.byref(layout), *fields, ctypes.c_long(steps), order))
+
+
+class _Groups(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_long) for name in ("size", "groups", "nodes")),
+        *((name, ctypes.c_void_p) for name in ("node", "slope", "metric", "start", "place", "scale")),
+    ]
+
+
 class _Layout(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_long) for name in ("rows", "columns", "width", "lag", "stride", "own")),
@@ -140,19 +177,29 @@ def _library(precision: str) -> ctypes.CDLL:
         ) from error
 
 
-Loops = Grid | Rows | OnDevice
+Loops = Grid | Rows | ByCells | OnDevice
 
 
 def build(
-    matrix: sparse.csr_matrix, scale: np.ndarray | None, mass: np.ndarray, dtype: type, device: str | None = None
+    matrix: sparse.csr_matrix,
+    scale: np.ndarray | None,
+    mass: np.ndarray,
+    time_step: float,
+    dtype: type,
+    cells: Cells | None = None,
+    device: str | None = None,
 ) -> Loops:
     """The fastest loops for B = matrix, or scale * matrix where scale = 1/M, in a precision.
 
+    Double precision keeps to the entries of K, single precision to what they are made of where that is known.
+
     Args:
-        mass: M (unknowns[, batch]). device: of torch; left out, the loops that are compiled here.
+        mass: M (unknowns[, batch]). cells: of the mesh. device: of torch; left out, the loops that are compiled here.
     """
     if device is None:
         if (diagonals := find(matrix, scale, mass, np.dtype(dtype))) is not None:
             return Grid(diagonals)
+        if cells is not None and dtype == np.float32:
+            return ByCells(groups(cells, np.atleast_2d(time_step**2 / mass.T), np.dtype(dtype)))
     matrix, scale = matrix.astype(dtype), None if scale is None else scale.astype(dtype)
     return Rows(matrix, scale) if device is None else OnDevice(matrix, scale, device)

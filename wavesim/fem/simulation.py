@@ -24,6 +24,7 @@ from wavesim.config import WavesConfig
 from wavesim.errors import WavesimError
 from wavesim.fem import absorbing, stepper
 from wavesim.fem.boundary import Sides, first_nodes, unknowns
+from wavesim.fem.cells import cells
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.sampling import Nodes
@@ -141,7 +142,9 @@ def assemble(
     return Problem(
         space,
         prolongation,
-        stepper.operator(stiffness, mass, interval, steps, order, dtype, force, absorb),
+        stepper.operator(
+            stiffness, mass, interval, steps, order, dtype, force, absorb, cells=cells(space, density, prolongation)
+        ),
         (space.cell_averages(grid) @ prolongation).astype(dtype),
         grid,
         interval,

@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     quick = arguments.quick
-    rounds, work, lines = (2, 2e6, []) if quick else (7, 1e8, [])
+    rounds, work, lines = (2, 2e6, []) if quick else (5, 5e7, [])
 
     def say(more: Sequence[str] | object) -> None:
         for line in more:  # type: ignore[attr-defined]

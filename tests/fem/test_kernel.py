@@ -160,5 +160,5 @@ def test_a_machine_without_a_compiler_is_told_what_to_install(monkeypatch, tmp_p
 
 def test_the_loops_compile_without_a_warning(tmp_path):
     source = kernel.__file__.replace(".py", ".c")
-    command = ["cc", "-O3", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-DREAL=double", source]
+    command = ["cc", "-O3", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-DREAL=double", "-DWIDTH=2", source]
     subprocess.run([*command, "-o", tmp_path / "kernel.so"], check=True)

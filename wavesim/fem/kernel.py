@@ -5,7 +5,7 @@
     Rows       any mesh: compressed rows; a batch together
     device.py  any mesh, by torch on another device
 
-The loops are in kernel.c. The compiler that dolfinx needs as well makes them once a machine, for its processor.
+The loops are in kernel.c. The compiler that dolfinx needs as well makes them once a machine and degree.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ class Grid:
     def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
         m = self.diagonals
         rows, width = m.coupled.shape[0], m.coupled.shape[1] // 2
-        sizes = (rows, p.shape[1] // rows, width, rows if m.cyclic else width, m.along.shape[-1], m.along.ndim == 3)
+        sizes = (rows, p.shape[1] // rows, rows if m.cyclic else width, m.along.shape[-1], m.along.ndim == 3)
         tables = [_pointer(array) for array in (m.along, m.across, m.coupled)]
-        run = _library(p.dtype.name).grid_advance
+        run = _library(p.dtype.name, width).grid_advance
         for k, pressure in enumerate(p):
             layout = _Layout(*sizes, *tables, _pointer(m.scale[k % len(m.scale)]))
             fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
@@ -109,23 +109,23 @@ class ByCells:
     def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
         m = self.groups
         tables = [_pointer(array) for array in (m.node, m.slope, m.metric, m.start, m.place)]
-        run = _library(p.dtype.name).cells_advance
+        run = _library(p.dtype.name, len(m.slope) - 1).cells_advance
         for k, pressure in enumerate(p):
-            layout = _Groups(p.shape[1], len(m.node), len(m.slope), *tables, _pointer(m.scale[k % len(m.scale)]))
+            layout = _Groups(p.shape[1], len(m.node), *tables, _pointer(m.scale[k % len(m.scale)]))
             fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
             _check(run(ctypes.byref(layout), *fields, ctypes.c_long(steps), order))
 
 
 class _Groups(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_long) for name in ("size", "groups", "nodes")),
+        *((name, ctypes.c_long) for name in ("size", "groups")),
         *((name, ctypes.c_void_p) for name in ("node", "slope", "metric", "start", "place", "scale")),
     ]
 
 
 class _Layout(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_long) for name in ("rows", "columns", "width", "lag", "stride", "own")),
+        *((name, ctypes.c_long) for name in ("rows", "columns", "lag", "stride", "own")),
         *((name, ctypes.c_void_p) for name in ("along", "across", "coupled", "scale")),
     ]
 
@@ -145,15 +145,15 @@ def _check(short_of_memory: int) -> None:
 
 
 @lru_cache
-def _library(precision: str) -> ctypes.CDLL:
-    """kernel.c, compiled for this machine and kept in the user's cache.
+def _library(precision: str, width: int = 1) -> ctypes.CDLL:
+    """kernel.c for a degree, compiled for this machine and kept in the user's cache.
 
     Raises:
         WavesimError: it cannot be compiled.
     """
     source = Path(__file__).with_name("kernel.c")
     real = {"float32": "float", "float64": "double"}[precision]
-    command = [os.environ.get("CC", "cc"), *FLAGS, f"-DREAL={real}"]
+    command = [os.environ.get("CC", "cc"), *FLAGS, f"-DREAL={real}", f"-DWIDTH={width}"]
     cpuinfo = Path("/proc/cpuinfo")
     processor = cpuinfo.read_text().split("\n\n")[0] if cpuinfo.exists() else platform.processor()
     # What a processor can do, without what changes from moment to moment, such as its clock.

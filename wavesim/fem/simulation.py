@@ -96,6 +96,7 @@ def assemble(
     steps: int | None = None,
     dtype: type = np.float64,
     degree: int = 4,
+    device: str | None = None,
 ) -> Problem:
     """Assemble a medium on a mesh.
 
@@ -104,6 +105,7 @@ def assemble(
             layer, or any mesh, whose elements get `degree`. interval: between frames. grid: (y, x) cells.
         layer: elements that an absorbing side is given; in them the medium goes on as it is at the side.
         sources: of volume, at points. order: of the time steps, 2 or 4. steps: a frame; default: the fewest.
+        dtype: of the fields; single precision steps faster. device: of torch ("cuda"), which then steps.
     Raises:
         WavesimError: dolfinx is not installed; a value of the medium that is not positive; a step that is not stable;
             absorbing sides without a layer.
@@ -143,7 +145,7 @@ def assemble(
         space,
         prolongation,
         stepper.operator(
-            stiffness, mass, interval, steps, order, dtype, force, absorb, cells=cells(space, density, prolongation)
+            stiffness, mass, interval, steps, order, dtype, force, absorb, device, cells(space, density, prolongation)
         ),
         (space.cell_averages(grid) @ prolongation).astype(dtype),
         grid,

@@ -106,6 +106,7 @@ def generate_waves(
             line = done.result()
             log_lines(out / "run.jsonl", [line], file=line["file"])
             bar.update(config.pulses)
+    discard_parts(out)  # what a killed worker of a cluster has left
     write_statistics(out)
     return _summary(config, jobs, out)
 

@@ -26,7 +26,8 @@ from wavesim.processes import pool
 
 distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
 
-CONFIG = WavesConfig(grid=16, frames=12, pulses=2, pulse_width=0.1, interface_width=0.08, elements=16, verified=1)
+# Long enough that a worker can be killed in the middle of a job.
+CONFIG = WavesConfig(grid=16, frames=150, pulses=2, pulse_width=0.1, interface_width=0.08, elements=32, verified=1)
 
 
 @pytest.fixture(scope="module")

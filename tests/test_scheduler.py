@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -24,7 +26,8 @@ from wavesim.processes import pool
 
 distributed = pytest.importorskip("distributed", reason="the extra `dask` is not installed")
 
-CONFIG = WavesConfig(grid=16, frames=12, pulses=2, pulse_width=0.1, interface_width=0.08, elements=16, verified=1)
+# Long enough that a worker can be killed in the middle of a job.
+CONFIG = WavesConfig(grid=16, frames=150, pulses=2, pulse_width=0.1, interface_width=0.08, elements=32, verified=1)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,27 @@ def test_a_job_that_kills_every_worker_is_one_line(cluster, monkeypatch):
     with pytest.raises(WavesimError, match=r"one job ended 1 workers of tcp://.* abruptly"):
         with pool(1, cluster.scheduler_address) as executor:
             executor.submit(jobs.die).result(60)
+
+
+def test_a_scheduler_that_ends_is_one_line(tmp_path):
+    options = ["--no-dashboard", "--scheduler-file", str(tmp_path / "address")]
+    own = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    quiet = {"env": own, "cwd": tmp_path, "stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    ended = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", *options]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", *options]
+    with subprocess.Popen(ended, **quiet) as scheduler, subprocess.Popen(worker, **quiet) as of_it:
+        try:
+            while not (tmp_path / "address").exists():
+                time.sleep(0.1)
+            address = json.loads((tmp_path / "address").read_text())["address"]
+            with pytest.raises(WavesimError, match=f"the scheduler at {address} is gone"):
+                with pool(1, address) as executor:
+                    job = executor.submit(time.sleep, 60)
+                    scheduler.kill()
+                    job.result(60)
+        finally:
+            scheduler.kill()
+            of_it.terminate()
 
 
 def test_workers_of_several_threads_and_a_scheduler_without_any_are_refused(monkeypatch):

@@ -5,7 +5,9 @@ python shared_domains.py OUT.npz
 
 from __future__ import annotations
 
+import resource
 import sys
+from pathlib import Path
 
 import numpy as np
 from exact.meshes import distorted, warped
@@ -41,14 +43,24 @@ def compute(path):
     problem = distributed.assemble(SMOOTH, FLAT, 0.1, GRID)
     found["own nodes"] = comm.gather(len(problem.points))
     stiffness = problem.stepping.copy()
-    stiffness.diagonalScale(L=problem.mass)
-    found["largest eigenvalue"] = distributed.largest_eigenvalue(stiffness, problem.mass) / problem.time_step**2
+    mass = stiffness.createVecLeft()
+    mass.array[:] = problem.mass
+    stiffness.diagonalScale(L=mass)
+    found["largest eigenvalue"] = distributed.largest_eigenvalue(stiffness, mass) / problem.time_step**2
     state = distributed.start(problem, PULSE)
     found["discrete energy"] = []
     for _ in range(4):
         found["discrete energy"].append(distributed.frame(problem, state).discrete_energy)
         for _ in range(10):
             state = distributed.advance(problem, state)
+
+    large = distributed.assemble(SMOOTH, Nodes((32, 32), 4), 0.002, GRID)
+    state, memory = distributed.start(large, PULSE), []
+    for _ in range(30):
+        state = distributed.advance(large, state)
+        distributed.sample(large, distributed.frame(large, state))
+        memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20)
+    found["growth"] = comm.gather(memory[-1] - memory[9])
 
     # On one process of several the value is not positive: all must hear of it.
     holed = Medium(lambda x, y: np.where((x > 0.9) & (y > 0.5), -1.0, 1.0 + 0 * y), SMOOTH.density)

@@ -95,6 +95,11 @@ def test_the_discrete_energy_of_the_whole_domain_is_conserved(several):
     np.testing.assert_allclose(energy, energy[0], rtol=1e-12)
 
 
+def test_memory_does_not_grow_from_frame_to_frame(several):
+    """PETSc keeps vectors that Python has dropped: it would grow by 6 MiB and more."""
+    assert several["growth"].max() < 3
+
+
 def test_all_processes_hear_of_what_stops_one(several):
     assert len(several["holed"]) == several["processes"]
     assert all("is -1.0; kappa and rho must be positive" in text for text in several["holed"])

@@ -60,16 +60,18 @@ class Case:
 class Problem:
     """A medium on a mesh, ready to step on the processes of `comm`.
 
-    stepping: B, a PETSc matrix; mass: M, a PETSc vector; points, free: (own nodes, 2), and whether the pressure is
-    unknown there. averages: a vector's share (cells,) of the averages over grid = (y, x) cells.
+    stepping: B, a PETSc matrix; work: three PETSc vectors, made once, because PETSc keeps what Python drops. mass: M
+    (own nodes,). points, free: (own nodes, 2), and whether the pressure is unknown there. averages: a field's share
+    (cells,) of the averages over grid = (y, x) cells.
     """
 
     comm: Any
     stepping: Any
-    mass: Any
+    work: tuple[Any, Any, Any]
+    mass: np.ndarray
     points: np.ndarray
     free: np.ndarray
-    averages: Callable[[Any], np.ndarray]
+    averages: Callable[[np.ndarray], np.ndarray]
     grid: tuple[int, int]
     time_step: float
     steps: int
@@ -78,19 +80,19 @@ class Problem:
 
 @dataclass(frozen=True)
 class State:
-    """pressure: p, increment: p at the next step less p, PETSc vectors; steps: taken so far."""
+    """pressure: p, increment: p at the next step less p, each (own nodes,); steps: taken so far."""
 
-    pressure: Any
-    increment: Any
+    pressure: np.ndarray
+    increment: np.ndarray
     steps: int = 0
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a state is at its time. pressure, pressure_rate: PETSc vectors; energies: of the whole domain."""
+    """What a state is at its time. pressure, pressure_rate: (own nodes,); energies: of the whole domain."""
 
-    pressure: Any
-    pressure_rate: Any
+    pressure: np.ndarray
+    pressure_rate: np.ndarray
     energy: float
     discrete_energy: float
 
@@ -153,11 +155,14 @@ def assemble(
     own = (only @ space.stiffness(density) @ only).tocsr()
     own.eliminate_zeros()
     numbering = PETSc.LGMap().create(part.numbers.astype(PETSc.IntType), comm=comm)
-    pieces = PETSc.Mat().createIS((rows, rows), lgmapr=numbering, lgmapc=numbering, comm=comm)
+    stiffness = PETSc.Mat().createIS((rows, rows), lgmapr=numbering, lgmapc=numbering, comm=comm)
     csr = (own.indptr.astype(PETSc.IntType), own.indices.astype(PETSc.IntType), own.data)
-    pieces.setISLocalMat(PETSc.Mat().createAIJ(own.shape, csr=csr, comm=PETSc.COMM_SELF))
-    pieces.assemble()
-    stiffness = pieces.convert("aij")
+    piece = PETSc.Mat().createAIJ(own.shape, csr=csr, comm=PETSc.COMM_SELF)
+    stiffness.setISLocalMat(piece)
+    stiffness.assemble()
+    stiffness.convert("aij")  # in place: sums what the processes have of a row
+    piece.destroy()
+    numbering.destroy()
     mass = PETSc.Vec().createMPI(rows, comm=comm)
     mass.setValues(part.numbers.astype(PETSc.IntType), space.mass(bulk_modulus), addv=PETSc.InsertMode.ADD)
     mass.assemble()
@@ -170,53 +175,41 @@ def assemble(
             f"time_step {interval / max(steps, 1):.4g} exceeds the stable limit {limit:.4g} of this mesh and medium at "
             f"order {order}; use at least {fewest} steps an interval of {interval:.4g}"
         )
-    scale = mass.copy()
-    scale.reciprocal()
-    scale.scale((interval / steps) ** 2)
-    stiffness.diagonalScale(L=scale)
+    work = (mass, mass.duplicate(), mass.duplicate())
+    mass = mass.array.copy()
+    work[0].array[:] = (interval / steps) ** 2 / mass
+    stiffness.diagonalScale(L=work[0])
     points = space.points[: part.owned]
-    averages = on_rectangle(mesh, grid, points) if isinstance(mesh, Nodes) else on_mesh(mesh, grid, part, mass)
-    return Problem(comm, stiffness, mass, points, free[: part.owned], averages, grid, interval / steps, steps, order)
+    averages = on_rectangle(mesh, grid, points) if isinstance(mesh, Nodes) else on_mesh(mesh, grid, part, work[0])
+    return Problem(
+        comm, stiffness, work, mass, points, free[: part.owned], averages, grid, interval / steps, steps, order
+    )
 
 
 def start(problem: Problem, pressure: Field) -> State:
     """The state at time 0: pressure (x, y) at rest."""
-    p = problem.mass.duplicate()
-    p.array[:] = np.where(problem.free, pressure(*problem.points.T), 0.0)
-    force, work = p.duplicate(), p.duplicate()
-    _force(problem, p, force, work)
-    force.scale(-0.5)
-    return State(p, force)
+    p = np.where(problem.free, pressure(*problem.points.T), 0.0)
+    return State(p, -_force(problem, p) / 2)
 
 
 def advance(problem: Problem, state: State) -> State:
     """The state one interval later."""
     p, d = state.pressure.copy(), state.increment.copy()
-    force, work = p.duplicate(), p.duplicate()
     for _ in range(problem.steps):
-        p.axpy(1.0, d)
-        _force(problem, p, force, work)
-        d.axpy(-1.0, force)
+        p += d
+        d -= _force(problem, p)
     return State(p, d, state.steps + problem.steps)
 
 
 def frame(problem: Problem, state: State) -> Frame:
     """Pressure, rate and energies of a state at its own time, as `stepper.frame`."""
     h, p = problem.time_step, state.pressure
-    force, product, work = p.duplicate(), p.duplicate(), p.duplicate()
-    _force(problem, p, force, work)
-    problem.stepping.mult(p, product)
-    centred = state.increment.copy()
-    centred.axpy(0.5, force)
-    centred.scale(1 / h)
-    rate = centred.copy()
-    if problem.order == 4:
-        problem.stepping.mult(centred, work)
-        rate.axpy(1 / 6, work)
+    force, product = _force(problem, p).copy(), _product(problem, p).copy()
+    centred = (state.increment + force / 2) / h
+    rate = centred + _product(problem, centred) / 6 if problem.order == 4 else centred
 
-    def inner(one: Any, other: Any) -> float:
-        work.pointwiseMult(problem.mass, one)
-        return work.dot(other)
+    def inner(one: np.ndarray, other: np.ndarray) -> float:
+        return problem.comm.allreduce(float(np.sum(problem.mass * one * other)))
 
     return Frame(
         p,
@@ -262,10 +255,9 @@ def simulate(case: Case, frames: int, comm: Any = None) -> Run | None:
 
 def largest_eigenvalue(stiffness: Any, mass: Any) -> float:
     """Of M^-1 K, a PETSc matrix and vector, from below: a Ritz value of Lanczos' with a residual of 1e-3 of it."""
-    root = mass.copy()
-    root.sqrtabs()
-    root.reciprocal()
-    vector, before, product, work = (mass.duplicate() for _ in range(4))
+    made = [mass.duplicate() for _ in range(5)]
+    root, vector, before, product, work = made
+    root.array[:] = 1 / np.sqrt(mass.array)
     # No eigenvector is orthogonal to it, and each process has values of its own.
     vector.array[:] = np.random.default_rng(mass.comm.rank).standard_normal(vector.local_size)
     vector.normalize()
@@ -283,18 +275,31 @@ def largest_eigenvalue(stiffness: Any, mass: Any) -> float:
         last = product.norm()
         values, ritz = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
         if last * abs(ritz[-1, -1]) <= LANCZOS_RESIDUAL * values[-1] or len(diagonal) == LANCZOS_STEPS:
-            return float(values[-1])
+            break
         beside.append(last)
         before, vector, product = vector, product, before
         vector.scale(1 / last)
+    for vector in made:
+        vector.destroy()
+    return float(values[-1])
 
 
-def _force(problem: Problem, pressure: Any, force: Any, work: Any) -> None:
-    """B' p into `force`."""
-    problem.stepping.mult(pressure, force)
+def _product(problem: Problem, field: np.ndarray) -> np.ndarray:
+    """B times a field, in the second work vector: good until the next product."""
+    given, product, _ = problem.work
+    given.array[:] = field
+    problem.stepping.mult(given, product)
+    return product.array
+
+
+def _force(problem: Problem, pressure: np.ndarray) -> np.ndarray:
+    """B' p, in the second work vector: good until the next product."""
+    force = _product(problem, pressure)
     if problem.order == 4:
-        problem.stepping.mult(force, work)
-        force.axpy(-1 / 12, work)
+        _, product, twice = problem.work
+        problem.stepping.mult(product, twice)
+        force -= twice.array / 12
+    return force
 
 
 def _free(mesh: Nodes | Mesh, points: np.ndarray, sides: Sides) -> np.ndarray:

@@ -1,7 +1,7 @@
 """One process's share of the cell averages of a field that several processes hold: their sum is the whole.
 
 A rectangle's node counts where it belongs, an element of any other mesh where it belongs, with the nodes on its rim,
-whose values PETSc fetches from other processes. A share is a function from PETSc's vector to (cells,), flattened.
+whose values PETSc fetches from other processes. A share is a function from (own nodes,) to (cells,).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wavesim.fem.sampling import Nodes, line_averages
 from wavesim.fem.space import Part
 
 
-def on_rectangle(nodes: Nodes, grid: tuple[int, int], points: np.ndarray) -> Callable[[Any], np.ndarray]:
+def on_rectangle(nodes: Nodes, grid: tuple[int, int], points: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Exact: S_y U S_x^T with `line_averages` S and U (y, x) the values at points (own nodes, 2), zero elsewhere."""
     along_x, along_y = (line_averages(axis, cells) for axis, cells in zip(nodes.axes, grid[::-1], strict=True))
     columns, rows = (
@@ -26,15 +26,15 @@ def on_rectangle(nodes: Nodes, grid: tuple[int, int], points: np.ndarray) -> Cal
         for line, places in zip((nodes.x, nodes.y), points.T, strict=True)
     )
 
-    def averages(field: Any) -> np.ndarray:
-        own = sparse.csr_matrix((field.array, (rows, columns)), shape=nodes.shape)
+    def averages(field: np.ndarray) -> np.ndarray:
+        own = sparse.csr_matrix((field, (rows, columns)), shape=nodes.shape)
         return (along_y @ own @ along_x.T).toarray().ravel()
 
     return averages
 
 
-def on_mesh(mesh: Mesh, grid: tuple[int, int], part: Part, like: Any) -> Callable[[Any], np.ndarray]:
-    """By Gauss points, as `locate.cell_averages`; `like`: a vector of the space."""
+def on_mesh(mesh: Mesh, grid: tuple[int, int], part: Part, like: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """By Gauss points, as `locate.cell_averages`; `like`: a vector of PETSc's to work with."""
     from petsc4py import PETSc
 
     space = part.space
@@ -47,8 +47,9 @@ def on_mesh(mesh: Mesh, grid: tuple[int, int], part: Part, like: Any) -> Callabl
     numbers = PETSc.IS().createGeneral(part.numbers.astype(PETSc.IntType), comm=known.comm)
     scatter = PETSc.Scatter().create(like, numbers, known, None)
 
-    def averages(field: Any) -> np.ndarray:
-        scatter.scatter(field, known)
+    def averages(field: np.ndarray) -> np.ndarray:
+        like.array[:] = field
+        scatter.scatter(like, known)
         return matrix @ known.array
 
     return averages

@@ -1,4 +1,5 @@
-/* The loops of kernel.py, which compiles them with REAL, float or double.
+/* The loops of kernel.py, which compiles them with REAL, float or double, and WIDTH, the degree, so that
+   they unroll.
 
    Rows of a grid pass through three stages, each `lag` rows behind the one before, so that a step reads the fields once:
    p += d;  f = B p, d -= f;  at order 4, d += B f / 12. The rows of f that are still needed lie in a ring. A row is filled
@@ -12,7 +13,7 @@ typedef REAL vector __attribute__((vector_size(64), aligned(sizeof(REAL))));
 #define AT(address) (*(const vector *)(address))
 
 typedef struct {
-    long rows, columns, width, lag, stride, own;
+    long rows, columns, lag, stride, own;
     const REAL *along;          /* (2 w + 1, stride), or (rows, 2 w + 1, stride) where every row has its own */
     const REAL *across;         /* (rows, 2 w + 1), or (rows, 2 w + 1, stride) */
     const signed char *coupled; /* (rows, 2 w + 1), which rows a row needs */
@@ -21,23 +22,23 @@ typedef struct {
 
 /* Where rows -w ... rows + w - 1 lie, in a ring of so many; the memory begins at all[rows + 2 w]. */
 static REAL **lines(const grid *g, long ring) {
-    long pitch = g->stride + 2 * LANES, count = g->rows + 2 * g->width;
+    long pitch = g->stride + 2 * LANES, count = g->rows + 2 * WIDTH;
     size_t size = (size_t)ring * pitch * sizeof(REAL);
     REAL **all = malloc((count + 1) * sizeof(REAL *)), *field = aligned_alloc(64, size);
     if (!all || !field) return free(all), free(field), NULL;
     memset(field, 0, size);
-    for (long k = 0; k < count; k++) all[k] = field + (k - g->width + g->rows) % g->rows % ring * pitch + LANES;
+    for (long k = 0; k < count; k++) all[k] = field + (k - WIDTH + g->rows) % g->rows % ring * pitch + LANES;
     all[count] = field;
     return all;
 }
 
 static void discard(const grid *g, REAL **all) {
-    if (all) free(all[g->rows + 2 * g->width]);
+    if (all) free(all[g->rows + 2 * WIDTH]);
     free(all);
 }
 
 static void ends(const grid *g, REAL *line) {
-    for (long k = 0; k < g->width; k++) {
+    for (long k = 0; k < WIDTH; k++) {
         line[-1 - k] = line[g->columns - 1 - k];
         line[g->columns + k] = line[k];
     }
@@ -98,24 +99,16 @@ static inline __attribute__((always_inline)) void row(const grid *g, REAL *const
     }
 }
 
-/* With the width known, the compiler unrolls. */
-#define WIDTH(w)                              \
-    case w:                                   \
-        if (g->own)                           \
-            row(g, at, j, to, d, part, w, 1); \
-        else                                  \
-            row(g, at, j, to, d, part, w, 0); \
-        break;
-
 static void product(const grid *g, REAL *const *at, long j, REAL *to, REAL *d, REAL part) {
-    switch (g->width) {
-        WIDTH(1) WIDTH(2) WIDTH(3) WIDTH(4) WIDTH(5) WIDTH(6) WIDTH(7) WIDTH(8)
-    }
+    if (g->own)
+        row(g, at, j, to, d, part, WIDTH, 1);
+    else
+        row(g, at, j, to, d, part, WIDTH, 0);
 }
 
 /* p and d (rows, columns) after so many steps; without d, p becomes B p. Returns whether there was no memory. */
 int grid_advance(const grid *g, REAL *p, REAL *d, long steps, int order) {
-    long lag = g->lag, columns = g->columns, w = g->width, last = d && order == 4 ? 2 : 1;
+    long lag = g->lag, columns = g->columns, w = WIDTH, last = d && order == 4 ? 2 : 1;
     size_t width = columns * sizeof(REAL);
     REAL **all[3] = {lines(g, g->rows), lines(g, g->rows), lines(g, lag < g->rows ? 2 * lag + 1 : g->rows)};
     int short_of_memory = !all[0] || !all[1] || !all[2];
@@ -189,5 +182,80 @@ int rows_advance(long n, long batch, const int *start, const int *column, const 
                 for (long i = 0; i < size; i++) d[i] -= force[i];
         }
     free(force), free(second);
+    return short_of_memory;
+}
+
+typedef struct {
+    long size, groups;
+    const int *node;    /* (groups, points, LANES), `size` where there is none: a group is one element a lane */
+    const REAL *slope;  /* (nodes, nodes), the derivative along an edge */
+    const REAL *metric; /* (groups, points, 3, LANES), w / rho times ss, st and tt */
+    const int *start;   /* (size + 1), of the places of each unknown in (groups, points, LANES) */
+    const int *place;
+    const REAL *scale; /* (size) */
+} cells;
+
+/* out = K_e in of the elements of a group; P points along an edge. */
+static inline __attribute__((always_inline)) void group(const cells *m, long number, const REAL *in, REAL *out, const long P) {
+    vector u[P * P], along[P * P], up[P * P];
+    const int *node = m->node + number * P * P * LANES;
+    const REAL *metric = m->metric + number * P * P * 3 * LANES, *D = m->slope;
+    for (long q = 0; q < P * P; q++)
+        for (long l = 0; l < LANES; l++) ((REAL *)(u + q))[l] = in[node[q * LANES + l]];
+    for (long b = 0; b < P; b++)
+        for (long a = 0; a < P; a++) {
+            vector s = {0}, t = {0};
+            for (long k = 0; k < P; k++) {
+                s += (D[a * P + k] + (vector){0}) * u[b * P + k];
+                t += (D[b * P + k] + (vector){0}) * u[k * P + a];
+            }
+            const REAL *g = metric + (b * P + a) * 3 * LANES;
+            along[b * P + a] = AT(g) * s + AT(g + LANES) * t;
+            up[b * P + a] = AT(g + LANES) * s + AT(g + 2 * LANES) * t;
+        }
+    for (long b = 0; b < P; b++)
+        for (long a = 0; a < P; a++) {
+            vector s = {0}, t = {0};
+            for (long k = 0; k < P; k++) {
+                s += (D[k * P + a] + (vector){0}) * along[b * P + k];
+                t += (D[k * P + b] + (vector){0}) * up[k * P + a];
+            }
+            *(vector *)(out + (number * P * P + b * P + a) * LANES) = s + t;
+        }
+}
+
+static void by_cells(const cells *m, const REAL *in, REAL *parts) {
+    for (long k = 0; k < m->groups; k++) group(m, k, in, parts, WIDTH + 1);
+}
+
+/* d += part f, to = f, for f = B of the field that the parts belong to. */
+static void gather(const cells *m, const REAL *parts, REAL *to, REAL *d, REAL part) {
+    for (long i = 0; i < m->size; i++) {
+        REAL sum = 0;
+        for (int k = m->start[i]; k < m->start[i + 1]; k++) sum += parts[m->place[k]];
+        to[i] = m->scale[i] * sum;
+        if (d) d[i] += part * to[i];
+    }
+}
+
+/* The same steps, element by element. */
+int cells_advance(const cells *m, REAL *p, REAL *d, long steps, int order) {
+    size_t size = m->size * sizeof(REAL);
+    REAL *field = calloc(m->size + 1, sizeof(REAL)), *force = calloc(m->size + 1, sizeof(REAL));
+    REAL *parts = aligned_alloc(64, m->groups * (WIDTH + 1) * (WIDTH + 1) * LANES * sizeof(REAL));
+    int short_of_memory = !field || !force || !parts;
+    if (!short_of_memory) {
+        memcpy(field, p, size);
+        for (long step = 0; step < steps; step++) {
+            for (long i = 0; d && i < m->size; i++) field[i] += d[i];
+            by_cells(m, field, parts);
+            gather(m, parts, force, d, -1);
+            if (!d || order != 4) continue;
+            by_cells(m, force, parts);
+            gather(m, parts, force, d, (REAL)(1.0 / 12));
+        }
+        memcpy(p, d ? field : force, size);
+    }
+    free(field), free(force), free(parts);
     return short_of_memory;
 }

@@ -109,6 +109,7 @@ def carry_out(plan: Plan, workers: int, progress: bool = True, scheduler: str | 
         def each(function: Any, items: Any) -> list[Any]:
             return [job.result() for job in [pool.submit(function, item) for item in items]]
 
+        discard_parts(out)  # what a killed worker of a cluster has left
         write_statistics(out, each)
         write_checksums(out, each)
         counts = check(out, each)

@@ -1,4 +1,4 @@
-"""Seconds to a given error: our elements, deepwave and devito, each at the best of its settings. Names of cases as arguments choose them.
+"""Seconds to a given error: our elements, deepwave and devito, each at the best of its settings.
 
 (1/kappa) p_tt = lap p on the unit square between pressure-release walls, ten wavelengths across, until time 1, which is
 one crossing of the background: a packet exp(-r^2 / 2 W^2) cos(2 pi s / 0.1) at rest, W = 0.04, s along the diagonal.
@@ -7,11 +7,12 @@ one crossing of the background: a packet exp(-r^2 / 2 W^2) cos(2 pi s / 0.1) at 
     circle    kappa 1/4 in a disk of radius 0.2: waves half as long; our cells follow it
     packing   64 disks with kappa 4, blended over 0.03, the datasets' own interfaces
 
-In the circle's case finite differences see 1/kappa averaged over their cells (4 x 4 points), else kappa itself. Error: relative L2
-of the pressure at 40,000 places, against our own run at a finer mesh and degree, whose rounding is 1e-5; the smallest
-error of each code is given. Seconds of the processor for the steps alone, the least of three: neither assembly nor
-compilation, float32, one thread. Settings: ours degree 2 to 8, order 4 in time; deepwave order 4 and 8, devito 8 and
-12 in space, with steps of 1, 1/3 and 1/9 of about the limit (both are of order 2 in time), 60 to 400 points.
+In the circle's case finite differences see 1/kappa averaged over their cells (4 x 4 points), else kappa itself. Error:
+relative L2 of the pressure at 40,000 places, against our own run at a finer mesh and degree, whose rounding is 1e-5;
+the smallest error of each code is given. Seconds of the processor for the steps alone, the least of three: neither
+assembly nor compilation, float32, one thread. Settings: ours degree 2 to 8, order 4 in time; deepwave order 4 and 8,
+devito 8 and 12 in space, with steps of 1, 1/3 and 1/9 of about the limit (both are of order 2 in time), 60 to 400
+points. Names of cases as arguments choose them.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ def test_the_verdict_says_who_beats_persistence_and_who_does_not() -> None:
 def test_the_verdict_says_who_wins_against_finite_elements_and_by_how_much() -> None:
     assert "the compressed forecaster wins by 2.0 times" in " ".join(verdict(results(0.1, 1.0)))
     assert "the compressed forecaster loses by 2.0 times" in " ".join(verdict(results(0.1, 4.0)))
+    assert "the compressed forecaster is even: 2.01 ms" in " ".join(verdict(results(0.1, 2.01)))
     without = {**results(0.1, 1.0), "ladder": False}
     said = " ".join(verdict(without))
     assert "not compared with finite elements" in said and "wins" not in said and "dolfinx" not in said

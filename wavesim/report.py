@@ -119,11 +119,9 @@ def verdict(results: dict[str, Any]) -> list[str]:
         if best["kind"] == "truth":
             said.append(f"No run of the ladder is as good as the {row['name']} forecaster: {costs}")
             continue
-        said.append(
-            f"Against finite elements of equal error, the {row['name']} forecaster "
-            + (f"wins by {ratio:.1f} times" if ratio >= 1 else f"loses by {1 / ratio:.1f} times")
-            + f": {costs}"
-        )
+        times = f"{max(ratio, 1 / ratio):.1f}"
+        outcome = "is even" if times == "1.0" else f"{'wins' if ratio > 1 else 'loses'} by {times} times"
+        said.append(f"Against finite elements of equal error, the {row['name']} forecaster {outcome}: {costs}")
     if not results["ladder"]:
         said.append("It was not compared with finite elements of equal error.")
     return said

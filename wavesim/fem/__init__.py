@@ -10,11 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wavesim.fem.arcs import on_circles
     from wavesim.fem.boundary import Sides
     from wavesim.fem.live import LiveSolver
     from wavesim.fem.media import from_modulus, graded, image, inclusions, layered, luneburg, picture, random_field
     from wavesim.fem.medium import Materials, Medium, packing, uniform
     from wavesim.fem.mesh import Mesh
+    from wavesim.fem.mesh_files import read_mesh, write_mesh
     from wavesim.fem.sampling import Nodes
     from wavesim.fem.simulation import Problem, Simulation, Traces, assemble, listen, simulate, start
     from wavesim.fem.source import PlanePacket, PointSource, Pulse, Ricker, Ring, StandingMode, random_pulse
@@ -45,18 +47,22 @@ __all__ = [
     "layered",
     "listen",
     "luneburg",
+    "on_circles",
     "packing",
     "picture",
     "random_field",
     "random_pulse",
+    "read_mesh",
     "recall",
     "rerun",
     "simulate",
     "start",
     "uniform",
+    "write_mesh",
 ]
 
 _HOME = {
+    **dict.fromkeys(("on_circles",), "arcs"),
     **dict.fromkeys(("Sides",), "boundary"),
     **dict.fromkeys(("LiveSolver",), "live"),
     **dict.fromkeys(
@@ -64,6 +70,7 @@ _HOME = {
     ),
     **dict.fromkeys(("Materials", "Medium", "packing", "uniform"), "medium"),
     **dict.fromkeys(("Mesh",), "mesh"),
+    **dict.fromkeys(("read_mesh", "write_mesh"), "mesh_files"),
     **dict.fromkeys(("Nodes",), "sampling"),
     **dict.fromkeys(("Problem", "Simulation", "Traces", "assemble", "listen", "simulate", "start"), "simulation"),
     **dict.fromkeys(

@@ -81,12 +81,14 @@ def space(nodes: Nodes) -> Space:
 
 
 def mesh_space(mesh_: Mesh, degree: int) -> Space:
-    """The space of any mesh of straight-sided cells; triangles have degree 1. Its nodes are numbered near each other.
+    """The space of any mesh; triangles have degree 1. Its nodes are numbered near each other.
 
-    The element points of a quadrilateral lie along its first edge first (s fastest, then t, of locate.py).
+    The element points of a quadrilateral lie along its first edge first (s fastest, then t, of locate.py). A curved
+    cell is the straight one with its nodes moved: what dolfinx derives on the one, the chain rule brings to the other.
 
     Raises:
-        WavesimError: triangles of a higher degree; dolfinx cannot compile a form or leaves the GLL points.
+        WavesimError: triangles of a higher degree; a cell that is folded; dolfinx cannot compile a form or leaves the
+            GLL points.
     """
     corners = mesh_.cells.shape[1]
     if corners == 3 and degree != 1:
@@ -114,7 +116,7 @@ def mesh_space(mesh_: Mesh, degree: int) -> Space:
     order = csgraph.reverse_cuthill_mckee((pattern.T @ pattern).tocsr(), symmetric_mode=True)
     number = np.empty_like(order)
     number[order] = np.arange(order.size)
-    return Space(
+    straight = Space(
         points=raw.points[order],
         element_points=raw.element_points[lines],
         weights=raw.weights[lines],
@@ -124,6 +126,11 @@ def mesh_space(mesh_: Mesh, degree: int) -> Space:
         degree=degree,
         mesh=mesh_,
     )
+    if not mesh_.curved:
+        return straight
+    points = np.empty_like(straight.points)
+    points[straight.node_of] = mesh_.positions(degree).reshape(-1, 2)
+    return straight.moved(points)
 
 
 def _domain(mesh_: Mesh) -> Any:

@@ -1,38 +1,42 @@
-"""Where a place lies in a mesh of straight-sided cells, and a field's value there.
+"""Where a place lies in a mesh, and a field's value there.
 
-A quadrilateral with corners v_0 .. v_3, counter-clockwise, is the image of the unit square under
+A straight quadrilateral with corners v_0 .. v_3, counter-clockwise, is the image of the unit square under
 
     x(s, t) = (1-s)(1-t) v_0 + s (1-t) v_1 + s t v_2 + (1-s) t v_3,
 
-which Newton's method inverts; in a triangle x(s, t) = v_0 + s (v_1 - v_0) + t (v_2 - v_0) is solved at once. Candidates
-are the cells whose centres are nearest. A place that rounding puts just outside the mesh counts as on its rim.
+which Newton's method inverts; a curved one is the image under the polynomials of degree p that take given positions at
+the Gauss-Lobatto-Legendre points, inverted likewise from where the straight one ends; in a triangle
+x(s, t) = v_0 + s (v_1 - v_0) + t (v_2 - v_0) is solved at once. Candidates are the cells whose centres are nearest. A
+place that rounding puts just outside the mesh counts as on its rim.
 """
 
 from __future__ import annotations
+
+from math import isqrt
 
 import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
 from wavesim.errors import WavesimError
-from wavesim.fem.mesh import Mesh
-from wavesim.fem.sampling import cell_centres, lagrange
+from wavesim.fem.sampling import cell_centres, differentiation, lagrange
 
 NEAREST = 24
 SLACK = 1e-9
 
 
-def at(mesh: Mesh, degree: int, node_of: np.ndarray, nodes: int, places: np.ndarray) -> sparse.csr_matrix:
+def at(cells: np.ndarray, degree: int, node_of: np.ndarray, nodes: int, places: np.ndarray) -> sparse.csr_matrix:
     """The matrix (places, nodes) from a nodal field to its values at places (places, 2), x first.
 
     Args:
+        cells: (cells, 3 or 4, 2) corners in turn, or (cells, (degree + 1)^2, 2) points of curved ones, s fastest.
         node_of: (cells, points of a cell), the node at each of them; in a quadrilateral t-major, s fastest.
     Raises:
         WavesimError: a place outside the mesh.
     """
     places = np.atleast_2d(np.asarray(places, float))
-    cell, (s, t) = locate(mesh, places)
-    if mesh.cells.shape[1] == 3:
+    cell, (s, t) = locate(cells, places)
+    if cells.shape[1] == 3:
         values = np.stack([1 - s - t, s, t], axis=1)
     else:
         along_s, along_t = lagrange(degree, s), lagrange(degree, t)
@@ -43,10 +47,10 @@ def at(mesh: Mesh, degree: int, node_of: np.ndarray, nodes: int, places: np.ndar
 
 
 def cell_averages(
-    mesh: Mesh, degree: int, node_of: np.ndarray, nodes: int, grid: tuple[int, int], parts: int = 4
+    cells: np.ndarray, degree: int, node_of: np.ndarray, nodes: int, grid: tuple[int, int], parts: int = 4
 ) -> sparse.csr_matrix:
     """The matrix (cells, nodes) to averages over grid = (y, x) cells of the rectangle, by parts^2 Gauss points each."""
-    low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
+    low, high = cells.min(axis=(0, 1)), cells.max(axis=(0, 1))
     points, weights = np.polynomial.legendre.leggauss(parts)
     lines = []
     for k, count in ((0, grid[1]), (1, grid[0])):
@@ -55,21 +59,21 @@ def cell_averages(
     x, y = lines
     shape = (grid[0], grid[1], parts, parts)  # cell row, cell column, point row, point column
     places = np.stack([np.broadcast_to(x[None, :, None, :], shape), np.broadcast_to(y[:, None, :, None], shape)], -1)
-    values = at(mesh, degree, node_of, nodes, places.reshape(-1, 2))
+    values = at(cells, degree, node_of, nodes, places.reshape(-1, 2))
     weight = np.tile(np.outer(weights, weights).ravel() / 4, grid[0] * grid[1])
     rows = np.repeat(np.arange(grid[0] * grid[1]), parts**2)
     return (sparse.csr_matrix((weight, (rows, np.arange(rows.size)))) @ values).tocsr()
 
 
-def locate(mesh: Mesh, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The cell (places,) that holds each of places (places, 2), and (2, places) its s and t.
+def locate(cells: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cell (places,) that holds each of places (places, 2), and (2, places) its s and t; cells as in `at`.
 
     Raises:
         WavesimError: a place outside the mesh.
     """
-    corners = mesh.points[mesh.cells]
-    count = min(NEAREST, len(corners))
-    candidates = cKDTree(corners.mean(axis=1)).query(places, count)[1].reshape(len(places), count)
+    count = min(NEAREST, len(cells))
+    triangles = cells.shape[1] == 3
+    candidates = cKDTree(cells.mean(axis=1)).query(places, count)[1].reshape(len(places), count)
     cell = np.full(len(places), -1)
     inside = np.zeros((2, len(places)))
     best = np.full(len(places), np.inf)
@@ -77,8 +81,8 @@ def locate(mesh: Mesh, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         left = np.flatnonzero(best > SLACK)  # not in a cell yet
         if not left.size:
             break
-        s, t = reference(corners[candidates[left, k]], places[left])
-        beyond = np.maximum(np.maximum(-s, -t), np.maximum(s, t) - 1 if corners.shape[1] == 4 else s + t - 1)
+        s, t = reference(cells[candidates[left, k]], places[left])
+        beyond = np.maximum(np.maximum(-s, -t), s + t - 1 if triangles else np.maximum(s, t) - 1)
         nearer = beyond < best[left]
         chosen = left[nearer]
         best[chosen], cell[chosen] = beyond[nearer], candidates[chosen, k]
@@ -89,8 +93,11 @@ def locate(mesh: Mesh, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cell, inside
 
 
-def reference(corners: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(s, t) of places (places, 2) in cells with corners (places, 3 or 4, 2)."""
+def reference(cells: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(s, t) of places (places, 2), each in a cell of its own; cells as in `at`."""
+    if cells.shape[1] > 4:
+        return _curved(cells, places)
+    corners = cells
     if corners.shape[1] == 3:
         along_s, along_t = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
         return _solved(along_s, along_t, places - corners[:, 0])
@@ -103,6 +110,25 @@ def reference(corners: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.n
         step_s, step_t = _solved(along_s, along_t, places - there)
         # Far outside the map folds; kept near, a place that is inside is found in a few steps.
         s, t = np.clip(s + step_s, -1, 2), np.clip(t + step_t, -1, 2)
+        if max(np.abs(step_s).max(initial=0), np.abs(step_t).max(initial=0)) < 1e-13:
+            break
+    return s, t
+
+
+def _curved(cells: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(s, t) in curved cells (places, (degree + 1)^2, 2)."""
+    side = isqrt(cells.shape[1])
+    square = cells.reshape(-1, side, side, 2)
+    s, t = reference(square[:, [0, 0, -1, -1], [0, -1, -1, 0]], places)
+    slopes = differentiation(side - 1)
+    for _ in range(20):
+        along_s, along_t = lagrange(side - 1, s), lagrange(side - 1, t)
+        there, by_s, by_t = (
+            np.einsum("pj,pi,pjid->pd", *pair, square)
+            for pair in ((along_t, along_s), (along_t, along_s @ slopes), (along_t @ slopes, along_s))
+        )
+        step_s, step_t = _solved(by_s, by_t, places - there)
+        s, t = np.clip(s + step_s, -0.5, 1.5), np.clip(t + step_t, -0.5, 1.5)
         if max(np.abs(step_s).max(initial=0), np.abs(step_t).max(initial=0)) < 1e-13:
             break
     return s, t

@@ -154,6 +154,17 @@ def lagrange(degree: int, points: np.ndarray) -> np.ndarray:
     return basis
 
 
+def differentiation(degree: int) -> np.ndarray:
+    """(degree + 1, degree + 1) slope of each nodal polynomial (column) at each node (row) of an element of length 1."""
+    nodes = lobatto(degree)
+    apart = nodes[:, None] - nodes + np.eye(degree + 1)
+    weight = apart.prod(axis=1)
+    slopes = weight[:, None] / weight / apart
+    np.fill_diagonal(slopes, 0)
+    np.fill_diagonal(slopes, -slopes.sum(axis=1))
+    return slopes
+
+
 def _values(axis: Axis, places: np.ndarray) -> sparse.csr_matrix:
     scaled = places * (axis.elements / axis.length)
     element = np.clip(np.floor(scaled).astype(int), -axis.before, axis.elements + axis.after - 1)

@@ -5,6 +5,9 @@ of the elements, their weights w, and R = 1/rho, a number or a symmetric tensor 
 
     K = sum_ab D_a^T diag(w R_ab) D_b,        M[i, i] = sum over the points q that are node i of w[q] / kappa[q].
 
+Nodes may be moved to X (isoparametric elements): with F_ab = d_b X_a at a point, D_a becomes sum_b (F^-1)_ba D_b, and w
+becomes w det F.
+
 dolfinx is asked once a mesh; a medium then costs two sparse products. It is evaluated at the elements' points, each
 pulled into its element by a billionth, so that it may jump from one element to the next.
 
@@ -14,7 +17,7 @@ Reference: Komatitsch and Vilotte, Bull. Seismol. Soc. Am. 88 (1998) 368-392.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -49,6 +52,33 @@ class Space:
         """The number of nodes."""
         return len(self.points)
 
+    def moved(self, points: np.ndarray) -> Space:
+        """The space whose nodes lie at points (nodes, 2): isoparametric images of this one's elements.
+
+        Raises:
+            WavesimError: an element that is folded.
+        """
+        (xx, xy), (yx, yy) = ([d @ points[:, a] for d in self.gradient] for a in range(2))
+        stretch = xx * yy - xy * yx
+        if len(bad := np.flatnonzero(~(stretch > 0))):
+            x, y = points[self.node_of[bad[0]]]
+            raise WavesimError(
+                f"the element at ({x:.4g}, {y:.4g}) is folded; use smaller cells or a lower degree there"
+            )
+        along_x, along_y = self.gradient
+        inside = points[self.node_of].reshape(-1, (self.degree + 1) ** 2, 2)
+        inside = inside + 1e-9 * (inside.mean(axis=1, keepdims=True) - inside)
+        return replace(
+            self,
+            points=points,
+            element_points=inside.reshape(-1, 2),
+            weights=self.weights * stretch,
+            gradient=(
+                (sparse.diags(yy / stretch) @ along_x - sparse.diags(yx / stretch) @ along_y).tocsr(),
+                (sparse.diags(xx / stretch) @ along_y - sparse.diags(xy / stretch) @ along_x).tocsr(),
+            ),
+        )
+
     def at(self, places: np.ndarray) -> sparse.csr_matrix:
         """The matrix (places, nodes) from a nodal field to its values at places (places, 2), x first.
 
@@ -57,8 +87,7 @@ class Space:
         """
         if self.nodes is not None:
             return sampling.at(self.nodes, places)
-        assert self.mesh is not None
-        return locate.at(self.mesh, self.degree, self.node_of.reshape(len(self.mesh.cells), -1), self.size, places)
+        return locate.at(self._cells, self.degree, self._node_of, self.size, places)
 
     def cell_averages(self, grid: tuple[int, int]) -> sparse.csr_matrix:
         """The matrix (cells, nodes) from a nodal field to its averages over grid = (y, x) equal cells.
@@ -67,9 +96,18 @@ class Space:
         """
         if self.nodes is not None:
             return sampling.cell_averages(self.nodes, grid)
+        return locate.cell_averages(self._cells, self.degree, self._node_of, self.size, grid)
+
+    @property
+    def _node_of(self) -> np.ndarray:
         assert self.mesh is not None
-        node_of = self.node_of.reshape(len(self.mesh.cells), -1)
-        return locate.cell_averages(self.mesh, self.degree, node_of, self.size, grid)
+        return self.node_of.reshape(len(self.mesh.cells), -1)
+
+    @property
+    def _cells(self) -> np.ndarray:
+        """(cells, 3 or 4, 2) corners of straight cells, or (cells, (degree + 1)^2, 2) points of curved ones."""
+        assert self.mesh is not None
+        return self.points[self._node_of] if self.mesh.curved else self.mesh.points[self.mesh.cells]
 
     def evaluate(self, field: Callable[[np.ndarray, np.ndarray], np.ndarray] | tuple[float, ...]) -> np.ndarray:
         """(element points,) values of field(x, y), or of a tuple of values by cell tag.
@@ -87,7 +125,7 @@ class Space:
             x, y = (axis.element_points.ravel() for axis in self.nodes.axes)
             values = np.broadcast_to(field(x[None, :], y[:, None]), (y.size, x.size)).ravel()
         values = np.broadcast_to(np.asarray(values, float), self.weights.shape)
-        if bad := np.flatnonzero(~(np.isfinite(values) & (values > 0))).tolist():
+        if len(bad := np.flatnonzero(~(np.isfinite(values) & (values > 0)))):
             x, y = self.element_points[bad[0]]
             raise WavesimError(
                 f"a medium's value at ({x:.4g}, {y:.4g}) is {values[bad[0]]}; kappa and rho must be positive and finite"

@@ -32,12 +32,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
 
 from wavesim.errors import WavesimError
+from wavesim.fem import kernel
 from wavesim.fem.absorbing import Layer
 
 # Largest eigenvalue of B for which the scheme is stable.
@@ -49,7 +51,7 @@ class Operator:
     """Time steps in one medium, or in a batch of media that share K.
 
     stepping: B = h^2 M^-1 K (unknowns, unknowns), or h^2 K where scale = 1/M (unknowns, batch) multiplies its product.
-    mass: M (unknowns,) or (unknowns, batch). steps: in one interval.
+    mass: M (unknowns,) or (unknowns, batch). steps: in one interval. dtype: of the fields. device: of torch, or none.
     """
 
     stepping: sparse.csr_matrix
@@ -60,6 +62,13 @@ class Operator:
     scale: np.ndarray | None = None
     layer: Layer | None = None
     drive: Drive | None = None
+    dtype: type = np.float64
+    device: str | None = None
+
+    @cached_property
+    def loops(self) -> kernel.Loops:
+        """The product with B, and whole steps."""
+        return kernel.build(self.stepping, self.scale, self.mass, self.dtype, self.device)
 
 
 @dataclass(frozen=True)
@@ -138,17 +147,21 @@ def operator(
     dtype: type = np.float64,
     force: Force | None = None,
     layer: Callable[[float], Layer] | None = None,
+    device: str | None = None,
 ) -> Operator:
     """The operator of K and the diagonal M (unknowns[, batch]) that reaches an interval of time in whole steps.
 
     Args:
         interval: from one frame to the next. steps: in an interval; left out, the fewest that are stable.
-        force: sources. layer: the absorbing layer for a time step.
+        force: sources. layer: the absorbing layer for a time step. device: of torch ("cuda", "cpu") that steps;
+            left out, the loops of kernel.py.
     Raises:
-        WavesimError: the time step is above the stable limit, or a batch of media with a layer or sources.
+        WavesimError: the time step is above the stable limit; a batch of media, or a device, with a layer or sources.
     """
     if mass.ndim == 2 and (force is not None or layer is not None):
         raise WavesimError("a batch of media has no absorbing layer and no sources; run its simulations one by one")
+    if device is not None and (force is not None or layer is not None):
+        raise WavesimError(f"device {device!r} steps neither an absorbing layer nor sources; leave the device out")
     # Less mass, higher frequencies: the least of a batch bounds all of it.
     limit = largest_time_step(stiffness, mass if mass.ndim == 1 else mass.min(axis=1), order)
     fewest = math.ceil(interval / limit)
@@ -160,16 +173,18 @@ def operator(
         )
     h = interval / steps
     if mass.ndim == 2:
-        return Operator((h**2 * stiffness).astype(dtype), mass.astype(dtype), h, steps, order, (1 / mass).astype(dtype))
+        return Operator((h**2 * stiffness).tocsr(), mass, h, steps, order, 1 / mass, dtype=dtype, device=device)
     stepping = (sparse.diags(h**2 / mass) @ stiffness).tocsr()
     return Operator(
-        stepping.astype(dtype),
-        mass.astype(dtype),
+        stepping,
+        mass,
         h,
         steps,
         order,
         layer=None if layer is None else layer(h).astype(dtype),
         drive=None if force is None else _drive(force, stepping, h, order, dtype),
+        dtype=dtype,
+        device=device,
     )
 
 
@@ -182,7 +197,7 @@ def _drive(force: Force, stepping: sparse.csr_matrix, h: float, order: int, dtyp
 
 def init(operator: Operator, pressure: np.ndarray, pressure_rate: np.ndarray | None = None) -> WaveState:
     """The state at time 0 with these p and p_t (zero if left out), (unknowns,) or (unknowns, batch)."""
-    pressure = np.array(pressure, dtype=operator.mass.dtype)
+    pressure = np.array(pressure, dtype=operator.dtype)
     layer = operator.layer
     centred = np.zeros_like(pressure)  # h (p_t + h^2 p_ttt / 6)
     if pressure_rate is not None:
@@ -201,6 +216,8 @@ def init(operator: Operator, pressure: np.ndarray, pressure_rate: np.ndarray | N
 
 def step(operator: Operator, state: WaveState) -> WaveState:
     """The state one time step later."""
+    if _plain(operator):
+        return _advanced(operator, state, 1)
     pressure, layer, steps = state.pressure + state.increment, operator.layer, state.steps + 1
     if layer is None:
         return WaveState(pressure, state.increment - _force(operator, pressure, steps), steps)
@@ -213,6 +230,8 @@ def step(operator: Operator, state: WaveState) -> WaveState:
 
 def advance(operator: Operator, state: WaveState) -> WaveState:
     """The state one interval later."""
+    if _plain(operator):
+        return _advanced(operator, state, operator.steps)
     for _ in range(operator.steps):
         state = step(operator, state)
     return state
@@ -256,10 +275,17 @@ def _force(operator: Operator, pressure: np.ndarray, steps: int, flux: np.ndarra
 
 def _apply(operator: Operator, field: np.ndarray) -> np.ndarray:
     """B times a field."""
-    product = operator.stepping @ field
-    if operator.scale is not None:
-        product *= operator.scale
-    return product
+    return operator.loops.product(field)
+
+
+def _plain(operator: Operator) -> bool:
+    """Whether nothing enters a step but B."""
+    return operator.layer is None and operator.drive is None
+
+
+def _advanced(operator: Operator, state: WaveState, steps: int) -> WaveState:
+    moved = operator.loops.advance(state.pressure, state.increment, steps, operator.order)
+    return WaveState(*moved, state.steps + steps)
 
 
 def _along(values: np.ndarray, field: np.ndarray) -> np.ndarray:

@@ -1,0 +1,25 @@
+"""The pages show the tables that scripts wrote, and the scripts still run."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_pages_show_the_tables_that_scripts_have_written() -> None:
+    spec = importlib.util.spec_from_file_location("docs_tables", ROOT / "benchmarks" / "docs_tables.py")
+    assert spec is not None and spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    for page in tables.pages():
+        assert page.read_text() == tables.filled(page), f"{page.name} is older than its tables: run docs_tables.py"
+    assert "Fresnel" in (ROOT / "docs" / "truth.md").read_text()
+
+
+def test_the_table_of_the_proofs_can_be_made_anew(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "benchmarks" / "proofs.py"), "--quick", "--out", str(tmp_path / "p.md")]
+    subprocess.run(script, check=True, capture_output=True, timeout=300)
+    table = (tmp_path / "p.md").read_text()
+    assert "| (4, 1) |" in table and "nan" not in table

@@ -1,0 +1,136 @@
+"""K of a rectangle of elements as diagonals, and as a sum of products where the density is uniform.
+
+With sides along the axes and quadrature at the nodes, a node is coupled to those of its row and of its column alone, at
+most w = degree places away (cyclically, where sides are periodic): 4 w + 1 diagonals. Where the density is uniform too,
+
+    K = Kx (x) My + Mx (x) Ky,     M^-1 K = s (Mx^-1 Kx (x) 1 + 1 (x) My^-1 Ky),     s = (Mx (x) My) / M,
+
+so that all media share two small matrices, and only s is read with a field. Both forms are found in K itself, whatever
+its walls and layers.
+
+Reference: Deville, Fischer, Mund, High-Order Methods for Incompressible Fluid Flow (2002), section 4.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+WIDEST = 8  # places: the largest degree
+LANES = 64  # bytes of a vector: rows are filled up to whole ones
+SAME = 1e-13  # of the largest entry: rounding in the assembly of K
+
+
+@dataclass(frozen=True)
+class Diagonals:
+    """M^-1 K, times h^2, on a grid of rows x columns.
+
+    along: (2 w + 1, columns), or (rows, 2 w + 1, columns) where each row has its own; across: (rows, 2 w + 1), or
+    (rows, 2 w + 1, columns); columns filled up. coupled: (rows, 2 w + 1), which rows a row needs. scale: s, or 1/M,
+    (1 or batch, rows, columns). cyclic: whether the last row is coupled to the first.
+    """
+
+    along: np.ndarray
+    across: np.ndarray
+    coupled: np.ndarray
+    scale: np.ndarray
+    cyclic: bool
+
+
+def find(matrix: sparse.csr_matrix, scale: np.ndarray | None, mass: np.ndarray, dtype: np.dtype) -> Diagonals | None:
+    """The diagonals of B = matrix, or h^2 K = matrix where scale = 1/M, or None if it is not that of a rectangle.
+
+    Double precision keeps K's own entries; single precision shares them where they are a sum of products.
+    """
+    n, entries = matrix.shape[0], matrix.tocoo()
+    row, column, value = entries.row.astype(int), entries.col.astype(int), entries.data
+    for columns in np.unique(column[row == 0])[1:].tolist():
+        rows, rest = divmod(n, columns)
+        if rest:
+            continue
+        (j, i), (other_j, other_i) = divmod(row, columns), divmod(column, columns)
+        dj, di = _cyclic(other_j - j, rows), _cyclic(other_i - i, columns)
+        width = int(max(np.abs(dj).max(), np.abs(di).max()))
+        if width <= min(WIDEST, (rows - 1) // 2, (columns - 1) // 2) and not np.any((dj != 0) & (di != 0)):
+            break
+    else:
+        return None
+    lanes = LANES // dtype.itemsize
+    stride = -(-columns // lanes) * lanes
+    coupled = np.zeros((rows, 2 * width + 1), np.int8)
+    coupled[j[dj != 0], (dj + width)[dj != 0]] = 1
+    cyclic = bool(np.any(np.abs(other_j - j) > width))
+    if dtype == np.float32:
+        symmetric = (sparse.diags(mass) @ matrix).tocsr() if scale is None else matrix
+        if factors := _products(symmetric, rows, columns, width):
+            along, across, common = factors
+            coupled[:, width] = 1  # the diagonal has a part of each
+            bands = np.zeros((2 * width + 1, stride), dtype)
+            bands[:, :columns] = along
+            share = common * (1 / mass.T).reshape(-1, rows, columns)
+            return Diagonals(bands, across.T.astype(dtype, order="C"), coupled, share.astype(dtype), cyclic)
+    across, along = (np.zeros((rows, 2 * width + 1, stride), dtype) for _ in range(2))
+    across[j[dj != 0], (dj + width)[dj != 0], i[dj != 0]] = value[dj != 0]
+    along[j[dj == 0], (di + width)[dj == 0], i[dj == 0]] = value[dj == 0]
+    share = np.ones((1, rows, columns), dtype) if scale is None else scale.T.reshape(-1, rows, columns)
+    return Diagonals(along, across, coupled, np.array(share, dtype, order="C"), cyclic)
+
+
+def _cyclic(offset: np.ndarray, size: int) -> np.ndarray:
+    """The shortest way round."""
+    return (offset + size // 2) % size - size // 2
+
+
+def _products(
+    stiffness: sparse.csr_matrix, rows: int, columns: int, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Mx^-1 Kx (diagonal, columns), My^-1 Ky (diagonal, rows) and Mx (x) My (rows, columns), if K is such a sum."""
+    first_row, first_column = np.arange(columns), np.arange(rows) * columns
+
+    def at(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.asarray(stiffness[a, b], float).ravel()
+
+    # Up to factors that cancel: Mx[0] = My[0] = 1.
+    mass_y, mass_x = at(first_column, first_column + 1), at(first_row, first_row + columns)
+    if not (mass_y.all() and mass_x.all()):
+        return None
+    mass_y, mass_x = mass_y / mass_y[0], mass_x / mass_x[0]
+    along, across = np.zeros((2 * width + 1, columns)), np.zeros((2 * width + 1, rows))
+    for k in range(2 * width + 1):
+        if k != width:
+            along[k] = at(first_row, (first_row + k - width) % columns)
+            across[k] = at(first_column, (first_column + (k - width) * columns) % (rows * columns))
+    # The diagonal is divided so that a constant has no slope along the first row, as between rigid walls.
+    along[width, 0] = -along[:, 0].sum()
+    diagonal = stiffness.diagonal()
+    across[width] = diagonal[first_column] - along[width, 0] * mass_y
+    along[width] = diagonal[first_row] - across[width, 0] * mass_x
+    along_x, along_y = _cyclic_matrix(along), _cyclic_matrix(across)
+    sum_of_products = sparse.kron(sparse.diags(mass_y), along_x) + sparse.kron(along_y, sparse.diags(mass_x))
+    if abs(sum_of_products - stiffness).max() > SAME * np.abs(stiffness.data).max():
+        return None
+    return _annihilating(along / mass_x), _annihilating(across / mass_y), mass_y[:, None] * mass_x
+
+
+def _cyclic_matrix(bands: np.ndarray) -> sparse.csr_matrix:
+    """The matrix with these diagonals (2 w + 1, n), closed to a cycle."""
+    width, n = len(bands) // 2, bands.shape[1]
+    row = np.broadcast_to(np.arange(n), bands.shape)
+    column = (row + np.arange(-width, width + 1)[:, None]) % n
+    return sparse.csr_matrix((bands.ravel(), (row.ravel(), column.ravel())))
+
+
+def _annihilating(bands: np.ndarray) -> np.ndarray:
+    """Rounded to single precision so that rows that sum to nothing still do, exactly.
+
+    All rows of the grid share these numbers, so what a row's sum is off would push a constant the same way everywhere
+    at every step. Multiples of one unit, below 2^24 of them, add up without rounding.
+    """
+    width = len(bands) // 2
+    unit = 2.0 ** (np.ceil(np.log2(np.abs(bands[width]))) - 24)
+    rounded = np.round(bands / unit) * unit
+    free = np.abs(bands.sum(axis=0)) < 1e-10 * np.abs(bands[width])
+    rounded[width, free] -= rounded[:, free].sum(axis=0)
+    return rounded

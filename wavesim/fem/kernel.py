@@ -1,0 +1,163 @@
+"""B p, and whole steps p <- p + d, d <- d - B' p of stepper.py, for B = h^2 M^-1 K: where the time goes.
+
+    Grid       a rectangle: 4 w + 1 diagonals (diagonals.py); simulations of a batch one after another, in the cache
+    Rows       any mesh: compressed rows; a batch together
+    device.py  any mesh, by torch on another device
+
+The loops are in kernel.c. The compiler that dolfinx needs as well makes them once a machine, for its processor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from wavesim.errors import WavesimError
+from wavesim.fem.device import OnDevice
+from wavesim.fem.diagonals import Diagonals, find
+
+X86 = ("-march=native", "-mprefer-vector-width=512")
+NATIVE = {"x86_64": X86, "AMD64": X86}.get(platform.machine(), ("-mcpu=native",))
+FLAGS = ("-O3", *NATIVE, "-shared", "-fPIC")
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Any mesh. matrix: B, or h^2 K where scale = 1/M (unknowns, batch) multiplies its product."""
+
+    matrix: sparse.csr_matrix
+    scale: np.ndarray | None
+
+    def product(self, field: np.ndarray) -> np.ndarray:
+        """B times a field (unknowns[, batch])."""
+        out = np.array(field, order="C")
+        self._run(out, None, 0, 2)
+        return out
+
+    def advance(self, pressure: np.ndarray, increment: np.ndarray, steps: int, order: int) -> Pair:
+        """p and d after so many steps."""
+        p, d = np.array(pressure, order="C"), np.array(increment, order="C")
+        self._run(p, d, steps, order)
+        return p, d
+
+    def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
+        m, batch = self.matrix, p.size // len(p)
+        pointers = [_pointer(array) for array in (m.indptr, m.indices, m.data, self.scale, p, d)]
+        sizes = (ctypes.c_long(len(p)), ctypes.c_long(batch))
+        _check(_library(p.dtype.name).rows_advance(*sizes, *pointers, ctypes.c_long(steps), order))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A rectangle."""
+
+    diagonals: Diagonals
+
+    def product(self, field: np.ndarray) -> np.ndarray:
+        """B times a field (unknowns[, batch])."""
+        out = _apart(field)
+        self._run(out, None, 1, 2)
+        return out.T.reshape(field.shape)
+
+    def advance(self, pressure: np.ndarray, increment: np.ndarray, steps: int, order: int) -> Pair:
+        """p and d after so many steps."""
+        p, d = _apart(pressure), _apart(increment)
+        self._run(p, d, steps, order)
+        return p.T.reshape(pressure.shape), d.T.reshape(pressure.shape)
+
+    def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
+        m = self.diagonals
+        rows, columns = m.scale.shape[1:]
+        width = m.coupled.shape[1] // 2
+        lag = rows if m.cyclic else width
+        ring = min(rows, 2 * lag + 1)
+        sizes = (rows, columns, width, lag, ring, m.along.shape[-1], m.along.ndim == 3)
+        layout = _Layout(*sizes, *(_pointer(array) for array in (m.along, m.across, m.coupled)))
+        run = _library(p.dtype.name).grid_advance
+        for k, pressure in enumerate(p):
+            scale = m.scale[k % len(m.scale)]
+            arrays = [_pointer(array) for array in (scale, pressure, None if d is None else d[k])]
+            _check(run(ctypes.byref(layout), *arrays, ctypes.c_long(steps), order))
+
+
+class _Layout(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_long) for name in ("rows", "columns", "width", "lag", "ring", "stride", "own")),
+        *((name, ctypes.c_void_p) for name in ("along", "across", "coupled")),
+    ]
+
+
+def _pointer(array: np.ndarray | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if array is None else array.ctypes.data)
+
+
+def _apart(field: np.ndarray) -> np.ndarray:
+    """A copy (simulation, unknowns) of a field (unknowns[, batch])."""
+    return np.array(field.T, order="C", ndmin=2)
+
+
+def _check(short_of_memory: int) -> None:
+    if short_of_memory:
+        raise MemoryError("a step needs as much memory again as its field")
+
+
+@lru_cache
+def _library(precision: str) -> ctypes.CDLL:
+    """kernel.c, compiled for this machine and kept in the user's cache.
+
+    Raises:
+        WavesimError: it cannot be compiled.
+    """
+    source = Path(__file__).with_name("kernel.c")
+    real = {"float32": "float", "float64": "double"}[precision]
+    command = [os.environ.get("CC", "cc"), *FLAGS, f"-DREAL={real}"]
+    cpuinfo = Path("/proc/cpuinfo")
+    processor = cpuinfo.read_text().split("\n\n")[0] if cpuinfo.exists() else platform.processor()
+    # What a processor can do, without what changes from moment to moment, such as its clock.
+    able = [line for line in processor.splitlines() if line.startswith(("model name", "flags", "Features"))]
+    key = hashlib.sha256(repr((source.read_bytes(), command, platform.machine(), able)).encode()).hexdigest()[:16]
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "wavesim"
+    made = folder / f"kernel-{key}.so"
+    try:
+        if not made.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as part:
+                new = Path(part) / made.name
+                subprocess.run([*command, "-o", new, source], check=True, capture_output=True, text=True)
+                new.rename(made)  # whole or not at all, whoever else compiles it now
+        return ctypes.CDLL(str(made))
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "") or error
+        raise WavesimError(
+            f"the loops of the solver could not be compiled by {command[0]!r} into {folder} ({str(said).strip()}); "
+            "install a C compiler, which dolfinx needs too, or name one in CC"
+        ) from error
+
+
+Loops = Grid | Rows | OnDevice
+
+
+def build(
+    matrix: sparse.csr_matrix, scale: np.ndarray | None, mass: np.ndarray, dtype: type, device: str | None = None
+) -> Loops:
+    """The fastest loops for B = matrix, or scale * matrix where scale = 1/M, in a precision.
+
+    Args:
+        mass: M (unknowns[, batch]). device: of torch; left out, the loops that are compiled here.
+    """
+    if device is None:
+        if (diagonals := find(matrix, scale, mass, np.dtype(dtype))) is not None:
+            return Grid(diagonals)
+    matrix, scale = matrix.astype(dtype), None if scale is None else scale.astype(dtype)
+    return Rows(matrix, scale) if device is None else OnDevice(matrix, scale, device)

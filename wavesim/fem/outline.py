@@ -205,7 +205,7 @@ class Outline:
             self._facing[after[-1], before[-1]] = 1
             if j < 0:
                 self._facing[before[-1], after[-1]] = 1
-            self.blocks += [(before[m], after[m], after[m + 1], before[m + 1]) for m in range(len(before) - 1)]
+            self.blocks += [(before[m], before[m + 1], after[m + 1], after[m]) for m in range(len(before) - 1)]
         for k, chain in chains.items():
             if (k in cells) != (k - 1 in cells):
                 side = Run(None, chain[0], chain[-1], 0, 1, len(chain) - 1, True, True, tuple(chain[1:-1]))

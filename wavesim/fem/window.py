@@ -8,7 +8,7 @@ wall, positive inside of the square, and r its radius, the rule is
     in between                    cut by the wall, whose rigidity makes it a mirror
 
 with gap = 2 (1 / radius_scale - 1) r, what touching disks of that size have between them. A disk that two walls cut
-holds their corner, at least CAP r inside; otherwise it is shrunk to stand clear of the wall that it cuts less deeply.
+holds their corner, CAP r inside, and 2 CAP r of both; otherwise it is shrunk to stand clear of the wall that it cuts less deeply.
 What is left of less than half its radius is left out. Shrunk is only the image at the wall, and disks never grow: they
 overlap nowhere if they did not before.
 """
@@ -61,17 +61,17 @@ def _fitted(centre: np.ndarray, radius: float, gap: float) -> float | None:
         if radius < SMALLEST * full or (inward <= -(1 - CAP) * radius).any():
             return None
         grazed = inward[(inward > (1 - CAP) * radius) & (inward < (1 + gap) * radius * (1 - 1e-12))]
-        cut = np.sort(np.abs(inward[np.abs(inward) < (1 - CAP) * radius]))
-        deepest = np.sort(inward[np.abs(inward) < (1 - CAP) * radius])
+        cut = np.sort(inward[np.abs(inward) < (1 - CAP) * radius])
         if len(grazed):
-            radius, clear = _standing(grazed.min(), gap, radius), True
-        elif len(cut) > 1 and np.hypot(*cut[:2]) > (1 - CAP) * radius:
-            if deepest[1] <= 0:
+            radius, clear = grazed.min() / (1 + gap), True
+        elif len(cut) > 1 and not _holds_corner(cut, radius):
+            if cut[1] <= 0:
                 return None
-            radius, clear = _standing(deepest[1], gap, radius), True
+            radius, clear = cut[1] / (1 + gap), True
     return radius
 
 
-def _standing(distance: float, gap: float, radius: float) -> float:
-    """The radius at which a disk of this relative gap stands clear of a wall."""
-    return min(distance / (1 + gap), radius)
+def _holds_corner(inward: np.ndarray, radius: float) -> bool:
+    """Whether a disk that two walls cut holds their corner well inside, and enough of both walls."""
+    along = inward[::-1] + np.sqrt(radius**2 - inward**2)
+    return bool(np.hypot(*inward) < (1 - CAP) * radius and along.min() > 2 * CAP * radius)

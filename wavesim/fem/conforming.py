@@ -5,7 +5,7 @@
     regions     what lies between, each with an even number of edges around it
     fill        quadrilaterals in a region; in a disk there is a ring of them along the circle first
     relax       all vertices moved for the largest time step
-    arcs        edges on circles bent
+    arcs        edges on circles bent; those few that would fold a cell stay straight
 
 Where grains touch, the gap that `radius_scale` leaves sets the time step. Everything follows from the input alone.
 
@@ -24,8 +24,11 @@ from wavesim.fem.outline import RING, Outline
 from wavesim.fem.packing_mesh import SquarePacking
 from wavesim.fem.regions import Region, regions
 from wavesim.fem.relax import ALONG_X, ALONG_Y, FIXED, FREE, ON_CIRCLE, Relaxation
+from wavesim.fem.sampling import lobatto
 from wavesim.fem.window import seen
 
+TRIES = (1.0, 0.94, 1.06, 0.88, 1.12)  # of the element size: where a region cannot be meshed, the next one is taken
+STRAIGHTENED = 8  # rounds, after which all cells stay straight
 NARROWEST = 0.01  # gap between disks, in radii of the smaller one
 
 
@@ -52,6 +55,20 @@ def conforming(
     disks = seen(packing.positions, packing.radii, radius_scale)
     _check(disks, radius_scale)
     speeds = np.array([1.0, wave_speed]) / max(1.0, wave_speed)
+    for size in element_size * np.array(TRIES):
+        try:
+            return _meshed(disks, float(size), speeds, curved)
+        except WavesimError as error:
+            if "gmsh is not installed" in str(error):
+                raise
+            reason = error
+    raise WavesimError(
+        f"no mesh was found for element sizes of {min(TRIES) * element_size:.3g} to {max(TRIES) * element_size:.3g} "
+        f"({reason}); use another element_size or radius_scale"
+    ) from reason
+
+
+def _meshed(disks: np.ndarray, element_size: float, speeds: np.ndarray, curved: bool) -> Mesh:
     outline = Outline(disks, element_size)
     quads, tags = list(outline.blocks), [0] * len(outline.blocks)
     rims: list[tuple[int, ...]] = []
@@ -68,8 +85,7 @@ def conforming(
     inside = np.array(owners) >= 0
     polygons = [np.array([outline.points[k] for k in rim]) for rim in rims]
     speed = speeds[inside.astype(int)]
-    # In a disk no larger than its own edges, cells need not be smaller than those.
-    sizes = element_size * np.where(inside, min(wave_speed, 2.0) / 2, 1.0)
+    sizes = np.full(len(rims), element_size)
     for rim, polygon, filling, disk in zip(rims, polygons, fill(polygons, speed, sizes, element_size), owners, strict=True):
         number = np.concatenate([rim, [outline.add(point) for point in filling.points]]).astype(int)
         assert len(polygon) == len(rim)
@@ -117,7 +133,27 @@ def _finished(outline: Outline, quads: np.ndarray, tags: np.ndarray, speeds: np.
     motion = np.array(kinds)
     motion[list(outline.fixed)] = FIXED
     on = outline.disks[np.maximum(circle_of, 0)]
-    schedule = ((1, 60), (2, 80), (4, 120))
-    points = Relaxation(points, motion, on, quads, speeds[tags], outline.element_size).run(schedule)
+    points = Relaxation(points, motion, on, quads, speeds[tags], outline.element_size).run(((1, 60), (2, 60)))
+    bent = circle_of if curved else None
+    last = Relaxation(points, motion, on, quads, speeds[tags], outline.element_size, bent)
+    points = last.run(((1, 20), (2, 60), (4, 80)))
     mesh = Mesh(points, quads, tags)
-    return on_circles(mesh, outline.disks, circle_of) if curved else mesh
+    for _ in range(STRAIGHTENED if curved else 0):
+        bent_mesh = on_circles(mesh, outline.disks, circle_of)
+        folded = _jacobians(bent_mesh).min(axis=1) <= 0
+        if not folded.any():
+            return bent_mesh
+        circle_of[mesh.cells[folded]] = -1
+    return mesh
+
+
+def _jacobians(mesh: Mesh) -> np.ndarray:
+    """(cells, 25) of the map from the unit square, at its GLL points of degree 4."""
+    places = mesh.positions(4).reshape(len(mesh.cells), 5, 5, 2)
+    line = lobatto(4)
+    ones = np.vander(line, 5, increasing=True)
+    powers = np.column_stack([np.zeros(5), *(k * line ** (k - 1) for k in range(1, 5))])
+    slope = powers @ np.linalg.inv(ones)
+    along_s = np.einsum("ij,ctjx->ctix", slope, places)
+    along_t = np.einsum("ij,cjsx->cisx", slope, places)
+    return (along_s[..., 0] * along_t[..., 1] - along_s[..., 1] * along_t[..., 0]).reshape(len(places), -1)

@@ -52,7 +52,9 @@ def fill(polygons: Sequence[np.ndarray], speeds: np.ndarray, sizes: np.ndarray, 
                 coarse = np.roll(np.arange(len(polygon)), -phase)[::2]
                 for cells in dissections(len(coarse)):
                     alone = np.bincount(np.concatenate(cells), minlength=len(coarse)) == 1
-                    if (angles[coarse[alone]] < STRAIGHT).all():
+                    # Around the middle of a disk few cells do; narrow regions with long arcs need the others.
+                    few = len(cells) <= 2 or len(coarse) < DISSECTED or angles.max() > STRAIGHT
+                    if few and (angles[coarse[alone]] < STRAIGHT).all():
                         tries.append((number, *_split(polygon, phase, polygon[coarse], cells)))
     tries += _by_gmsh(polygons, {k for k in range(len(polygons))} - {k for k, _, _ in tries}, sizes)
     offsets = np.cumsum([0] + [len(points) for _, points, _ in tries])
@@ -61,7 +63,8 @@ def fill(polygons: Sequence[np.ndarray], speeds: np.ndarray, sizes: np.ndarray, 
     owner = np.repeat(np.arange(len(tries)), [len(quads) for _, _, quads in tries])
     speed = speeds[np.array([k for k, _, _ in tries])[owner]]
     points = np.concatenate([points for _, points, _ in tries])
-    points = Relaxation(points, motion, np.zeros((len(points), 3)), quads, speed, unit).run(((1, 20), (2, 20)))
+    still = Relaxation(points, motion, np.zeros((len(points), 3)), quads, speed, unit, group=owner)
+    points = still.run(((1, 25), (2, 15)), untangling=15)
     worst = np.full(len(tries), -np.inf)
     np.maximum.at(worst, owner, hardest(points, quads, speed, unit))
     best: dict[int, Filling] = {}

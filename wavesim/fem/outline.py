@@ -22,7 +22,7 @@ from wavesim.fem.mesh import twice_area
 
 WALLS = (-1, -2, -3, -4)
 CIRCLE_EDGES = 8  # at least, around a whole disk
-NEAR = 1.0  # gaps below this part of the element size are spanned by a block
+NEAR = 1.4  # gaps below this part of the element size are spanned by a block
 TALL = 0.8  # and the block is made longer while its next cells are lower than this part of their length
 SHARE = 0.3  # of the angle between two neighbours that the block of one may take
 RING = 0.6  # radius at which the ring of cells along a circle ends (regions.py), in radii

@@ -1,8 +1,8 @@
 """What a frame of waves through a resolved packing costs at a given error: conforming meshes and averages on a grid.
 
-The same disks (window.py) on both roads. Errors are relative L2 of pressure, averaged over 64 x 64 cells, at half and at
-the whole time asked for, against a conforming run of a higher degree, whose own error is estimated by the degree below
-it. A frame is 1/32 of a crossing of the background; times are of one thread.
+The same disks (window.py) on both roads. Errors are relative L2 of pressure, averaged over 64 x 64 cells, at half and
+at the whole time asked for, against a conforming run of a higher degree, whose own error is estimated by the degree
+below it. A frame is 1/32 of a crossing of the background; times are of one thread.
 
     OMP_NUM_THREADS=1 python benchmarks/packing_cost.py [--quick] [--packings data/sample/packings.h5]
 """
@@ -71,7 +71,10 @@ def table(packing: SquarePacking, contrast: tuple[float, float], mesh: Mesh, arg
     below = run(materials, mesh, arguments.reference - 1, frames)
     own = errors(below.pressure, truth.pressure)
     print(f"\n### (kappa, rho) = {contrast}, size ratio {packing.size_ratio:.2f}, {len(packing.radii)} grains\n")
-    print(f"Reference: degree {arguments.reference}, {truth.unknowns} unknowns, {truth.steps} steps a frame; the degree ", end="")
+    print(
+        f"Reference: degree {arguments.reference}, {truth.unknowns} unknowns, {truth.steps} steps a frame; the degree ",
+        end="",
+    )
     print(f"below differs by {own[0]:.2%} and {own[1]:.2%}.\n")
     print("| road | mesh | degree | unknowns | steps | half | end | ms a frame, float64 | float32 |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -106,7 +109,10 @@ def main() -> None:
     if arguments.quick:
         arguments.numbers, arguments.frames, arguments.reference, arguments.contrasts = [0], 4, 4, 1
         arguments.degrees, arguments.rasters = (2, 3), (24,)
-    print(f"# Cost of waves through resolved packings\n\n{platform.processor() or platform.machine()}, one thread, ", end="")
+    print(
+        f"# Cost of waves through resolved packings\n\n{platform.processor() or platform.machine()}, one thread, ",
+        end="",
+    )
     print(f"{time.strftime('%Y-%m-%d')}; {arguments.packings.name}, packings {arguments.numbers}, pulse 0.05, ", end="")
     print(f"{arguments.frames} frames of {FRAME}, radius_scale 0.95, element_size {arguments.size}; nothing is drawn.")
     packings = read(arguments.packings)

@@ -70,7 +70,8 @@ def conforming(
 
 def _meshed(disks: np.ndarray, element_size: float, speeds: np.ndarray, curved: bool) -> Mesh:
     outline = Outline(disks, element_size)
-    quads, tags = list(outline.blocks), [0] * len(outline.blocks)
+    quads: list[tuple[int, ...]] = list(outline.blocks)
+    tags = [0] * len(outline.blocks)
     rims: list[tuple[int, ...]] = []
     owners: list[int] = []
     for region in regions(outline):
@@ -86,7 +87,9 @@ def _meshed(disks: np.ndarray, element_size: float, speeds: np.ndarray, curved: 
     polygons = [np.array([outline.points[k] for k in rim]) for rim in rims]
     speed = speeds[inside.astype(int)]
     sizes = np.full(len(rims), element_size)
-    for rim, polygon, filling, disk in zip(rims, polygons, fill(polygons, speed, sizes, element_size), owners, strict=True):
+    for rim, polygon, filling, disk in zip(
+        rims, polygons, fill(polygons, speed, sizes, element_size), owners, strict=True
+    ):
         number = np.concatenate([rim, [outline.add(point) for point in filling.points]]).astype(int)
         assert len(polygon) == len(rim)
         quads += [tuple(quad) for quad in number[filling.quads]]
@@ -107,7 +110,7 @@ def _check(disks: np.ndarray, radius_scale: float) -> None:
 
 def _ring(outline: Outline, region: Region) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
     """The cells along a disk's circle, and the rim of what is left of it."""
-    x, y, radius = outline.disks[region.owner]
+    x, y, _ = outline.disks[region.owner]
     ends = [k for k, vertex in enumerate(region.vertices) if vertex in outline.ring_end]
     hub = np.array([x, y])
     if ends:  # towards the middle of the wall's part, or the corner: the ring's ends stay on the walls
@@ -129,7 +132,10 @@ def _ring(outline: Outline, region: Region) -> tuple[list[tuple[int, ...]], tupl
 
 def _finished(outline: Outline, quads: np.ndarray, tags: np.ndarray, speeds: np.ndarray, curved: bool) -> Mesh:
     points, circle_of = np.array(outline.points), np.array(outline.circle_of)
-    kinds = [FREE if curve is None else ON_CIRCLE if curve >= 0 else (ALONG_Y, ALONG_X)[(-1 - curve) % 2] for curve in outline.curve]
+    kinds = [
+        FREE if curve is None else ON_CIRCLE if curve >= 0 else (ALONG_Y, ALONG_X)[(-1 - curve) % 2]
+        for curve in outline.curve
+    ]
     motion = np.array(kinds)
     motion[list(outline.fixed)] = FIXED
     on = outline.disks[np.maximum(circle_of, 0)]
@@ -143,7 +149,10 @@ def _finished(outline: Outline, quads: np.ndarray, tags: np.ndarray, speeds: np.
         folded = _jacobians(bent_mesh).min(axis=1) <= 0
         if not folded.any():
             return bent_mesh
-        circle_of[mesh.cells[folded]] = -1
+        first = np.argmax(
+            circle_of[mesh.cells[folded]] >= 0, axis=1
+        )  # two edges meet at each vertex: the least to give up
+        circle_of[mesh.cells[folded][np.arange(len(first)), first]] = -1
     return mesh
 
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -68,10 +69,10 @@ def fill(polygons: Sequence[np.ndarray], speeds: np.ndarray, sizes: np.ndarray, 
     worst = np.full(len(tries), -np.inf)
     np.maximum.at(worst, owner, hardest(points, quads, speed, unit))
     best: dict[int, Filling] = {}
-    for k, (number, _, cells) in enumerate(tries):
+    for k, (number, _, made) in enumerate(tries):
         if number not in best or worst[k] < best[number].hardest:
             new = points[offsets[k] + len(polygons[number]) : offsets[k + 1]]
-            best[number] = Filling(new, cells, float(worst[k]))
+            best[number] = Filling(new, made, float(worst[k]))
     if bad := [k for k in range(len(polygons)) if k not in best]:
         x, y = polygons[bad[0]].mean(axis=0)
         raise WavesimError(f"no cells fill the region near ({x:.3g}, {y:.3g}): use another element_size or shift")
@@ -88,7 +89,7 @@ def dissections(n: int) -> Iterator[list[list[int]]]:
             return
         for cell in cells(chain):
             ways: list[list[list[int]]] = [[cell]]
-            for a, b in zip(cell, cell[1:], strict=False):
+            for a, b in pairwise(cell):
                 behind = list(parts(chain[chain.index(a) : chain.index(b) + 1]))
                 ways = [way + more for way in ways for more in behind]
             yield from ways
@@ -135,7 +136,9 @@ def _by_gmsh(polygons: Sequence[np.ndarray], wanted: set[int], sizes: np.ndarray
         command = [sys.executable, "-m", "wavesim.fem._gmsh", str(source), str(target)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or not target.is_file():
-            raise WavesimError(f"gmsh could not mesh the packing ({done.stderr.strip()[-200:]}); use another element_size")
+            raise WavesimError(
+                f"gmsh could not mesh the packing ({done.stderr.strip()[-200:]}); use another element_size"
+            )
         with np.load(target) as found:
             ends, cells, owners = np.cumsum(found["counts"]), found["cells"], found["owners"]
             points = np.split(found["points"], ends[:-1])

@@ -162,7 +162,9 @@ class Outline:
             if gap < NEAR * self.element_size:
                 angles[i].append(here)
                 angles[j].append(there)
-        group = {disk: -1 if self._crossings[disk] else disk for disk in range(len(self.disks))} | dict.fromkeys(WALLS, -1)
+        group = {disk: -1 if self._crossings[disk] else disk for disk in range(len(self.disks))} | dict.fromkeys(
+            WALLS, -1
+        )
         for gap, i, j, here, there in contacts:
             if gap < NEAR * self.element_size or group[i] != group[j]:
                 rooms = [self._room(angles[k], angle) for k, angle in ((i, here), (j, there)) if k >= 0]
@@ -171,7 +173,7 @@ class Outline:
                     group = {k: new if g == old else g for k, g in group.items()}
         if len(set(group.values())) > 1:
             raise WavesimError(
-                f"a disk near {self.disks[max(k for k in group if group[k] != group[-1]), :2]} has no neighbour in sight: "
+                f"disk {max(k for k in group if group[k] != group[-1])} has no neighbour in sight: "
                 "use a larger element_size, or another shift of the packing"
             )
 

@@ -46,7 +46,8 @@ def regions(outline: Outline) -> list[Region]:
     for face in faces:
         if all(outline.runs[half // 2].of_block for half in face):
             continue
-        owner = max((outline.runs[h // 2].curve for h in face if h % 2 == 0 and outline.runs[h // 2].curve is not None), default=-1)
+        curves = [(outline.runs[half // 2].curve, half % 2 == 0) for half in face]
+        owner = max((curve for curve, forwards in curves if curve is not None and forwards), default=-1)
         vertices: list[int] = []
         arc: list[bool] = []
         for half in face:
@@ -116,7 +117,7 @@ def _counts(outline: Outline, faces: list[list[int]]) -> list[int]:
     free = [k for k, run in enumerate(runs) if not run.fixed and beside[k, 0] != beside[k, 1]]
     by_pair: dict[tuple[int, int], int] = {}
     for k in sorted(free, key=lambda k: -cost[k]):
-        by_pair[tuple(sorted(map(int, beside[k])))] = k
+        by_pair[int(beside[k].min()), int(beside[k].max())] = k
     pairs = np.array(list(by_pair)).reshape(-1, 2)
     weights = [cost[k] for k in by_pair.values()]
     tree = csgraph.minimum_spanning_tree(sparse.coo_matrix((weights, pairs.T), shape=(outside + 1,) * 2).tocsr())
@@ -126,7 +127,7 @@ def _counts(outline: Outline, faces: list[list[int]]) -> list[int]:
         raise WavesimError("a gap between disks cannot be meshed: use another element_size or shift of the packing")
     for face in order[:0:-1]:
         if odd[face]:
-            k = by_pair[tuple(sorted((int(face), int(parent[face]))))]
+            k = by_pair[int(min(face, parent[face])), int(max(face, parent[face]))]
             counts[k] = change[k]
             odd[face], odd[parent[face]] = 0, 1 - odd[parent[face]]
     return counts

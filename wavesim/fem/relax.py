@@ -28,7 +28,7 @@ FIXED, FREE, ON_CIRCLE, ALONG_X, ALONG_Y = range(5)
 @dataclass
 class Relaxation:
     """points: (n, 2); motion: (n,) of the kinds above; circles: (n, 3), that of a vertex on one; quads: (q, 4);
-    speeds: (q,) over the largest; size: the unit of length; circle_of: (n,) the circle that a vertex is on, or -1, where
+    speeds: (q,) over the largest; size: the unit of length; circle_of: (n,) the circle that a vertex is on, or -1:
     edges between two vertices of one circle are its arcs; group: (q,) meshes that share no vertex, by default one."""
 
     points: np.ndarray
@@ -38,7 +38,7 @@ class Relaxation:
     speeds: np.ndarray
     size: float
     circle_of: np.ndarray | None = None
-    group: np.ndarray | None = None
+    group: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     delta: float = field(default=1e-3, init=False)
     power: int = field(default=1, init=False)
     straight: int = field(default=0, init=False)
@@ -60,7 +60,7 @@ class Relaxation:
             self.speeds = np.concatenate([self.speeds, self.speeds[bent]])
         self.turn = self._turns(self.points)
         self.reach = self._reach()
-        self.group = np.zeros(len(self.quads), int) if self.group is None else self.group
+        self.group = self.group if self.group.size else np.zeros(len(self.quads), int)
 
     def _reach(self) -> np.ndarray:
         """How far each variable may go."""
@@ -133,7 +133,9 @@ class Relaxation:
     def _minimum(self, x: np.ndarray, steps: int) -> np.ndarray:
         self.turn = self._turns(self.place(x)[0])
         options = {"maxiter": steps, "maxfun": 2 * steps, "maxcor": 12, "ftol": 1e-9, "gtol": 1e-9}
-        return minimize(self.objective, x, jac=True, method="L-BFGS-B", bounds=Bounds(-self.reach, self.reach), options=options).x
+        return minimize(
+            self.objective, x, jac=True, method="L-BFGS-B", bounds=Bounds(-self.reach, self.reach), options=options
+        ).x
 
 
 def corners(cells: np.ndarray, turn: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -100,8 +100,8 @@ def assemble(
     """Assemble a medium on a mesh.
 
     Args:
-        medium: functions of place, values by the mesh's tags, or averages. mesh: the nodes of a rectangle, without its absorbing
-            layer, or any mesh, whose elements get `degree`. interval: between frames. grid: (y, x) cells.
+        medium: functions of place, values by the mesh's tags, or averages. mesh: the nodes of a rectangle, without its
+            absorbing layer, or any mesh, whose elements get `degree`. interval: between frames. grid: (y, x) cells.
         layer: elements that an absorbing side is given; in them the medium goes on as it is at the side.
         sources: of volume, at points. order: of the time steps, 2 or 4. steps: a frame; default: the fewest.
     Raises:

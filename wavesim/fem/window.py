@@ -8,9 +8,9 @@ wall, positive inside of the square, and r its radius, the rule is
     in between                    cut by the wall, whose rigidity makes it a mirror
 
 with gap = 2 (1 / radius_scale - 1) r, what touching disks of that size have between them. A disk that two walls cut
-holds their corner, CAP r inside, and 2 CAP r of both; otherwise it is shrunk to stand clear of the wall that it cuts less deeply.
-What is left of less than half its radius is left out. Shrunk is only the image at the wall, and disks never grow: they
-overlap nowhere if they did not before.
+holds their corner, CAP r inside, and 2 CAP r of both; otherwise it is shrunk to stand clear of the wall that it cuts
+less deeply. What is left of less than half its radius is left out. Shrunk is only the image at the wall, and disks
+never grow: they overlap nowhere if they did not before.
 """
 
 from __future__ import annotations

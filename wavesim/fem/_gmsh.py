@@ -2,9 +2,9 @@
 
     python -m wavesim.fem._gmsh IN.npz OUT.npz
 
-IN: points (n, 2), lengths (polygons,), sizes (polygons,). OUT: points of all polygons one after the other, each with
-its own first; counts (polygons,) of them; cells (m, 4), -1 for the fourth corner of a triangle; owners (m,). Gmsh stands
-under the GPL: nothing of it is imported elsewhere.
+IN: points (n, 2); lengths (polygons,), sizes (polygons,). OUT: points of all polygons one after the other, each with
+its own first; counts (polygons,) of them; cells (m, 4), -1 for the fourth corner of a triangle; owners (m,). Gmsh
+stands under the GPL: nothing of it is imported elsewhere.
 
 Reference: Remacle et al., Int. J. Numer. Meth. Engng 89 (2012) 1102-1119.
 """

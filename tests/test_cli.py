@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -93,6 +94,33 @@ def test_bad_input_gets_one_line_and_exit_code_2(demo_run: Path, tmp_path: Path)
         assert result.returncode == 2, (arguments, result.stderr)
         assert len(lines) == 1 and lines[0].startswith("wavesim: ") and message in lines[0], (arguments, result.stderr)
     assert sorted(path for path in tmp_path.rglob("*")) == before  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("demo", "--seed", "-1"), "greater than or equal to 0; see `"),
+        (("demo", "--sed", "1"), "No such option: --sed"),
+        (("dem",), "No such command 'dem'"),
+        (("train",), "Missing option '--data'"),
+        (("demo", "--out", __file__), "File exists; name another path"),
+        (("demo", "--out", f"{__file__}/x"), "Not a directory; name another path"),
+    ],
+)
+def test_a_command_line_that_is_none_gets_one_line(here, arguments: tuple[str, ...], said: str) -> None:
+    code, _, complaint = here(*arguments)
+    assert code == 2 and said in complaint and len(complaint.strip().splitlines()) == 1
+
+
+def test_sigterm_leaves_nothing_half_written(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "wavesim", "demo", "--config", "quick", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.rglob("packings.h5")):
+        time.sleep(0.02)
+    process.terminate()
+    complaint = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + signal.SIGTERM, complaint
+    assert not list(tmp_path.rglob("*.part")) and "Traceback" not in complaint
 
 
 def test_a_full_disk_gets_one_line_and_leaves_nothing(demo_run: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -28,6 +29,9 @@ app.add_typer(generate, name="generate")
 Out = Annotated[Path, typer.Option(help="folder to write to; a second call goes on where the first stopped")]
 Seed = Annotated[int, typer.Option(min=0, help="everything random is a function of it")]
 Workers = Annotated[int, typer.Option(min=1, help="processes, of one thread each")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="address of a scheduler of dask's, tcp://HOST:PORT: its workers do it instead")
+]
 Settings = Annotated[
     str, typer.Option("--config", help="a preset (demo, quick), or a TOML file with the tables packings, waves, "
                                        "forecaster, training, pruning")
@@ -86,12 +90,13 @@ def generate_waves(
     seed: Seed = 0,
     config: Settings = "demo",
     workers: Workers = 2,
+    scheduler: Scheduler = None,
 ) -> None:
     """Run FE waves through packings: a dataset in The Well's layout, split by packing."""
     from wavesim.fem import generate_waves as generate_them
     from wavesim.granular.storage import find_packings
 
-    summary = generate_them(settings(config).waves, find_packings(packings), out, seed, workers)
+    summary = generate_them(settings(config).waves, find_packings(packings), out, seed, workers, scheduler=scheduler)
     typer.echo("\n".join(f"{key}: {value}" for key, value in summary.items()))
 
 
@@ -287,14 +292,29 @@ def _shown(bar: Any) -> Any:
 
 def main() -> None:
     """Run the command line; what a user can mend is one line on standard error and exit code 2."""
+    # As an interruption does: what is half-written is removed on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        app()
+        code = app(standalone_mode=False)
     except WavesimError as error:
-        typer.echo(f"wavesim: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
+        _refuse(str(error))
+    except OSError as error:  # a path that cannot be, a file that may not be read or written
+        about = f"{error.filename}: {error.strerror}; name another path, or mend this one"
+        _refuse(about if error.filename and error.strerror else str(error))
+    except Exception as error:
+        # Typer's own complaints about a command line; their class is its private affair.
+        if not hasattr(error, "format_message"):
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message(), err=True)
+            sys.exit(2)
+        where = getattr(getattr(error, "ctx", None), "command_path", "wavesim")
+        _refuse(f"{error.format_message().strip().rstrip('.')}; see `{where} --help`")
+    if code == 130:
         typer.echo("wavesim: interrupted; call again to go on with what is whole", err=True)
-        sys.exit(130)
-    except OSError as error:  # a path that cannot be, a file that may not be read or written, a full disk
-        typer.echo(f"wavesim: {error}", err=True)
-        sys.exit(2)
+    sys.exit(code)
+
+
+def _refuse(line: str) -> NoReturn:
+    typer.echo(f"wavesim: {line}", err=True)
+    sys.exit(2)

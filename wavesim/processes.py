@@ -1,7 +1,10 @@
 """Processes that compute one thing each on one thread: fresh interpreters, which share nothing with their parent.
 
 Threads of numerical libraries are a loss here: two threads that wait for one core were up to 45 times slower than one,
-and simulations are independent, so they run side by side in processes instead.
+and simulations are independent, so they run side by side in processes instead: of this machine, or of the machines of a
+cluster of dask's, whose workers see the same files. There a job that loses its worker is given to another.
+
+Reference: Rocklin, Proc. 14th Python in Science Conference (2015) 126-132, for dask.
 """
 
 from __future__ import annotations
@@ -11,14 +14,17 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
+from typing import Any
 
-from wavesim.errors import WavesimError
+from wavesim.errors import WavesimError, missing_engine
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+LAUNCHERS = ("OMPI_", "PMI_", "PMIX_")  # how the variables begin by which MPI tells a process its part in a run
+PATIENCE = 5  # seconds for an answer of a scheduler
 
 
 @contextmanager
@@ -37,12 +43,19 @@ def single_threaded() -> Iterator[None]:
 
 
 @contextmanager
-def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+def pool(workers: int, scheduler: str | None = None) -> Iterator[Executor]:
     """A pool of single-threaded processes; on an error or an interrupt what has not begun is dropped.
 
+    Args:
+        workers: processes of this machine. scheduler: address of a scheduler of dask's, whose workers do it instead.
     Raises:
-        WavesimError: fewer workers than one, or a worker that was killed.
+        WavesimError: fewer workers than one, or a worker that was killed; a scheduler that does not answer, or has no
+            workers, or workers of more threads than one.
     """
+    if scheduler is not None:
+        with _cluster(scheduler) as cluster:
+            yield cluster
+        return
     if workers < 1:
         raise WavesimError(f"workers {workers} is not allowed: use 1 or more, at most one a processor core")
     context = multiprocessing.get_context("spawn")
@@ -57,6 +70,59 @@ def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Executor]:
+    """The workers of a scheduler of dask's."""
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError as error:
+        raise missing_engine("distributed", "a scheduler of dask's", "dask", error) from error
+    try:
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise WavesimError(
+            f"no scheduler answers at {address} within {PATIENCE} s ({error}): start one with `dask scheduler`"
+        ) from error
+    with client:
+        _check_workers(client, address)
+        executor = client.get_executor(pure=False)
+        try:
+            yield executor
+        except KilledWorker as error:
+            raise WavesimError(
+                f"one job ended {error.allowed_failures + 1} workers of {address} abruptly, probably for want of "
+                "memory: use fewer workers a machine. What is whole is kept"
+            ) from error
+        except CancelledError as error:
+            raise WavesimError(f"the scheduler at {address} is gone; what is whole is kept, call again") from error
+        finally:
+            executor.shutdown(wait=False)
+
+
+def _check_workers(client: Any, address: str) -> None:
+    remedy = "start them with `dask worker ADDRESS --nthreads 1 --nworkers N`"
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+        threads, limits = client.nthreads(), client.run(_thread_limits)
+    except TimeoutError as error:
+        raise WavesimError(f"the scheduler at {address} has no workers: {remedy}") from error
+    except ImportError as error:
+        raise WavesimError(
+            f"the workers of {address} lack what a job needs ({error}): install wavesim there"
+        ) from error
+    for worker, limit in limits.items():
+        if threads[worker] != 1 or set(limit.values()) != {"1"}:
+            raise WavesimError(
+                f"worker {worker} of {address} runs {threads[worker]} jobs at a time, with the limits {limit}: "
+                f"a job needs a process of its own, and one thread; {remedy}"
+            )
+
+
+def _thread_limits() -> dict[str, str | None]:
+    """What this process allows numerical libraries."""
+    return {name: os.environ.get(name) for name in THREADS}
 
 
 def follow_parent() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from exact.meshes import warped
 from scipy import sparse
 
 from wavesim.errors import WavesimError
@@ -49,6 +50,7 @@ CASES = {
     "degree 1": (STIFF, NODES[1], Sides()),
     "degree 8": (HEAVY, NODES[8], Sides("rigid", "soft", "rigid", "soft")),
     "trapezoids": (HEAVY, TRAPEZOIDS, Sides()),
+    "curved cells between soft walls": (HEAVY, warped(5), Sides.all("soft")),
 }
 
 
@@ -68,11 +70,13 @@ def test_steps_equal_those_by_scipy_to_rounding(case, order, dtype):
 
 def test_a_rectangle_is_recognised_and_anything_else_is_not():
     kinds = {name: operator_of(*case, dtype=np.float32).loops for name, case in CASES.items()}
-    assert isinstance(kinds.pop("trapezoids"), kernel.Rows)
+    assert isinstance(kinds.pop("trapezoids"), kernel.ByCells)
+    assert isinstance(operator_of(*CASES["trapezoids"]).loops, kernel.Rows)
+    assert isinstance(kinds.pop("curved cells between soft walls"), kernel.ByCells)
     assert all(isinstance(loops, kernel.Grid) for loops in kinds.values())
     # Two small matrices where the density is uniform, else diagonals of each point.
     assert {name: loops.diagonals.along.ndim for name, loops in kinds.items()} == {
-        name: 2 if case[0] is STIFF else 3 for name, case in CASES.items() if name != "trapezoids"
+        name: 2 if case[0] is STIFF else 3 for name, case in CASES.items() if isinstance(case[1], Nodes)
     }
 
 
@@ -156,5 +160,5 @@ def test_a_machine_without_a_compiler_is_told_what_to_install(monkeypatch, tmp_p
 
 def test_the_loops_compile_without_a_warning(tmp_path):
     source = kernel.__file__.replace(".py", ".c")
-    command = ["cc", "-O3", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-DREAL=double", source]
+    command = ["cc", "-O3", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-DREAL=double", "-DWIDTH=2", source]
     subprocess.run([*command, "-o", tmp_path / "kernel.so"], check=True)

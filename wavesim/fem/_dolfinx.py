@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -33,7 +34,7 @@ from wavesim.errors import WavesimError, missing_engine
 from wavesim.fem.locate import reference
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.sampling import Nodes, lobatto
-from wavesim.fem.space import Space
+from wavesim.fem.space import Part, Space
 
 try:
     import dolfinx
@@ -55,12 +56,8 @@ def space(nodes: Nodes) -> Space:
         WavesimError: dolfinx cannot compile a form, or places its nodes elsewhere than at the GLL points.
     """
     along_x, along_y = nodes.axes
-    corners = [np.array(corner) for corner in zip(along_x.ends, along_y.ends, strict=True)]
     with _compiling():
-        domain = mesh.create_rectangle(
-            MPI.COMM_SELF, corners, (along_x.total, along_y.total), cell_type=mesh.CellType.quadrilateral
-        )
-        raw = _assembled(domain, nodes.degree, "GLL")
+        raw = _assembled(_function_space(_rectangle(nodes), nodes.degree), nodes.degree, "GLL")
     order = _lexicographic(raw.points, nodes)
     # The elements' points in the order of their lines too, so that a medium is evaluated on an open grid.
     columns = _nearest(along_x.element_points.ravel(), raw.element_points[:, 0])
@@ -90,27 +87,10 @@ def mesh_space(mesh_: Mesh, degree: int) -> Space:
         WavesimError: triangles of a higher degree; a cell that is folded; dolfinx cannot compile a form or leaves the
             GLL points.
     """
-    corners = mesh_.cells.shape[1]
-    if corners == 3 and degree != 1:
-        raise WavesimError(
-            f"degree {degree} on triangles: their lumped elements are of degree 1; mesh with quadrilaterals"
-        )
+    rule, per_cell = _rule(mesh_, degree)
     with _compiling():
-        raw = _assembled(_domain(mesh_), degree, "GLL" if corners == 4 else "vertex")
-    per_cell = (degree + 1) ** 2 if corners == 4 else 3
-    groups = raw.element_points.reshape(-1, per_cell, 2)
-    # dolfinx has sorted the cells and turned them: found again by their centres, and their points by s and t.
-    middle = mesh_.points[mesh_.cells].mean(axis=1)
-    cell = cKDTree(middle).query(groups.mean(axis=1))[1]
-    if not np.array_equal(np.sort(cell), np.arange(len(middle))):
-        raise WavesimError("two cells of the mesh have one centre, or none: cells overlap or are degenerate")
-    s, t = reference(np.repeat(mesh_.points[mesh_.cells[cell]], per_cell, axis=0), raw.element_points)
-    if corners == 4:
-        line = lobatto(degree)
-        place = _nearest(line, t) * (degree + 1) + _nearest(line, s)
-    else:
-        place = np.where(s > 0.5, 1, np.where(t > 0.5, 2, 0))
-    lines = np.argsort(np.repeat(cell, per_cell) * per_cell + place)
+        raw = _assembled(_function_space(_domain(mesh_), degree), degree, rule)
+    lines = _by_cell(raw, mesh_)
     node_of = raw.node_of[lines]
     pattern = sparse.csr_matrix((np.ones(node_of.size), node_of, np.arange(0, node_of.size + 1, per_cell)))
     order = csgraph.reverse_cuthill_mckee((pattern.T @ pattern).tocsr(), symmetric_mode=True)
@@ -126,33 +106,123 @@ def mesh_space(mesh_: Mesh, degree: int) -> Space:
         degree=degree,
         mesh=mesh_,
     )
+    return _curved(straight, mesh_)
+
+
+def part(mesh_: Nodes | Mesh, degree: int, comm: MPI.Comm) -> Part:
+    """What this process holds of a space that dolfinx shares out over a communicator; every process has the mesh.
+
+    Raises:
+        WavesimError: as `space` and `mesh_space`; a process that would get no element.
+    """
+    rule, per_cell = ("GLL", (degree + 1) ** 2) if isinstance(mesh_, Nodes) else _rule(mesh_, degree)
+    with _compiling():
+        domain = _rectangle(mesh_, comm) if isinstance(mesh_, Nodes) else _domain(mesh_, comm)
+    owned = domain.topology.index_map(2).size_local
+    if comm.allreduce(owned, MPI.MIN) == 0:
+        raise WavesimError(
+            f"{comm.size} processes for {comm.allreduce(owned)} elements leave one without any; use fewer processes"
+        )
+    with _compiling():
+        continuous = _function_space(domain, degree)
+        space = _assembled(continuous, degree, rule)
+    numbering = continuous.dofmap.index_map
+    numbers = numbering.local_to_global(np.arange(space.size, dtype=np.int32))
+    cells = np.zeros(0, int)
+    if isinstance(mesh_, Mesh):
+        cells = np.sort(np.asarray(domain.topology.original_cell_index)[:owned])
+        used, corners = np.unique(mesh_.cells[cells], return_inverse=True)
+        own = Mesh(
+            mesh_.points[used],
+            corners.reshape(len(cells), -1),
+            mesh_.tags[cells],
+            mesh_.shape[cells] if mesh_.curved else mesh_.shape,
+        )
+        lines = _by_cell(space, own)
+        space = replace(
+            space,
+            element_points=space.element_points[lines],
+            weights=space.weights[lines],
+            node_of=space.node_of[lines],
+            gradient=_sorted(d[lines] for d in space.gradient),
+            tags=np.repeat(own.tags, per_cell),
+            mesh=own,
+        )
+        space = _curved(space, own)
+    return Part(space, numbering.size_local, numbers, cells)
+
+
+def _rule(mesh_: Mesh, degree: int) -> tuple[str, int]:
+    """The quadrature's name, and its points in a cell."""
+    if mesh_.cells.shape[1] == 4:
+        return "GLL", (degree + 1) ** 2
+    if degree != 1:
+        raise WavesimError(
+            f"degree {degree} on triangles: their lumped elements are of degree 1; mesh with quadrilaterals"
+        )
+    return "vertex", 3
+
+
+def _by_cell(raw: Space, mesh_: Mesh) -> np.ndarray:
+    """(element points,) the order that sorts them by cell, and within each as `mesh_space` says."""
+    rule, per_cell = _rule(mesh_, raw.degree)
+    groups = raw.element_points.reshape(-1, per_cell, 2)
+    # dolfinx has sorted the cells and turned them: found again by their centres, and their points by s and t.
+    middle = mesh_.points[mesh_.cells].mean(axis=1)
+    cell = cKDTree(middle).query(groups.mean(axis=1))[1]
+    if not np.array_equal(np.sort(cell), np.arange(len(middle))):
+        raise WavesimError("two cells of the mesh have one centre, or none: cells overlap or are degenerate")
+    s, t = reference(np.repeat(mesh_.points[mesh_.cells[cell]], per_cell, axis=0), raw.element_points)
+    if rule == "GLL":
+        line = lobatto(raw.degree)
+        place = _nearest(line, t) * line.size + _nearest(line, s)
+    else:
+        place = np.where(s > 0.5, 1, np.where(t > 0.5, 2, 0))
+    return np.argsort(np.repeat(cell, per_cell) * per_cell + place)
+
+
+def _curved(straight: Space, mesh_: Mesh) -> Space:
+    """The space with its nodes on the mesh's curves."""
     if not mesh_.curved:
         return straight
-    points = np.empty_like(straight.points)
-    points[straight.node_of] = mesh_.positions(degree).reshape(-1, 2)
+    points = straight.points.copy()
+    points[straight.node_of] = mesh_.positions(straight.degree).reshape(-1, 2)
     return straight.moved(points)
 
 
-def _domain(mesh_: Mesh) -> Any:
-    """dolfinx's mesh of ours, on this process alone."""
+def _rectangle(nodes: Nodes, comm: MPI.Comm = MPI.COMM_SELF) -> Any:
+    """dolfinx's mesh of a rectangle, shared out over a communicator; by default on this process alone."""
+    along_x, along_y = nodes.axes
+    corners = [np.array(corner) for corner in zip(along_x.ends, along_y.ends, strict=True)]
+    return mesh.create_rectangle(comm, corners, (along_x.total, along_y.total), cell_type=mesh.CellType.quadrilateral)
+
+
+def _domain(mesh_: Mesh, comm: MPI.Comm = MPI.COMM_SELF) -> Any:
+    """dolfinx's mesh of ours, shared out over a communicator; by default on this process alone."""
     name = "quadrilateral" if mesh_.cells.shape[1] == 4 else "triangle"
     cells = np.ascontiguousarray(mesh_.cells[:, [0, 1, 3, 2]] if name == "quadrilateral" else mesh_.cells, np.int64)
+    cells, points = (np.array_split(rows, comm.size)[comm.rank] for rows in (cells, mesh_.points))
     if BEFORE_0_7:
         element: Any = ufl.VectorElement("Lagrange", ufl.Cell(name, geometric_dimension=2), 1)
-        return mesh.create_mesh(MPI.COMM_SELF, cells, mesh_.points, ufl.Mesh(element))
+        return mesh.create_mesh(comm, cells, points, ufl.Mesh(element))
     import basix.ufl
 
     element = basix.ufl.element("Lagrange", name, 1, shape=(2,))
     if VERSION < (0, 10):
-        return mesh.create_mesh(MPI.COMM_SELF, cells, mesh_.points, element)
-    return mesh.create_mesh(MPI.COMM_SELF, cells, element, mesh_.points)
+        return mesh.create_mesh(comm, cells, points, element)
+    return mesh.create_mesh(comm, cells, element, points)
 
 
-def _assembled(domain: Any, degree: int, rule: str) -> Space:
-    """The space on a mesh of dolfinx, in its own numbering."""
-    make_space: Any = fem.FunctionSpace if BEFORE_0_7 else fem.functionspace  # type: ignore[attr-defined]
-    continuous = make_space(domain, ("Lagrange", degree))
-    each = make_space(domain, ("DQ" if rule == "GLL" else "DG", degree))
+def _function_space(domain: Any, degree: int, family: str = "Lagrange") -> Any:
+    """dolfinx's space of polynomials on its mesh."""
+    make_space: Any = fem.FunctionSpace if BEFORE_0_7 else fem.functionspace
+    return make_space(domain, (family, degree))
+
+
+def _assembled(continuous: Any, degree: int, rule: str) -> Space:
+    """The space of this process's own elements, in dolfinx's numbering of all nodes that the process knows."""
+    domain = continuous.mesh
+    each = _function_space(domain, degree, "DQ" if rule == "GLL" else "DG")
     dx = ufl.dx(domain, metadata={"quadrature_rule": rule, "quadrature_degree": max(2 * degree - 1, 1)})
     u, v = ufl.TrialFunction(continuous), ufl.TestFunction(each)
     collocation, *gradient = (_matrix(fem.form(f * v * dx)) for f in (u, u.dx(0), u.dx(1)))
@@ -163,6 +233,7 @@ def _assembled(domain: Any, degree: int, rule: str) -> Space:
         )
     cells = each.dofmap.list
     cells = np.asarray(cells.array if BEFORE_0_7 else cells).reshape(-1, each.dofmap.dof_layout.num_dofs)
+    cells = cells[: domain.topology.index_map(2).size_local]
     points = each.tabulate_dof_coordinates()[:, :2].copy()
     points[cells] += 1e-9 * (points[cells].mean(axis=1, keepdims=True) - points[cells])
     by_cell = cells.ravel()
@@ -183,9 +254,13 @@ def _matrix(form: Any) -> sparse.csr_matrix:
     """A form's matrix; entries that vanish by the quadrature are dropped."""
     matrix: Any = fem.assemble_matrix(form)
     matrix.finalize() if BEFORE_0_7 else matrix.scatter_reverse()
+    along_rows, along_columns = (space.dofmap.index_map for space in form.function_spaces)
+    rows, columns = along_rows.size_local, along_columns.size_local + along_columns.num_ghosts
+    start = matrix.indptr[: rows + 1]
     # Copied, because dolfinx's own arrays may not be written (0.9).
-    shape = (form.function_spaces[0].dofmap.index_map.size_local, form.function_spaces[1].dofmap.index_map.size_local)
-    made = sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=shape, copy=True)
+    made = sparse.csr_matrix(
+        (matrix.data[: start[-1]], matrix.indices[: start[-1]], start), shape=(rows, columns), copy=True
+    )
     made.data[np.abs(made.data) < 1e-13 * np.abs(made.data).max()] = 0
     made.eliminate_zeros()
     return made

@@ -1,8 +1,9 @@
-/* The loops of kernel.py, which compiles them with REAL, float or double.
+/* The loops of kernel.py, which compiles them with REAL, float or double, and WIDTH, the degree, so that
+   they unroll.
 
    Rows of a grid pass through three stages, each `lag` rows behind the one before, so that a step reads the fields once:
-   p += d;  f = B p, d -= f;  at order 4, d += B f / 12. The rows of p and f that are still needed lie in rings, with w
-   more numbers before and after a row, which close it to a cycle, and are filled up to whole vectors. */
+   p += d;  f = B p, d -= f;  at order 4, d += B f / 12. The rows of f that are still needed lie in a ring. A row is filled
+   up to whole vectors, `stride` numbers, and has w more before and after it, which close it to a cycle. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,33 +13,50 @@ typedef REAL vector __attribute__((vector_size(64), aligned(sizeof(REAL))));
 #define AT(address) (*(const vector *)(address))
 
 typedef struct {
-    long rows, columns, width, lag, ring, stride, own;
-    const REAL *along;         /* (2 w + 1, stride), or (rows, 2 w + 1, stride) where every row has its own */
-    const REAL *across;        /* (rows, 2 w + 1), or (rows, 2 w + 1, stride) */
+    long rows, columns, lag, stride, own;
+    const REAL *along;          /* (2 w + 1, stride), or (rows, 2 w + 1, stride) where every row has its own */
+    const REAL *across;         /* (rows, 2 w + 1), or (rows, 2 w + 1, stride) */
     const signed char *coupled; /* (rows, 2 w + 1), which rows a row needs */
+    const REAL *scale;          /* (rows, stride), s */
 } grid;
 
+/* Where rows -w ... rows + w - 1 lie, in a ring of so many; the memory begins at all[rows + 2 w]. */
+static REAL **lines(const grid *g, long ring) {
+    long pitch = g->stride + 2 * LANES, count = g->rows + 2 * WIDTH;
+    size_t size = (size_t)ring * pitch * sizeof(REAL);
+    REAL **all = malloc((count + 1) * sizeof(REAL *)), *field = aligned_alloc(64, size);
+    if (!all || !field) return free(all), free(field), NULL;
+    memset(field, 0, size);
+    for (long k = 0; k < count; k++) all[k] = field + (k - WIDTH + g->rows) % g->rows % ring * pitch + LANES;
+    all[count] = field;
+    return all;
+}
+
+static void discard(const grid *g, REAL **all) {
+    if (all) free(all[g->rows + 2 * WIDTH]);
+    free(all);
+}
+
 static void ends(const grid *g, REAL *line) {
-    for (long k = 0; k < g->width; k++) {
+    for (long k = 0; k < WIDTH; k++) {
         line[-1 - k] = line[g->columns - 1 - k];
         line[g->columns + k] = line[k];
     }
 }
 
-/* Where rows -w ... rows + w - 1 of the field lie in its ring. */
-static REAL **lines(const grid *g, REAL **all, REAL *ring) {
-    for (long k = 0; k < g->rows + 2 * g->width; k++) {
-        long j = (k - g->width + g->rows) % g->rows;
-        all[k] = ring + (j % g->ring) * (g->stride + 2 * LANES) + LANES;
+#define CENTRE(V, i, k) V += AT(along + (k) * g->stride + (i)) * AT(centre + (i) + (k) - w)
+#define ACROSS(V, i, k) V += (own ? AT(own_factor[k] + (i)) : factor[k] + (vector){0}) * AT(near[k] + (i))
+#define FINISH(V, i)                                                  \
+    {                                                                 \
+        vector f = AT(s + (i)) * V;                                   \
+        if (to) *(vector *)(to + (i)) = f;                            \
+        if (d) *(vector *)(d + (i)) = AT(d + (i)) + (part + (vector){0}) * f; \
     }
-    return all + g->width;
-}
 
-#define CENTRE(V, i, k) V += AT(along + (k) * g->stride + (i)) * AT(centre + (i) + (k)-w)
-
-static inline __attribute__((always_inline)) void sums(const grid *g, REAL **at, long j, REAL *restrict out, const long w,
-                                                       const int own) {
-    const REAL *near[2 * w + 1], *own_factor[2 * w + 1], *centre = at[j];
+/* f = B p in row j of the field whose lines are `at`; to = f, d += part f. */
+static inline __attribute__((always_inline)) void row(const grid *g, REAL *const *at, long j, REAL *to, REAL *d, REAL part,
+                                                      const long w, const int own) {
+    const REAL *near[2 * w + 1], *own_factor[2 * w + 1], *centre = at[j], *s = g->scale + j * g->stride;
     const REAL *along = g->along + (own ? j * (2 * w + 1) * g->stride : 0);
     REAL factor[2 * w + 1];
     long count = 0, i = 0;
@@ -46,96 +64,82 @@ static inline __attribute__((always_inline)) void sums(const grid *g, REAL **at,
         long place = j * (2 * w + 1) + k;
         if (!g->coupled[place]) continue;
         near[count] = at[j + k - w];
-        if (own)
-            own_factor[count++] = g->across + place * g->stride;
-        else
-            factor[count++] = g->across[place];
+        own_factor[count] = g->across + (own ? place * g->stride : 0);
+        factor[count++] = g->across[own ? 0 : place];
     }
     for (; i + 4 * LANES <= g->stride; i += 4 * LANES) {
-        vector a = {0}, b = {0}, c = {0}, d = {0};
+        vector a = {0}, b = {0}, c = {0}, e = {0};
         for (long k = 0; k <= 2 * w; k++) {
             CENTRE(a, i, k);
             CENTRE(b, i + LANES, k);
             CENTRE(c, i + 2 * LANES, k);
-            CENTRE(d, i + 3 * LANES, k);
+            CENTRE(e, i + 3 * LANES, k);
         }
         for (long k = 0; k < count; k++) {
-            const REAL *p = near[k] + i, *m = own ? own_factor[k] + i : 0;
-            a += (own ? AT(m) : factor[k] + (vector){0}) * AT(p);
-            b += (own ? AT(m + LANES) : factor[k] + (vector){0}) * AT(p + LANES);
-            c += (own ? AT(m + 2 * LANES) : factor[k] + (vector){0}) * AT(p + 2 * LANES);
-            d += (own ? AT(m + 3 * LANES) : factor[k] + (vector){0}) * AT(p + 3 * LANES);
+            ACROSS(a, i, k);
+            ACROSS(b, i + LANES, k);
+            ACROSS(c, i + 2 * LANES, k);
+            ACROSS(e, i + 3 * LANES, k);
         }
-        vector *q = (vector *)(out + i);
-        q[0] = a, q[1] = b, q[2] = c, q[3] = d;
+        FINISH(a, i);
+        FINISH(b, i + LANES);
+        FINISH(c, i + 2 * LANES);
+        FINISH(e, i + 3 * LANES);
     }
     for (; i < g->stride; i += LANES) {
-        vector a = {0};
-        for (long k = 0; k <= 2 * w; k++) CENTRE(a, i, k);
-        for (long k = 0; k < count; k++) a += (own ? AT(own_factor[k] + i) : factor[k] + (vector){0}) * AT(near[k] + i);
-        *(vector *)(out + i) = a;
+        vector a = {0}, b = {0}, c = {0};
+        for (long k = 0; k < w; k++) {
+            CENTRE(a, i, k);
+            CENTRE(b, i, k + w);
+        }
+        CENTRE(a, i, 2 * w);
+        for (long k = 0; k < count; k++) ACROSS(c, i, k);
+        a += b + c;
+        FINISH(a, i);
     }
 }
 
-/* With the width known, the compiler unrolls. */
-#define WIDTH(w) \
-    case w: g->own ? sums(g, at, j, out, w, 1) : sums(g, at, j, out, w, 0); break;
-
-static void product(const grid *g, REAL **at, long j, REAL *out) {
-    switch (g->width) {
-        WIDTH(1) WIDTH(2) WIDTH(3) WIDTH(4) WIDTH(5) WIDTH(6) WIDTH(7) WIDTH(8)
-    }
+static void product(const grid *g, REAL *const *at, long j, REAL *to, REAL *d, REAL part) {
+    if (g->own)
+        row(g, at, j, to, d, part, WIDTH, 1);
+    else
+        row(g, at, j, to, d, part, WIDTH, 0);
 }
 
-static void push(REAL *restrict to, REAL *restrict p, const REAL *restrict d, long n) {
-    for (long i = 0; i < n; i++) to[i] = p[i] += d[i];
-}
-
-static void pull(REAL *restrict to, REAL *restrict d, const REAL *restrict s, const REAL *restrict sum, long n) {
-    for (long i = 0; i < n; i++) d[i] -= to[i] = s[i] * sum[i];
-}
-
-static void correct(REAL *restrict d, const REAL *restrict s, const REAL *restrict sum, REAL factor, long n) {
-    for (long i = 0; i < n; i++) d[i] += factor * s[i] * sum[i];
-}
-
-/* p and d (rows, columns) after so many steps; without d, p becomes A p. Returns whether there was no memory. */
-int grid_advance(const grid *g, const REAL *scale, REAL *p, REAL *d, long steps, int order) {
-    long lag = g->lag, columns = g->columns, last = d && order == 4 ? 2 : 1;
-    size_t size = (size_t)g->ring * (g->stride + 2 * LANES) * sizeof(REAL);
-    REAL *ring[2] = {aligned_alloc(64, size), aligned_alloc(64, size)}, *sum = aligned_alloc(64, size);
-    REAL **all = malloc(2 * (g->rows + 2 * g->width) * sizeof(REAL *));
-    int short_of_memory = !ring[0] || !ring[1] || !sum || !all;
+/* p and d (rows, columns) after so many steps; without d, p becomes B p. Returns whether there was no memory. */
+int grid_advance(const grid *g, REAL *p, REAL *d, long steps, int order) {
+    long lag = g->lag, columns = g->columns, w = WIDTH, last = d && order == 4 ? 2 : 1;
+    size_t width = columns * sizeof(REAL);
+    REAL **all[3] = {lines(g, g->rows), lines(g, g->rows), lines(g, lag < g->rows ? 2 * lag + 1 : g->rows)};
+    int short_of_memory = !all[0] || !all[1] || !all[2];
     if (!short_of_memory) {
-        memset(ring[0], 0, size);
-        memset(ring[1], 0, size);
-        REAL **pressure = lines(g, all, ring[0]), **force = lines(g, all + g->rows + 2 * g->width, ring[1]);
+        REAL **pressure = all[0] + w, **increment = all[1] + w, **force = all[2] + w;
+        for (long j = 0; j < g->rows; j++) {
+            memcpy(pressure[j], p + j * columns, width);
+            if (d) memcpy(increment[j], d + j * columns, width);
+        }
         for (long step = 0; step < steps; step++)
             for (long t = 0; t < g->rows + last * lag; t++) {
                 if (t < g->rows) {
-                    if (d)
-                        push(pressure[t], p + t * columns, d + t * columns, columns);
-                    else
-                        memcpy(pressure[t], p + t * columns, columns * sizeof(REAL));
-                    ends(g, pressure[t]);
+                    REAL *restrict to = pressure[t], *restrict by = increment[t];
+                    for (long i = 0; i < g->stride; i += LANES) *(vector *)(to + i) = AT(to + i) + AT(by + i);
+                    ends(g, to);
                 }
                 long j = t - lag;
-                if (j >= 0 && j < g->rows) {
-                    product(g, pressure, j, sum);
-                    if (d) {
-                        pull(force[j], d + j * columns, scale + j * columns, sum, columns);
-                        ends(g, force[j]);
-                    } else
-                        for (long i = 0; i < columns; i++) p[j * columns + i] = scale[j * columns + i] * sum[i];
-                }
+                if (j >= 0 && j < g->rows && d) {
+                    product(g, pressure, j, last == 2 ? force[j] : NULL, increment[j], -1);
+                    if (last == 2) ends(g, force[j]);
+                } else if (j >= 0 && j < g->rows)
+                    product(g, pressure, j, increment[j], NULL, 0);
                 j = t - 2 * lag;
-                if (last == 2 && j >= 0) {
-                    product(g, force, j, sum);
-                    correct(d + j * columns, scale + j * columns, sum, (REAL)(1.0 / 12), columns);
-                }
+                if (last == 2 && j >= 0) product(g, force, j, NULL, increment[j], (REAL)(1.0 / 12));
             }
+        for (long j = 0; j < g->rows; j++) {
+            memcpy(p + j * columns, d ? pressure[j] : increment[j], width);
+            if (d) memcpy(d + j * columns, increment[j], width);
+        }
     }
-    free(ring[0]), free(ring[1]), free(sum), free(all);
+    for (int k = 0; k < 3; k++) discard(g, all[k]);
     return short_of_memory;
 }
 
@@ -178,5 +182,80 @@ int rows_advance(long n, long batch, const int *start, const int *column, const 
                 for (long i = 0; i < size; i++) d[i] -= force[i];
         }
     free(force), free(second);
+    return short_of_memory;
+}
+
+typedef struct {
+    long size, groups;
+    const int *node;    /* (groups, points, LANES), `size` where there is none: a group is one element a lane */
+    const REAL *slope;  /* (nodes, nodes), the derivative along an edge */
+    const REAL *metric; /* (groups, points, 3, LANES), w / rho times ss, st and tt */
+    const int *start;   /* (size + 1), of the places of each unknown in (groups, points, LANES) */
+    const int *place;
+    const REAL *scale; /* (size) */
+} cells;
+
+/* out = K_e in of the elements of a group; P points along an edge. */
+static inline __attribute__((always_inline)) void group(const cells *m, long number, const REAL *in, REAL *out, const long P) {
+    vector u[P * P], along[P * P], up[P * P];
+    const int *node = m->node + number * P * P * LANES;
+    const REAL *metric = m->metric + number * P * P * 3 * LANES, *D = m->slope;
+    for (long q = 0; q < P * P; q++)
+        for (long l = 0; l < LANES; l++) ((REAL *)(u + q))[l] = in[node[q * LANES + l]];
+    for (long b = 0; b < P; b++)
+        for (long a = 0; a < P; a++) {
+            vector s = {0}, t = {0};
+            for (long k = 0; k < P; k++) {
+                s += (D[a * P + k] + (vector){0}) * u[b * P + k];
+                t += (D[b * P + k] + (vector){0}) * u[k * P + a];
+            }
+            const REAL *g = metric + (b * P + a) * 3 * LANES;
+            along[b * P + a] = AT(g) * s + AT(g + LANES) * t;
+            up[b * P + a] = AT(g + LANES) * s + AT(g + 2 * LANES) * t;
+        }
+    for (long b = 0; b < P; b++)
+        for (long a = 0; a < P; a++) {
+            vector s = {0}, t = {0};
+            for (long k = 0; k < P; k++) {
+                s += (D[k * P + a] + (vector){0}) * along[b * P + k];
+                t += (D[k * P + b] + (vector){0}) * up[k * P + a];
+            }
+            *(vector *)(out + (number * P * P + b * P + a) * LANES) = s + t;
+        }
+}
+
+static void by_cells(const cells *m, const REAL *in, REAL *parts) {
+    for (long k = 0; k < m->groups; k++) group(m, k, in, parts, WIDTH + 1);
+}
+
+/* d += part f, to = f, for f = B of the field that the parts belong to. */
+static void gather(const cells *m, const REAL *parts, REAL *to, REAL *d, REAL part) {
+    for (long i = 0; i < m->size; i++) {
+        REAL sum = 0;
+        for (int k = m->start[i]; k < m->start[i + 1]; k++) sum += parts[m->place[k]];
+        to[i] = m->scale[i] * sum;
+        if (d) d[i] += part * to[i];
+    }
+}
+
+/* The same steps, element by element. */
+int cells_advance(const cells *m, REAL *p, REAL *d, long steps, int order) {
+    size_t size = m->size * sizeof(REAL);
+    REAL *field = calloc(m->size + 1, sizeof(REAL)), *force = calloc(m->size + 1, sizeof(REAL));
+    REAL *parts = aligned_alloc(64, m->groups * (WIDTH + 1) * (WIDTH + 1) * LANES * sizeof(REAL));
+    int short_of_memory = !field || !force || !parts;
+    if (!short_of_memory) {
+        memcpy(field, p, size);
+        for (long step = 0; step < steps; step++) {
+            for (long i = 0; d && i < m->size; i++) field[i] += d[i];
+            by_cells(m, field, parts);
+            gather(m, parts, force, d, -1);
+            if (!d || order != 4) continue;
+            by_cells(m, force, parts);
+            gather(m, parts, force, d, (REAL)(1.0 / 12));
+        }
+        memcpy(p, d ? field : force, size);
+    }
+    free(field), free(force), free(parts);
     return short_of_memory;
 }

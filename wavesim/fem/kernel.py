@@ -1,10 +1,11 @@
 """B p, and whole steps p <- p + d, d <- d - B' p of stepper.py, for B = h^2 M^-1 K: where the time goes.
 
     Grid       a rectangle: 4 w + 1 diagonals (diagonals.py); simulations of a batch one after another, in the cache
+    ByCells    a mesh of quadrilaterals in single precision: element by element (cells.py), 16 at a time
     Rows       any mesh: compressed rows; a batch together
     device.py  any mesh, by torch on another device
 
-The loops are in kernel.c. The compiler that dolfinx needs as well makes them once a machine, for its processor.
+The loops are in kernel.c. The compiler that dolfinx needs as well makes them once a machine and degree.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from scipy import sparse
 
 from wavesim.errors import WavesimError
+from wavesim.fem.cells import Cells, Groups, groups
 from wavesim.fem.device import OnDevice
 from wavesim.fem.diagonals import Diagonals, find
 
@@ -78,23 +80,55 @@ class Grid:
 
     def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
         m = self.diagonals
-        rows, columns = m.scale.shape[1:]
-        width = m.coupled.shape[1] // 2
-        lag = rows if m.cyclic else width
-        ring = min(rows, 2 * lag + 1)
-        sizes = (rows, columns, width, lag, ring, m.along.shape[-1], m.along.ndim == 3)
-        layout = _Layout(*sizes, *(_pointer(array) for array in (m.along, m.across, m.coupled)))
-        run = _library(p.dtype.name).grid_advance
+        rows, width = m.coupled.shape[0], m.coupled.shape[1] // 2
+        sizes = (rows, p.shape[1] // rows, rows if m.cyclic else width, m.along.shape[-1], m.along.ndim == 3)
+        tables = [_pointer(array) for array in (m.along, m.across, m.coupled)]
+        run = _library(p.dtype.name, width).grid_advance
         for k, pressure in enumerate(p):
-            scale = m.scale[k % len(m.scale)]
-            arrays = [_pointer(array) for array in (scale, pressure, None if d is None else d[k])]
-            _check(run(ctypes.byref(layout), *arrays, ctypes.c_long(steps), order))
+            layout = _Layout(*sizes, *tables, _pointer(m.scale[k % len(m.scale)]))
+            fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
+            _check(run(ctypes.byref(layout), *fields, ctypes.c_long(steps), order))
+
+
+@dataclass(frozen=True)
+class ByCells:
+    """A mesh of quadrilaterals, element by element."""
+
+    groups: Groups
+
+    def product(self, field: np.ndarray) -> np.ndarray:
+        """B times a field (unknowns[, batch])."""
+        out = _apart(field)
+        self._run(out, None, 1, 2)
+        return out.T.reshape(field.shape)
+
+    def advance(self, pressure: np.ndarray, increment: np.ndarray, steps: int, order: int) -> Pair:
+        """p and d after so many steps."""
+        p, d = _apart(pressure), _apart(increment)
+        self._run(p, d, steps, order)
+        return p.T.reshape(pressure.shape), d.T.reshape(pressure.shape)
+
+    def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
+        m = self.groups
+        tables = [_pointer(array) for array in (m.node, m.slope, m.metric, m.start, m.place)]
+        run = _library(p.dtype.name, len(m.slope) - 1).cells_advance
+        for k, pressure in enumerate(p):
+            layout = _Groups(p.shape[1], len(m.node), *tables, _pointer(m.scale[k % len(m.scale)]))
+            fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
+            _check(run(ctypes.byref(layout), *fields, ctypes.c_long(steps), order))
+
+
+class _Groups(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_long) for name in ("size", "groups")),
+        *((name, ctypes.c_void_p) for name in ("node", "slope", "metric", "start", "place", "scale")),
+    ]
 
 
 class _Layout(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_long) for name in ("rows", "columns", "width", "lag", "ring", "stride", "own")),
-        *((name, ctypes.c_void_p) for name in ("along", "across", "coupled")),
+        *((name, ctypes.c_long) for name in ("rows", "columns", "lag", "stride", "own")),
+        *((name, ctypes.c_void_p) for name in ("along", "across", "coupled", "scale")),
     ]
 
 
@@ -113,15 +147,15 @@ def _check(short_of_memory: int) -> None:
 
 
 @lru_cache
-def _library(precision: str) -> ctypes.CDLL:
-    """kernel.c, compiled for this machine and kept in the user's cache.
+def _library(precision: str, width: int = 1) -> ctypes.CDLL:
+    """kernel.c for a degree, compiled for this machine and kept in the user's cache.
 
     Raises:
         WavesimError: it cannot be compiled.
     """
     source = Path(__file__).with_name("kernel.c")
     real = {"float32": "float", "float64": "double"}[precision]
-    command = [os.environ.get("CC", "cc"), *FLAGS, f"-DREAL={real}"]
+    command = [os.environ.get("CC", "cc"), *FLAGS, f"-DREAL={real}", f"-DWIDTH={width}"]
     cpuinfo = Path("/proc/cpuinfo")
     processor = cpuinfo.read_text().split("\n\n")[0] if cpuinfo.exists() else platform.processor()
     # What a processor can do, without what changes from moment to moment, such as its clock.
@@ -145,19 +179,29 @@ def _library(precision: str) -> ctypes.CDLL:
         ) from error
 
 
-Loops = Grid | Rows | OnDevice
+Loops = Grid | Rows | ByCells | OnDevice
 
 
 def build(
-    matrix: sparse.csr_matrix, scale: np.ndarray | None, mass: np.ndarray, dtype: type, device: str | None = None
+    matrix: sparse.csr_matrix,
+    scale: np.ndarray | None,
+    mass: np.ndarray,
+    time_step: float,
+    dtype: type,
+    cells: Cells | None = None,
+    device: str | None = None,
 ) -> Loops:
     """The fastest loops for B = matrix, or scale * matrix where scale = 1/M, in a precision.
 
+    Double precision keeps to the entries of K, single precision to what they are made of where that is known.
+
     Args:
-        mass: M (unknowns[, batch]). device: of torch; left out, the loops that are compiled here.
+        mass: M (unknowns[, batch]). cells: of the mesh. device: of torch; left out, the loops that are compiled here.
     """
     if device is None:
         if (diagonals := find(matrix, scale, mass, np.dtype(dtype))) is not None:
             return Grid(diagonals)
+        if cells is not None and dtype == np.float32:
+            return ByCells(groups(cells, np.atleast_2d(time_step**2 / mass.T), np.dtype(dtype)))
     matrix, scale = matrix.astype(dtype), None if scale is None else scale.astype(dtype)
     return Rows(matrix, scale) if device is None else OnDevice(matrix, scale, device)

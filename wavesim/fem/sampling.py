@@ -98,7 +98,7 @@ class Axis:
 
 def cell_averages(nodes: Nodes, grid: tuple[int, int]) -> sparse.csr_matrix:
     """The matrix (cells, nodes) from a nodal field to its averages over grid = (y, x) equal cells, both flattened."""
-    rows, columns = _averages(nodes.axes[1], grid[0]), _averages(nodes.axes[0], grid[1])
+    rows, columns = line_averages(nodes.axes[1], grid[0]), line_averages(nodes.axes[0], grid[1])
     return sparse.kron(rows, columns, format="csr")
 
 
@@ -171,7 +171,8 @@ def _values(axis: Axis, places: np.ndarray) -> sparse.csr_matrix:
     return _scatter(np.arange(places.size), element, lagrange(axis.degree, scaled - element), axis, places.size)
 
 
-def _averages(axis: Axis, cells: int) -> sparse.csr_matrix:
+def line_averages(axis: Axis, cells: int) -> sparse.csr_matrix:
+    """The matrix (cells, nodes) from a nodal field along an axis to its averages over equal cells."""
     # Lengths in units of 1 / (elements * cells), so that the breaks are integers and equal ones are recognised.
     elements, degree = axis.elements, axis.degree
     breaks = np.union1d(np.arange(elements + 1) * cells, np.arange(cells + 1) * elements)

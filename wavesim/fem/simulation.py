@@ -24,6 +24,7 @@ from wavesim.config import WavesConfig
 from wavesim.errors import WavesimError
 from wavesim.fem import absorbing, stepper
 from wavesim.fem.boundary import Sides, first_nodes, unknowns
+from wavesim.fem.cells import cells
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.raster import Raster
@@ -96,6 +97,7 @@ def assemble(
     steps: int | None = None,
     dtype: type = np.float64,
     degree: int = 4,
+    device: str | None = None,
 ) -> Problem:
     """Assemble a medium on a mesh.
 
@@ -104,6 +106,7 @@ def assemble(
             absorbing layer, or any mesh, whose elements get `degree`. interval: between frames. grid: (y, x) cells.
         layer: elements that an absorbing side is given; in them the medium goes on as it is at the side.
         sources: of volume, at points. order: of the time steps, 2 or 4. steps: a frame; default: the fewest.
+        dtype: of the fields; single precision steps faster. device: of torch ("cuda"), which then steps.
     Raises:
         WavesimError: dolfinx is not installed; a value of the medium that is not positive; a step that is not stable;
             absorbing sides without a layer.
@@ -145,7 +148,9 @@ def assemble(
     return Problem(
         space,
         prolongation,
-        stepper.operator(stiffness, mass, interval, steps, order, dtype, force, absorb),
+        stepper.operator(
+            stiffness, mass, interval, steps, order, dtype, force, absorb, device, cells(space, density, prolongation)
+        ),
         (space.cell_averages(grid) @ prolongation).astype(dtype),
         grid,
         interval,

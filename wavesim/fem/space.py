@@ -151,3 +151,17 @@ class Space:
     def sum_at_nodes(self, values: np.ndarray) -> np.ndarray:
         """(nodes,) sums of values (element points,) over the elements that share a node."""
         return np.bincount(self.node_of, values, minlength=len(self.points))
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one of several processes holds of a space: its own elements, and the nodes that it knows.
+
+    space: its first `owned` nodes are the process's own; the mesh of a Mesh's space consists of its cells alone.
+    numbers: (nodes,) among those of all processes, the own ones in turn. cells: (elements,) which of a Mesh's they are.
+    """
+
+    space: Space
+    owned: int
+    numbers: np.ndarray
+    cells: np.ndarray

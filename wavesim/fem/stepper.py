@@ -41,6 +41,7 @@ from scipy.sparse import linalg
 from wavesim.errors import WavesimError
 from wavesim.fem import kernel
 from wavesim.fem.absorbing import Layer
+from wavesim.fem.cells import Cells
 
 # Largest eigenvalue of B for which the scheme is stable.
 LIMITS = {2: 4.0, 4: 12.0}
@@ -52,6 +53,7 @@ class Operator:
 
     stepping: B = h^2 M^-1 K (unknowns, unknowns), or h^2 K where scale = 1/M (unknowns, batch) multiplies its product.
     mass: M (unknowns,) or (unknowns, batch). steps: in one interval. dtype: of the fields. device: of torch, or none.
+    cells: K element by element, or none.
     """
 
     stepping: sparse.csr_matrix
@@ -64,11 +66,12 @@ class Operator:
     drive: Drive | None = None
     dtype: type = np.float64
     device: str | None = None
+    cells: Cells | None = None
 
     @cached_property
     def loops(self) -> kernel.Loops:
         """The product with B, and whole steps."""
-        return kernel.build(self.stepping, self.scale, self.mass, self.dtype, self.device)
+        return kernel.build(self.stepping, self.scale, self.mass, self.time_step, self.dtype, self.cells, self.device)
 
 
 @dataclass(frozen=True)
@@ -148,13 +151,14 @@ def operator(
     force: Force | None = None,
     layer: Callable[[float], Layer] | None = None,
     device: str | None = None,
+    cells: Cells | None = None,
 ) -> Operator:
     """The operator of K and the diagonal M (unknowns[, batch]) that reaches an interval of time in whole steps.
 
     Args:
         interval: from one frame to the next. steps: in an interval; left out, the fewest that are stable.
         force: sources. layer: the absorbing layer for a time step. device: of torch ("cuda", "cpu") that steps;
-            left out, the loops of kernel.py.
+            left out, the loops of kernel.py. cells: K element by element, which is faster in single precision.
     Raises:
         WavesimError: the time step is above the stable limit; a batch of media, or a device, with a layer or sources.
     """
@@ -173,7 +177,9 @@ def operator(
         )
     h = interval / steps
     if mass.ndim == 2:
-        return Operator((h**2 * stiffness).tocsr(), mass, h, steps, order, 1 / mass, dtype=dtype, device=device)
+        return Operator(
+            (h**2 * stiffness).tocsr(), mass, h, steps, order, 1 / mass, dtype=dtype, device=device, cells=cells
+        )
     stepping = (sparse.diags(h**2 / mass) @ stiffness).tocsr()
     return Operator(
         stepping,
@@ -185,6 +191,7 @@ def operator(
         drive=None if force is None else _drive(force, stepping, h, order, dtype),
         dtype=dtype,
         device=device,
+        cells=cells,
     )
 
 

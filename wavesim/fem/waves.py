@@ -62,19 +62,26 @@ class Job:
 
 
 def generate_waves(
-    config: WavesConfig, packings: Path, out: Path, seed: int, workers: int = 2, progress: bool = True
+    config: WavesConfig,
+    packings: Path,
+    out: Path,
+    seed: int,
+    workers: int = 2,
+    progress: bool = True,
+    scheduler: str | None = None,
 ) -> dict[str, Any]:
     """Simulate waves through every packing of a file and write them as a dataset; go on where an earlier call stopped.
 
     Args:
         packings: packings.h5. out: the dataset's folder. workers: processes, of one thread each.
+        scheduler: address of a scheduler of dask's, whose workers do it instead; they must see the same folder.
     Returns:
         trajectories of each split, frames, grid, truth_error (mean and last over the frames), milliseconds_per_frame
         (None where kills have cost all files their timings).
     Raises:
         WavesimError: bad packings, a folder made with other settings, dolfinx missing, an unstable run, a full disk.
     """
-    packings, out = Path(packings), Path(out)
+    packings, out = Path(packings), Path(out).absolute()
     square = read(packings)
     splits = split([packing.size_ratio for packing in square], config)
     _claim(
@@ -94,11 +101,12 @@ def generate_waves(
         unit="trajectory",
         disable=None if progress else True,
     )
-    with bar, processes.pool(workers) as pool:
+    with bar, processes.pool(workers, scheduler) as pool:
         for done in as_completed([pool.submit(make_shard, job) for job in missing]):
             line = done.result()
             log_lines(out / "run.jsonl", [line], file=line["file"])
             bar.update(config.pulses)
+    discard_parts(out)  # what a killed worker of a cluster has left
     write_statistics(out)
     return _summary(config, jobs, out)
 

@@ -30,11 +30,11 @@ import numpy as np
 
 from wavesim.errors import WavesimError, missing_engine
 from wavesim.granular.packing import SPRING_CONSTANT
+from wavesim.processes import LAUNCHERS
 
 TIMESTEP = 0.05
 SKIN = 0.3  # of the small diameter, for the neighbour lists; half of it is slower, twice as much no faster
 LARGEST_MOVE = 0.1  # of the small diameter, in one step of FIRE
-LAUNCHERS = ("OMPI_", "PMI_", "PMIX_")  # how the variables begin by which MPI tells a process its part in a run
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,98 @@
+"""K of a mesh of quadrilaterals, element by element: what takes the place of its entries.
+
+With the derivatives D along an edge of the reference element, s and t its coordinates, and at each of its points
+
+    g_ss = (w/rho) |grad s|^2,     g_st = (w/rho) grad s . grad t,     g_tt = (w/rho) |grad t|^2,
+    K_e = D_s^T (g_ss D_s + g_st D_t) + D_t^T (g_st D_s + g_tt D_t):
+
+three numbers a point and 4 (p + 1) products, where K has about (p + 1)^2 entries a row. Groups of elements, one in
+each lane of a vector, lie together in memory. The factors are read off the space's derivatives.
+
+Reference: Deville, Fischer, Mund, High-Order Methods for Incompressible Fluid Flow (2002), section 4.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from wavesim.fem.diagonals import LANES, annihilating, filled
+from wavesim.fem.sampling import differentiation
+from wavesim.fem.space import Space
+
+
+@dataclass(frozen=True)
+class Cells:
+    """metric: (elements, points, 3) of (g_ss, g_st, g_tt); unknown: (elements, points), -1 where there is none."""
+
+    degree: int
+    metric: np.ndarray
+    unknown: np.ndarray
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The same as kernel.c reads it, for fields of one precision. scale: s = h^2 / M (1 or batch, unknowns)."""
+
+    node: np.ndarray
+    slope: np.ndarray
+    metric: np.ndarray
+    start: np.ndarray
+    place: np.ndarray
+    scale: np.ndarray
+
+
+def cells(space: Space, density: np.ndarray, prolongation: sparse.csr_matrix) -> Cells | None:
+    """The elements of a mesh of quadrilaterals with density (element points,); or None on any other mesh."""
+    points = (space.degree + 1) ** 2
+    if space.mesh is None or space.mesh.cells.shape[1] != 4 or density.ndim != 1:
+        return None
+    node = space.node_of.reshape(-1, points)
+    slope, along, up = (
+        differentiation(space.degree),
+        np.arange(points) % (space.degree + 1),
+        np.arange(points) // (space.degree + 1),
+    )
+    # D_x at a point is s_x D_s + t_x D_t: one neighbour along s and one along t tell s_x and t_x.
+    beside = np.where(along > 0, along - 1, 1)
+    above = np.where(up > 0, up - 1, 1)
+    lines = np.arange(node.size)
+    factors = []
+    for d in space.gradient:
+        at_side = np.asarray(d[lines, node[:, up * (space.degree + 1) + beside].ravel()]).reshape(node.shape)
+        at_top = np.asarray(d[lines, node[:, above * (space.degree + 1) + along].ravel()]).reshape(node.shape)
+        factors.append((at_side / slope[along, beside], at_top / slope[up, above]))
+    (s_x, t_x), (s_y, t_y) = factors
+    metric = np.stack([s_x**2 + s_y**2, s_x * t_x + s_y * t_y, t_x**2 + t_y**2], axis=-1)
+    metric *= (space.weights / density).reshape(*node.shape, 1)
+    first = np.full(space.size, -1)
+    rows = np.flatnonzero(np.diff(prolongation.indptr))
+    first[rows] = prolongation.indices[prolongation.indptr[rows]]
+    return Cells(space.degree, metric, first[node])
+
+
+def groups(cells_: Cells, scale: np.ndarray, dtype: np.dtype) -> Groups:
+    """The elements side by side. scale: s (1 or batch, unknowns)."""
+    lanes, size = LANES // dtype.itemsize, scale.shape[1]
+    count = len(cells_.unknown)
+    number = -(-count // lanes)
+
+    def side_by_side(values: np.ndarray, rest: float) -> np.ndarray:
+        whole = np.full((number * lanes, *values.shape[1:]), rest, values.dtype)
+        whole[:count] = values
+        return np.moveaxis(whole.reshape(number, lanes, *values.shape[1:]), 1, -1)
+
+    node = side_by_side(np.where(cells_.unknown < 0, size, cells_.unknown), size).astype(np.int32, order="C")
+    order = np.argsort(node.ravel(), kind="stable").astype(np.int32)
+    start = np.searchsorted(node.ravel()[order], np.arange(size + 1)).astype(np.int32)
+    slope = annihilating(differentiation(cells_.degree).T).T if dtype == np.float32 else differentiation(cells_.degree)
+    return Groups(
+        node,
+        np.array(slope, dtype, order="C"),
+        filled(side_by_side(cells_.metric, 0.0), dtype),
+        start,
+        order,
+        np.array(scale, dtype, order="C"),
+    )

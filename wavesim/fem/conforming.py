@@ -27,7 +27,16 @@ from wavesim.fem.relax import ALONG_X, ALONG_Y, FIXED, FREE, ON_CIRCLE, Relaxati
 from wavesim.fem.sampling import lobatto
 from wavesim.fem.window import seen
 
-TRIES = (1.0, 0.94, 1.06, 0.88, 1.12)  # of the element size: where a region cannot be meshed, the next one is taken
+TRIES = (
+    1.0,
+    0.94,
+    1.06,
+    0.88,
+    1.12,
+    0.82,
+    1.18,
+    0.76,
+)  # of the element size: where a region cannot be meshed, the next one is taken
 STRAIGHTENED = 8  # rounds, after which all cells stay straight
 NARROWEST = 0.01  # gap between disks, in radii of the smaller one
 

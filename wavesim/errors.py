@@ -20,6 +20,7 @@ def missing_engine(package: str, purpose: str, extra: str, cause: ImportError | 
         )
     remedy = {
         "fem": "run `make setup` (it takes python3-dolfinx from the distribution), or use environment.yml with conda",
+        "mesh": "pip install 'wavesim[mesh]'",
         "granular": "pip install 'wavesim[granular]'",
         "dask": "pip install 'wavesim[dask]'",
         "notebooks": "pip install 'wavesim[notebooks]'",

@@ -28,6 +28,7 @@ from wavesim.fem.boundary import Sides, first_nodes, unknowns
 from wavesim.fem.cells import cells
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
+from wavesim.fem.raster import Raster
 from wavesim.fem.sampling import Nodes
 from wavesim.fem.source import PointSource, Pulse
 from wavesim.fem.space import Space
@@ -89,7 +90,7 @@ class Simulation:
 
 
 def assemble(
-    medium: Medium | Materials,
+    medium: Medium | Materials | Raster,
     mesh: Nodes | Mesh,
     interval: float,
     grid: tuple[int, int],
@@ -105,8 +106,8 @@ def assemble(
     """Assemble a medium on a mesh.
 
     Args:
-        medium: functions of place, or values by the mesh's tags. mesh: the nodes of a rectangle, without its absorbing
-            layer, or any mesh, whose elements get `degree`. interval: between frames. grid: (y, x) cells.
+        medium: functions of place, values by the mesh's tags, or averages. mesh: the nodes of a rectangle, without its
+            absorbing layer, or any mesh, whose elements get `degree`. interval: between frames. grid: (y, x) cells.
         layer: elements that an absorbing side is given; in them the medium goes on as it is at the side.
         sources: of volume, at points. order: of the time steps, 2 or 4. steps: a frame; default: the fewest.
         dtype: of the fields; single precision steps faster. device: of torch ("cuda"), which then steps.
@@ -123,14 +124,17 @@ def assemble(
             f"layer {layer}: an absorbing side needs at least one element, better one wavelength of them"
         )
     if any(margins):
-        if isinstance(mesh, Mesh) or isinstance(medium, Materials):
+        if isinstance(mesh, Mesh) or not isinstance(medium, Medium):
             raise WavesimError(
                 "absorbing sides need a rectangle's own mesh and a medium of functions, not a tagged mesh"
             )
         mesh, medium = replace(mesh, margins=margins), _continued(medium, mesh.lengths)
     space = _dolfinx.space(mesh) if isinstance(mesh, Nodes) else _dolfinx.mesh_space(mesh, degree)
     prolongation = unknowns(space.points, sides)
-    density, bulk_modulus = space.evaluate(medium.density), space.evaluate(medium.bulk_modulus)
+    if isinstance(medium, Raster):
+        bulk_modulus, density = medium.evaluate(space.element_points)
+    else:
+        density, bulk_modulus = space.evaluate(medium.density), space.evaluate(medium.bulk_modulus)
     stiffness = (prolongation.T @ space.stiffness(density) @ prolongation).tocsr()
     mass = prolongation.T @ space.mass(bulk_modulus)
     absorb = None

@@ -1,0 +1,138 @@
+"""What a frame of waves through a resolved packing costs at a given error: conforming meshes and averages on a grid.
+
+The same disks (window.py) on both roads. Errors are relative L2 of pressure, averaged over 64 x 64 cells, at half and
+at the whole time asked for, against a conforming run of a higher degree, whose own error is estimated by the degree
+below it. A frame is 1/32 of a crossing of the background; times are of one thread.
+
+    OMP_NUM_THREADS=1 python benchmarks/packing_cost.py [--quick] [--packings data/sample/packings.h5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wavesim.fem import Materials, Pulse, stepper
+from wavesim.fem.conforming import conforming
+from wavesim.fem.mesh import Mesh
+from wavesim.fem.packing_mesh import SquarePacking, read
+from wavesim.fem.raster import Raster
+from wavesim.fem.sampling import Nodes
+from wavesim.fem.simulation import assemble
+from wavesim.fem.window import seen
+from wavesim.metrics import relative_l2
+
+ROOT = Path(__file__).parents[1]
+GRID, FRAME = (64, 64), 1 / 32
+PULSE = Pulse((0.37, 0.58), 0.05)
+CONTRASTS = ((4.0, 1.0), (9.0, 1.0), (20.0, 5.0))
+GAPS = (0.94, 0.95, 0.97)
+
+
+@dataclass(frozen=True)
+class Run:
+    """pressure: (2, y, x) at half and at the end; steps: a frame; milliseconds: a frame."""
+
+    pressure: np.ndarray
+    unknowns: int
+    steps: int
+    milliseconds: float
+
+
+def run(medium: Materials | Raster, mesh: Mesh | Nodes, degree: int, frames: int, dtype: type = np.float64) -> Run:
+    """So many frames of the pulse."""
+    problem = assemble(medium, mesh, FRAME, GRID, degree=degree, dtype=dtype)
+    state = stepper.init(problem.operator, problem.at_unknowns(PULSE))
+    pressure, times = [], []
+    for frame in range(1, frames + 1):
+        begin = time.perf_counter()
+        state = stepper.advance(problem.operator, state)
+        times.append(time.perf_counter() - begin)
+        if frame in (frames // 2, frames):
+            pressure.append((problem.sampling @ state.pressure).reshape(GRID))
+    milliseconds = 1e3 * float(np.min(times))
+    return Run(np.array(pressure), problem.operator.mass.size, problem.operator.steps, milliseconds)
+
+
+def errors(pressure: np.ndarray, truth: np.ndarray) -> list[float]:
+    """At half and at the end."""
+    return [float(relative_l2(a, b)) for a, b in zip(pressure, truth, strict=True)]
+
+
+def table(packing: SquarePacking, contrast: tuple[float, float], mesh: Mesh, arguments: argparse.Namespace) -> None:
+    """Both roads for one contrast, and what each needs for 10, 3 and 1 %."""
+    frames, materials = arguments.frames, Materials((1.0, contrast[0]), (1.0, contrast[1]))
+    truth = run(materials, mesh, arguments.reference, frames)
+    below = run(materials, mesh, arguments.reference - 1, frames)
+    own = errors(below.pressure, truth.pressure)
+    print(f"\n### (kappa, rho) = {contrast}, size ratio {packing.size_ratio:.2f}, {len(packing.radii)} grains\n")
+    print(
+        f"Reference: degree {arguments.reference}, {truth.unknowns} unknowns, {truth.steps} steps a frame; the degree ",
+        end="",
+    )
+    print(f"below differs by {own[0]:.2%} and {own[1]:.2%}.\n")
+    print("| road | mesh | degree | unknowns | steps | half | end | ms a frame, float64 | float32 |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    disks = seen(packing.positions, packing.radii, 0.95)
+    found: dict[str, list[tuple[float, float]]] = {"conforming": [], "raster": []}
+    cases = [("conforming", f"{len(mesh.cells)} cells", mesh, degree) for degree in arguments.degrees]
+    cases += [("raster", f"{n} x {n}", Nodes((n, n), degree), degree) for n in arguments.rasters for degree in (2, 4)]
+    for road, name, on, degree in cases:
+        medium = materials if isinstance(on, Mesh) else Raster(disks, *contrast, 1 / (on.elements[0] * degree))
+        double, single = (run(medium, on, degree, frames, dtype) for dtype in (np.float64, np.float32))
+        half, end = errors(double.pressure, truth.pressure)
+        found[road].append((end, single.milliseconds))
+        print(f"| {road} | {name} | {degree} | {double.unknowns} | {double.steps} | {half:.2%} | {end:.2%} ", end="")
+        print(f"| {double.milliseconds:.1f} | {single.milliseconds:.1f} |", flush=True)
+    print("\n| error at the end | conforming, ms a frame | raster, ms a frame |\n|---|---|---|")
+    for level in (0.10, 0.03, 0.01):
+        costs = [min((ms for error, ms in found[road] if error <= level), default=None) for road in found]
+        print(f"| {level:.0%} | " + " | ".join("not reached" if c is None else f"{c:.1f}" for c in costs) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one contrast, few runs, an eighth of a crossing")
+    parser.add_argument("--packings", type=Path, default=ROOT / "data/sample/packings.h5")
+    parser.add_argument("--numbers", type=int, nargs="*", default=[0, 1], help="which packings of the file")
+    parser.add_argument("--frames", type=int, default=32)
+    parser.add_argument("--reference", type=int, default=7, help="degree")
+    parser.add_argument("--size", type=float, default=0.035, help="element size")
+    parser.add_argument("--contrasts", type=int, default=len(CONTRASTS), help="how many, hardest first")
+    arguments = parser.parse_args()
+    arguments.degrees, arguments.rasters = (2, 3, 4), (32, 64, 96, 128)
+    if arguments.quick:
+        arguments.numbers, arguments.frames, arguments.reference, arguments.contrasts = [0], 4, 4, 1
+        arguments.degrees, arguments.rasters = (2, 3), (24,)
+    print(
+        f"# Cost of waves through resolved packings\n\n{platform.processor() or platform.machine()}, one thread, ",
+        end="",
+    )
+    print(f"{time.strftime('%Y-%m-%d')}; {arguments.packings.name}, packings {arguments.numbers}, pulse 0.05, ", end="")
+    print(f"{arguments.frames} frames of {FRAME}, radius_scale 0.95, element_size {arguments.size}; nothing is drawn.")
+    packings = read(arguments.packings)
+    for number in arguments.numbers:
+        mesh = conforming(packings[number], 0.95, arguments.size)
+        for contrast in CONTRASTS[::-1][: arguments.contrasts]:
+            table(packings[number], contrast, mesh, arguments)
+    if arguments.quick:
+        return
+    print("\n### The gap: (20, 5), degree 4, against radius_scale 0.95\n")
+    print("| radius_scale | steps a frame | half | end |\n|---|---|---|---|")
+    materials = Materials((1.0, 20.0), (1.0, 5.0))
+    runs = {}
+    for scale in GAPS:
+        mesh = conforming(packings[arguments.numbers[0]], scale, arguments.size)
+        runs[scale] = run(materials, mesh, 4, arguments.frames)
+    for scale, made in runs.items():
+        half, end = errors(made.pressure, runs[0.95].pressure)
+        print(f"| {scale} | {made.steps} | {half:.1%} | {end:.1%} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Resolved packings: disks at the walls, conforming quadrilaterals, averages on a grid; the two roads meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wavesim.errors import WavesimError
+from wavesim.fem import Materials, stepper
+from wavesim.fem.fill import dissections
+from wavesim.fem.packing_mesh import SquarePacking, read
+from wavesim.fem.raster import Raster
+from wavesim.fem.sampling import Nodes
+from wavesim.fem.simulation import assemble
+from wavesim.fem.window import CAP, SMALLEST, seen
+
+SHIPPED = Path(__file__).parents[2] / "data/sample/packings.h5"
+
+
+@pytest.fixture(scope="module")
+def packings():
+    return read(SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def mesh(packings):
+    pytest.importorskip("gmsh")
+    from wavesim.fem.conforming import conforming
+
+    return conforming(packings[0], 0.95, 0.035)
+
+
+def area_in_square(disks):
+    """Of disks within the unit square: strips of the exact chord lengths."""
+    x = (np.arange(4000) + 0.5) / 4000
+    total = 0.0
+    for cx, cy, radius in disks:
+        half = np.sqrt(np.maximum(radius**2 - (x - cx) ** 2, 0))
+        total += np.mean(np.clip(cy + half, 0, 1) - np.clip(cy - half, 0, 1))
+    return total
+
+
+def test_no_wall_leaves_a_sliver_of_a_disk_or_beside_it(packings):
+    for packing in packings[:8]:
+        disks, gap = seen(packing.positions, packing.radii, 0.95), 2 * (1 / 0.95 - 1)
+        inward = np.column_stack([disks[:, :2], 1 - disks[:, :2]]) / disks[:, 2:]
+        clear, cut = inward > 1 + gap - 1e-9, np.abs(inward) < 1 - CAP
+        assert (clear | cut).all()
+        assert (disks[:, 2] >= SMALLEST * 0.95 * packing.radii.min() - 1e-12).all()
+        apart = np.hypot(*np.moveaxis(disks[:, None, :2] - disks[None, :, :2], 2, 0)) + 9 * np.eye(len(disks))
+        assert (apart > disks[:, 2] + disks[None, :, 2].T).all()
+
+
+def test_a_disk_away_from_the_walls_is_seen_as_it_is_and_one_at_a_wall_by_the_rule():
+    one = np.array([0.1])
+    np.testing.assert_allclose(seen([[0.5, 0.5]], one, 1.0), [[0.5, 0.5, 0.1]])
+    np.testing.assert_allclose(seen([[0.09, 0.5]], one, 1.0), [[0.09, 0.5, 0.09]])  # grazed: clear of the wall
+    cut = seen([[0.03, 0.5]], one, 1.0)  # cut, with its image beyond the other wall
+    np.testing.assert_allclose(cut, [[0.03, 0.5, 0.1], [1.03, 0.5, 0.1]])
+    np.testing.assert_allclose(seen([[0.08, 0.5]], one, 0.9)[:, 2], [0.08 / (1 + 2 / 0.9 - 2)])
+    with pytest.raises(WavesimError, match=r"radius_scale 1\.5"):
+        seen([[0.5, 0.5]], one, 1.5)
+
+
+def test_the_cells_cover_the_square_and_the_disks(mesh, packings):
+    problem = assemble(Materials((1.0, 4.0), (1.0, 1.0)), mesh, 1 / 32, (8, 8), degree=4)
+    tags, weights = problem.space.tags, problem.space.weights
+    assert weights.sum() == pytest.approx(1, abs=1e-5)
+    wanted = area_in_square(seen(packings[0].positions, packings[0].radii, 0.95))
+    assert weights[tags == 1].sum() == pytest.approx(wanted, rel=2e-3)  # few arcs stay chords
+    assert mesh.areas[mesh.tags == 1].sum() < 0.98 * wanted  # as all would without a shape
+
+
+def test_edges_meet_and_interfaces_lie_on_the_circles(mesh, packings):
+    disks = seen(packings[0].positions, packings[0].radii, 0.95)
+    edges = np.sort(np.stack([mesh.cells, np.roll(mesh.cells, -1, axis=1)], axis=2).reshape(-1, 2), axis=1)
+    _, first, back, count = np.unique(
+        edges @ [len(mesh.points), 1], return_index=True, return_inverse=True, return_counts=True
+    )
+    rim = mesh.points[edges[first[count == 1]]]
+    on_wall = [np.isclose(rim[:, :, axis], end, atol=1e-9).all(axis=1) for axis in (0, 1) for end in (0, 1)]
+    assert np.any(on_wall, axis=0).all()  # an edge of one cell alone is on a wall: no hanging vertices
+    tags = np.bincount(back.ravel(), np.repeat(mesh.tags, 4))
+    ends = mesh.points[edges[first[(count == 2) & (tags == 1)]]].reshape(-1, 2)
+    distance = np.hypot(ends[:, None, 0] - disks[:, 0], ends[:, None, 1] - disks[:, 1]) - disks[:, 2]
+    assert len(ends) > 500
+    assert np.abs(distance).min(axis=1).max() < 1e-9
+
+
+def test_the_mesh_is_good_and_its_steps_are_few(mesh):
+    quality = mesh.quality(0.035, (1.0, 2.0))
+    assert quality.scaled_jacobian > 0.1
+    assert quality.time_step > 0.12
+    problem = assemble(Materials((1.0, 20.0), (1.0, 5.0)), mesh, 1 / 32, (8, 8), degree=4)
+    assert problem.operator.mass.size < 40_000
+    assert problem.operator.steps <= 80  # a mesh with slivers between near neighbours took 1,747
+
+
+def test_both_roads_meet(mesh, packings):
+    disks, fields = seen(packings[0].positions, packings[0].radii, 0.95), []
+    roads = [(Materials((1.0, 4.0), (1.0, 1.0)), mesh, 4)]
+    roads += [(Raster(disks, 4.0, 1.0, 1 / (4 * n)), Nodes((n, n), 4), 4) for n in (16, 32, 64)]
+    for medium, on, degree in roads:
+        problem = assemble(medium, on, 0.25, (32, 32), degree=degree)
+        start = problem.at_unknowns(lambda x, y: np.exp(-((x - 0.37) ** 2 + (y - 0.58) ** 2) / 0.005))
+        fields.append(
+            problem.sampling @ stepper.advance(problem.operator, stepper.init(problem.operator, start)).pressure
+        )
+    errors = [np.linalg.norm(field - fields[0]) / np.linalg.norm(fields[0]) for field in fields[1:]]
+    assert errors[0] > 1.5 * errors[1] > 2 * errors[2], errors
+    assert errors[2] < 0.01, errors
+
+
+def test_averages_of_a_flat_interface_are_those_of_its_layers():
+    raster = Raster(np.array([[-1000.0, 0.5, 1000.5]]), 20.0, 5.0, 0.1)  # flat: grain left of x = 0.5
+    bulk_modulus, tensor = raster.evaluate(np.array([[0.2, 0.5], [0.5, 0.5], [0.9, 0.5]]))
+    np.testing.assert_allclose(bulk_modulus, [20, 1 / (0.5 + 0.5 / 20), 1], rtol=1e-9)
+    np.testing.assert_allclose(tensor[0, 0], [1 / 5, 1 / 3, 1], rtol=1e-6)
+    np.testing.assert_allclose(tensor[1, 1], [1 / 5, 0.6, 1], rtol=1e-6)
+
+
+def test_a_polygon_has_as_many_dissections_as_schroeder_counted():
+    for corners, number in ((3, 1), (4, 3), (5, 11), (6, 45)):
+        found = {tuple(sorted(tuple(sorted(cell)) for cell in cells)) for cells in dissections(corners)}
+        assert len(found) == number == len(list(dissections(corners)))
+
+
+def test_touching_grains_are_refused_with_what_to_change():
+    from wavesim.fem.conforming import conforming
+
+    touching = SquarePacking("two", np.array([[0.3, 0.5], [0.5, 0.5]]), np.array([0.1, 0.1]), 1.0)
+    with pytest.raises(WavesimError, match="use a radius_scale below 1"):
+        conforming(touching, 1.0)

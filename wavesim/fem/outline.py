@@ -1,0 +1,271 @@
+"""The vertices that a conforming mesh of disks has on circles and walls, and the cells between near neighbours.
+
+Two circles of radii a, b whose gap is g are w(t) = g + t^2 (1/a + 1/b) / 2 + ... apart at the distance t beside their
+line of centres. There a block of cells spans the gap, its corners in pairs that face each other: at t = -s/2 and s/2,
+and further out while w < 0.8 s. A slanted edge across a narrow gap would cost more of the time step than the gap does.
+
+What remains of each curve is cut into runs of equal edges, whose number is chosen later (regions.py). Curve k >= 0 is
+the circle of disk k, with the angle as its parameter; the walls x = 0, y = 0, x = 1, y = 1 are -1, -2, -3, -4, with the
+free coordinate as theirs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from wavesim.errors import WavesimError
+from wavesim.fem.mesh import twice_area
+
+WALLS = (-1, -2, -3, -4)
+CIRCLE_EDGES = 8  # at least, around a whole disk
+NEAR = 1.4  # gaps below this part of the element size are spanned by a block
+TALL = 0.8  # and the block is made longer while its next cells are lower than this part of their length
+SHARE = 0.3  # of the angle between two neighbours that the block of one may take
+RING = 0.6  # radius at which the ring of cells along a circle ends (regions.py), in radii
+
+
+@dataclass(frozen=True)
+class Run:
+    """Part of a curve, or the side of a block, from one given vertex to another, counter-clockwise on circles.
+
+    wanted: its best number of edges; inner: vertices between, of a block's side; fixed: the number is not to change;
+    of_block: it bounds a block.
+    """
+
+    curve: int | None
+    first: int
+    last: int
+    start: float
+    end: float
+    wanted: float
+    fixed: bool = False
+    of_block: bool = False
+    inner: tuple[int, ...] = ()
+
+
+class Outline:
+    """Built in the order of the methods below.
+
+    points: list of (2,); curve: list, the curve that a vertex may slide along, or None where it is fixed or free;
+    circle_of: list, the circle that a vertex is on, or -1; blocks: list of cells, four vertices each; runs; ring_end:
+    the vertex on the wall at which the ring of a cut disk ends, by the vertex where its circle meets that wall.
+    """
+
+    def __init__(self, disks: np.ndarray, element_size: float):
+        self.disks, self.element_size = disks, element_size
+        self.size = np.minimum(element_size, 2 * np.pi * disks[:, 2] / CIRCLE_EDGES)
+        self.points: list[np.ndarray] = []
+        self.curve: list[int | None] = []
+        self.fixed: set[int] = set()
+        self.circle_of: list[int] = []
+        self.blocks: list[tuple[int, int, int, int]] = []
+        self.runs: list[Run] = []
+        self.ring_end: dict[int, int] = {}
+        self._on: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        self._crossings: dict[int, dict[int, list[int]]] = defaultdict(dict)  # disk: wall: vertices
+        self._facing: dict[tuple[int, int], int] = {}  # ends of a run: its fixed number of edges
+        self._lines: list[tuple[np.ndarray, np.ndarray]] = []
+        self._meet_walls()
+        self._span_gaps()
+        self._cut_runs()
+
+    def position(self, curve: int, parameter: float) -> np.ndarray:
+        """(2,) the point of a curve."""
+        if curve >= 0:
+            x, y, radius = self.disks[curve]
+            return np.array([x + radius * np.cos(parameter), y + radius * np.sin(parameter)])
+        axis, end = (-1 - curve) % 2, float((-1 - curve) // 2)
+        return np.array([end, parameter] if axis == 0 else [parameter, end])
+
+    def add(self, point: np.ndarray, circle: int = -1) -> int:
+        """The number of a new vertex."""
+        self.points.append(point)
+        self.curve.append(None)
+        self.circle_of.append(circle)
+        return len(self.points) - 1
+
+    def add_on(self, curve: int, parameter: float) -> int:
+        """The number of a new vertex that may slide along a curve."""
+        vertex = self.add(self.position(curve, parameter), max(curve, -1))
+        self.curve[vertex] = curve
+        return vertex
+
+    def _given(self, curve: int, parameter: float) -> int:
+        vertex = self.add_on(curve, parameter)
+        self._on[curve].append((parameter % (2 * np.pi) if curve >= 0 else parameter, vertex))
+        return vertex
+
+    def _meet_walls(self) -> None:
+        for x, y in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            corner = self.add(np.array([x, y], float))
+            self.fixed.add(corner)
+            self._on[-1 - 2 * x].append((float(y), corner))
+            self._on[-2 - 2 * y].append((float(x), corner))
+        for disk, (*centre, radius) in enumerate(self.disks):
+            for wall in WALLS:
+                axis, end = (-1 - wall) % 2, (-1 - wall) // 2
+                away = end - centre[axis]
+                if abs(away) >= radius:
+                    continue
+                half = np.sqrt(radius**2 - away**2)
+                low, high = (np.clip(centre[1 - axis] + side * half, 0, 1) for side in (-1, 1))
+                if low == high:
+                    continue
+                hub = low if low == 0 else high if high == 1 else (low + high) / 2  # what the ring shrinks towards
+                self._crossings[disk][wall] = []
+                for along in (low, high):
+                    if 0 < along < 1:
+                        offset = along - centre[1 - axis]
+                        angle = np.arctan2(offset, away) if axis == 0 else np.arctan2(away, offset)
+                        vertex = self.add(self.position(wall, along), disk)
+                        self.fixed.add(vertex)
+                        self._on[disk].append((angle % (2 * np.pi), vertex))
+                        self._on[wall].append((along, vertex))
+                        self._crossings[disk][wall].append(vertex)
+                        self.ring_end[vertex] = self._given(wall, hub + RING * (along - hub))
+                        self._facing[vertex, self.ring_end[vertex]] = self._facing[self.ring_end[vertex], vertex] = 1
+
+    def _contacts(self) -> list[tuple[float, int, int, float, float]]:
+        """(gap, disk, disk or wall, angle on the first, angle on the second), the narrowest first, in free sight."""
+        found, centres, radii = [], self.disks[:, :2], self.disks[:, 2]
+        for i in range(len(radii)):
+            towards = centres[i + 1 :] - centres[i]
+            gaps = np.hypot(*towards.T) - radii[i + 1 :] - radii[i]
+            for step in np.flatnonzero(gaps < 6 * self.element_size):
+                angle = np.arctan2(towards[step, 1], towards[step, 0])
+                found.append((gaps[step], i, i + 1 + int(step), angle, angle + np.pi))
+            for wall in WALLS:
+                axis, end = (-1 - wall) % 2, (-1 - wall) // 2
+                gap = (centres[i, axis] - end) * (1 - 2 * end) - radii[i]
+                if 0 < gap < 6 * self.element_size and 0 < centres[i, 1 - axis] < 1:
+                    outward = np.eye(2)[axis] * (2 * end - 1)
+                    found.append((gap, i, wall, np.arctan2(outward[1], outward[0]), centres[i, 1 - axis]))
+        return sorted(contact for contact in found if self._sees(*contact[:4]))
+
+    def _sees(self, gap: float, i: int, j: int, angle: float) -> bool:
+        """Whether no third disk stands in the gap."""
+        start, direction = self.position(i, angle), np.array([np.cos(angle), np.sin(angle)])
+        along = np.clip((self.disks[:, :2] - start) @ direction, 0, gap)
+        distance = np.hypot(*(start + along[:, None] * direction - self.disks[:, :2]).T) - self.disks[:, 2]
+        distance[[i, j] if j >= 0 else [i]] = np.inf
+        return bool((distance > gap / 4).all())
+
+    def _span_gaps(self) -> None:
+        """Blocks across all narrow gaps, and as many others as it takes to hold all disks and walls together."""
+        contacts = self._contacts()
+        angles: dict[int, list[float]] = defaultdict(list)
+        for gap, i, j, here, there in contacts:
+            if gap < NEAR * self.element_size:
+                angles[i].append(here)
+                angles[j].append(there)
+        group = {disk: -1 if self._crossings[disk] else disk for disk in range(len(self.disks))} | dict.fromkeys(
+            WALLS, -1
+        )
+        for gap, i, j, here, there in contacts:
+            if gap < NEAR * self.element_size or group[i] != group[j]:
+                rooms = [self._room(angles[k], angle) for k, angle in ((i, here), (j, there)) if k >= 0]
+                if self._block(gap, i, j, here, there, rooms):
+                    old, new = group[i], group[j]
+                    group = {k: new if g == old else g for k, g in group.items()}
+        if len(set(group.values())) > 1:
+            raise WavesimError(
+                f"disk {max(k for k in group if group[k] != group[-1])} has no neighbour in sight: "
+                "use a larger element_size, or another shift of the packing"
+            )
+
+    def _block(self, gap: float, i: int, j: int, here: float, there: float, rooms: list[float]) -> bool:
+        """The cells across one gap; False if there is no place for them."""
+        pairs: list[list] = []
+        for t in self._stations(gap, i, j, rooms):
+            pairs.append([])
+            first = here + np.arcsin(t / self.disks[i, 2])
+            start = self.position(i, first)
+            second = there - np.arcsin(t / self.disks[j, 2]) if j >= 0 else start[(-j) % 2]
+            end = self.position(j, second)
+            if self._clear(i, first, start) and self._clear(j, second, end):
+                if not any(_cross(start, end, *line) for line in self._lines):
+                    pairs[-1] = [(i, first, start), (j, second, end)]
+        cells = [k for k, (a, b) in enumerate(pairwise(pairs)) if a and b]
+        if not cells:
+            return False
+        chains: dict[int, list[int]] = {}
+        for k in sorted({*cells, *(k + 1 for k in cells)}):
+            (_, first, start), (_, second, end) = pairs[k]
+            self._lines.append((start, end))
+            across = max(1, round(float(np.hypot(*(end - start))) / self.element_size))
+            if chains:
+                across = len(next(iter(chains.values()))) - 1
+            between = [self.add(start + (end - start) * m / across) for m in range(1, across)]
+            chains[k] = [self._given(i, first), *between, self._given(j, second)]
+        for k in cells:
+            before, after = chains[k], chains[k + 1]
+            self._facing[before[0], after[0]] = 1
+            self._facing[after[-1], before[-1]] = 1
+            if j < 0:
+                self._facing[before[-1], after[-1]] = 1
+            self.blocks += [(before[m], before[m + 1], after[m + 1], after[m]) for m in range(len(before) - 1)]
+        for k, chain in chains.items():
+            if (k in cells) != (k - 1 in cells):
+                side = Run(None, chain[0], chain[-1], 0, 1, len(chain) - 1, True, True, tuple(chain[1:-1]))
+                self.runs.append(side)
+        return True
+
+    def _stations(self, gap: float, i: int, j: int, rooms: list[float]) -> list[float]:
+        """The distances t."""
+        radii = [self.disks[k, 2] for k in (i, j) if k >= 0]
+        half = min(self.size[k] if k >= 0 else self.element_size for k in (i, j)) / 2
+        farthest = np.inf
+        for radius, room in zip(radii, rooms, strict=True):
+            half = min(half, radius * np.sin(min(SHARE * room, 0.6)))
+            farthest = min(farthest, radius * np.sin(min(1.2 * SHARE * room, 0.65)))
+        at = [half]
+        while at[-1] + 2 * half <= farthest:
+            width = gap + sum(radius - np.sqrt(radius**2 - at[-1] ** 2) for radius in radii)
+            if width >= TALL * 2 * half:
+                break
+            at.append(at[-1] + 2 * half)
+        return [-t for t in at[::-1]] + at
+
+    def _clear(self, curve: int, parameter: float, point: np.ndarray) -> bool:
+        """Whether a vertex on a curve is inside of the square, and not too near to where the curve meets another."""
+        if curve < 0:
+            away = [abs(parameter - other) for other, _ in self._on[curve]]
+            return 0 < parameter < 1 and min(away) > 0.3 * self.element_size
+        met = [vertex for vertices in self._crossings[curve].values() for vertex in vertices]
+        away = [float(np.hypot(*(self.points[vertex] - point))) for vertex in met]
+        return bool(((point > 0) & (point < 1)).all()) and min(away, default=1.0) > 0.3 * self.size[curve]
+
+    def _room(self, angles: list[float], angle: float) -> float:
+        """The angle to the nearest other contact on the same circle."""
+        return min((turn for other in angles if (turn := abs(_turn(other - angle))) > 1e-9), default=np.pi)
+
+    def _cut_runs(self) -> None:
+        for disk in range(len(self.disks)):
+            on = sorted(self._on[disk])
+            for (start, first), (end, last) in zip(on, [*on[1:], (on[0][0] + 2 * np.pi, on[0][1])], strict=True):
+                if _inside(self.position(disk, (start + end) / 2)):
+                    self._add_run(disk, first, last, start, end, (end - start) * self.disks[disk, 2] / self.size[disk])
+        for wall in WALLS:
+            for (start, first), (end, last) in pairwise(sorted(self._on[wall])):
+                self._add_run(wall, first, last, start, end, (end - start) / self.element_size)
+
+    def _add_run(self, curve: int, first: int, last: int, start: float, end: float, wanted: float) -> None:
+        count = self._facing.get((first, last))
+        of_block = count is not None and self.ring_end.get(first) != last and self.ring_end.get(last) != first
+        self.runs.append(Run(curve, first, last, start, end, count or wanted, count is not None, of_block))
+
+
+def _turn(angle: float) -> float:
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+def _inside(point: np.ndarray) -> bool:
+    return bool(((point > 0) & (point < 1)).all())
+
+
+def _cross(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> bool:
+    return bool(twice_area(a, b, c) * twice_area(a, b, d) < 0 and twice_area(c, d, a) * twice_area(c, d, b) < 0)

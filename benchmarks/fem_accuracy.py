@@ -85,10 +85,10 @@ def grains() -> Medium:
 
 
 SQUARE = {2: (48, 64, 96, 128), 4: (12, 16, 20, 24, 32, 40, 48, 64), 6: (8, 10, 12, 14, 16, 20, 24, 32)}
-ROUND = {2: (12, 16, 24), 4: (5, 6, 7, 8, 10, 12), 6: (3, 4, 5, 6, 7), 8: (2, 3, 4, 5)}
+ROUND = {4: (12, 14, 16, 20, 24), 6: (7, 8, 10, 12, 14), 8: (5, 6, 7, 8, 10)}
 CASES = {
     "smooth": Case(smooth, SQUARE, (40, 8), 2.0),
-    "circle": Case(disk, ROUND, (9, 8), 1.0, True),
+    "circle": Case(disk, ROUND, (12, 8), 1.0, True),
     "packing": Case(lambda x, y: grains().bulk_modulus(x, y), SQUARE, (64, 8), 4.0),
 }
 

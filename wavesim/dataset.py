@@ -75,6 +75,8 @@ class WaveDataset:
         if split not in SPLITS:
             raise WavesimError(f"split '{split}' is not one of {', '.join(SPLITS)}")
         self.paths = sorted((self.root / "data" / split).glob("*.hdf5"))
+        if not self.root.is_dir():
+            raise WavesimError(f"{self.root} does not exist; make it with `wavesim generate waves`")
         if not self.paths:
             raise WavesimError(f"{self.root}/data/{split} holds no .hdf5 file; make some with `wavesim generate waves`")
         self._files: dict[tuple[int, Path], h5py.File] = {}

@@ -24,7 +24,7 @@ import numpy as np
 
 from wavesim.config import Side
 from wavesim.errors import WavesimError
-from wavesim.provenance import whole_file
+from wavesim.hdf5 import whole_hdf5
 
 STATE = ("pressure", "pressure_rate")
 MEDIUM = ("bulk_modulus", "density")
@@ -95,7 +95,7 @@ def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -
             raise WavesimError(f"{path}: {name} must be positive, got {values.min():.3g}; nothing was written")
     fields["speed_of_sound"] = np.sqrt(shard.bulk_modulus / shard.density).astype(np.float32)
 
-    with whole_file(path) as part, h5py.File(part, "w") as file:
+    with whole_hdf5(path) as file:
         file.attrs.update(
             dataset_name=dataset_name,
             grid_type="cartesian",

@@ -9,7 +9,6 @@ the same bytes.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ import numpy as np
 
 from wavesim.errors import WavesimError
 from wavesim.granular.packing import LARGE, SMALL, SPRING_CONSTANT, Packing
-from wavesim.provenance import settings_hash, whole_file
+from wavesim.hdf5 import whole_hdf5
+from wavesim.provenance import settings_hash
 
 DATASETS = ("positions", "radii", "species", "box", "path/phi", "path/pressure")
 ATTRIBUTES = ("phi_j", "protocol", "seed", "engine", "provenance")
@@ -56,7 +56,7 @@ def begin(path: Path, settings: Mapping[str, Any]) -> list[str]:
         WavesimError: the file is not whole, not of this format, or was begun with other settings.
     """
     if not path.exists():
-        with whole_file(path) as part, h5py.File(part, "w") as file:
+        with whole_hdf5(path) as file:
             file.attrs.update(settings=json.dumps(settings, sort_keys=True), settings_hash=settings_hash(settings))
         return []
     with _opened(path) as file:
@@ -79,12 +79,10 @@ def append(path: Path, name: str, packing: Packing) -> None:
             f"packing {name} is not in mechanical equilibrium (unbalanced force {packing.unbalanced_force:.1e}): "
             "nothing was written"
         )
-    with whole_file(path) as part:
-        shutil.copyfile(path, part)
-        with h5py.File(part, "r+") as file:
-            for cut_short in set(file) - set(_whole(file)):
-                del file[cut_short]
-            _write(file.create_group(name), packing)
+    with whole_hdf5(path, "r+") as file:
+        for cut_short in set(file) - set(_whole(file)):
+            del file[cut_short]
+        _write(file.create_group(name), packing)
 
 
 def _write(group: h5py.Group, packing: Packing) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-import h5py
 import numpy as np
 
 from wavesim.dataset import MEDIUM, Trajectory
 from wavesim.errors import WavesimError
+from wavesim.hdf5 import whole_hdf5
 from wavesim.provenance import whole_file
 
 
@@ -39,7 +39,8 @@ def write_xdmf(path: str | Path, trajectory: Trajectory) -> Path:
     # closed here; the .xdmf refers to the other by its bare name, and comes last.
     writer = meshio.xdmf.TimeSeriesWriter(path)
     with whole_file(path) as description:
-        with whole_file(path.with_suffix(".h5")) as numbers, h5py.File(numbers, "w") as writer.h5_file:
+        numbers = path.with_suffix(".h5")
+        with whole_hdf5(numbers) as writer.h5_file:
             writer.h5_filename = numbers.name
             writer.write_points_cells(points, [("quad", quads)])
             for frame, (pressure, rate) in enumerate(trajectory.state):

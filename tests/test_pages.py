@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -16,6 +18,13 @@ def test_the_pages_show_the_tables_that_scripts_have_written() -> None:
     for page in tables.pages():
         assert page.read_text() == tables.filled(page), f"{page.name} is older than its tables: run docs_tables.py"
     assert "Fresnel" in (ROOT / "docs" / "truth.md").read_text()
+
+
+def test_the_cost_of_packings_can_be_measured_anew() -> None:
+    pytest.importorskip("gmsh")
+    script = [sys.executable, str(ROOT / "benchmarks" / "packing_cost.py"), "--quick"]
+    table = subprocess.run(script, check=True, capture_output=True, text=True, timeout=300).stdout
+    assert "| conforming | " in table and "| raster | 24 x 24 | 4 |" in table and "nan" not in table
 
 
 def test_the_table_of_the_proofs_can_be_made_anew(tmp_path: Path) -> None:

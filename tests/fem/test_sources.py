@@ -16,7 +16,7 @@ from wavesim.fem import Medium, packing, stepper, uniform
 from wavesim.fem.boundary import Sides
 from wavesim.fem.sampling import Nodes
 from wavesim.fem.simulation import assemble, listen
-from wavesim.fem.source import PlanePacket, PointSource, Ricker, Ring
+from wavesim.fem.source import PlanePacket, PointSource, Ricker, Ring, SpreadSource, StandingMode
 from wavesim.fem.space import Space
 
 RECEIVERS = np.array([[0.71, 0.62], [0.2, 0.85], [0.55, 0.13], [0.9, 0.3]])
@@ -103,6 +103,18 @@ def test_a_source_in_smooth_matter_is_as_exact_in_space_as_the_elements(degree, 
     errors = np.array([manufactured_error(n, 900, 4, example, degree) for n in (5, 10)])
     assert np.all(np.log2(errors[0] / errors[1]) > degree + 0.6), errors
     assert np.all(errors[1] < level), errors
+
+
+def test_a_spread_source_drives_its_mode_as_an_oscillator():
+    """With s = g(x, y) t, g a mode of frequency omega: p = kappa g (t / omega^2 - sin(omega t) / omega^3)."""
+    kappa, rho, time = 2.0, 1.6, 1.3
+    mode = StandingMode((2, 1), wave_speed=np.sqrt(kappa / rho))
+    source = SpreadSource(lambda x, y: mode.pressure(x, y, 0.0), lambda t: t)
+    problem = assemble(uniform(kappa, rho), Nodes((6, 6), 6), time, (4, 4), sources=[source])
+    state = stepper.advance(problem.operator, stepper.init(problem.operator, np.zeros(problem.operator.mass.size)))
+    omega = mode.frequency
+    wanted = kappa * (time / omega**2 - np.sin(omega * time) / omega**3) * mode.pressure(*RECEIVERS.T, 0.0)
+    assert np.abs(problem.at(RECEIVERS) @ state.pressure - wanted).max() < 1e-5 * np.abs(wanted).max()
 
 
 def test_a_place_outside_the_mesh_is_refused():

@@ -12,14 +12,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wavesim.fem.arcs import on_circles
     from wavesim.fem.boundary import Sides
+    from wavesim.fem.conforming import conforming
     from wavesim.fem.live import LiveSolver
     from wavesim.fem.media import from_modulus, graded, image, inclusions, layered, luneburg, picture, random_field
     from wavesim.fem.medium import Materials, Medium, packing, uniform
     from wavesim.fem.mesh import Mesh
     from wavesim.fem.mesh_files import read_mesh, write_mesh
+    from wavesim.fem.raster import Raster
     from wavesim.fem.sampling import Nodes
     from wavesim.fem.simulation import Problem, Simulation, Traces, assemble, listen, simulate, start
-    from wavesim.fem.source import PlanePacket, PointSource, Pulse, Ricker, Ring, StandingMode, random_pulse
+    from wavesim.fem.source import (
+        PlanePacket,
+        PointSource,
+        Pulse,
+        Ricker,
+        Ring,
+        SpreadSource,
+        StandingMode,
+        random_pulse,
+    )
     from wavesim.fem.stored import recall, rerun
     from wavesim.fem.waves import generate_dataset, generate_waves
 
@@ -33,13 +44,16 @@ __all__ = [
     "PointSource",
     "Problem",
     "Pulse",
+    "Raster",
     "Ricker",
     "Ring",
     "Sides",
     "Simulation",
+    "SpreadSource",
     "StandingMode",
     "Traces",
     "assemble",
+    "conforming",
     "from_modulus",
     "generate_dataset",
     "generate_waves",
@@ -65,6 +79,8 @@ __all__ = [
 
 _HOME = {
     **dict.fromkeys(("on_circles",), "arcs"),
+    **dict.fromkeys(("conforming",), "conforming"),
+    **dict.fromkeys(("Raster",), "raster"),
     **dict.fromkeys(("Sides",), "boundary"),
     **dict.fromkeys(("LiveSolver",), "live"),
     **dict.fromkeys(
@@ -76,7 +92,8 @@ _HOME = {
     **dict.fromkeys(("Nodes",), "sampling"),
     **dict.fromkeys(("Problem", "Simulation", "Traces", "assemble", "listen", "simulate", "start"), "simulation"),
     **dict.fromkeys(
-        ("PlanePacket", "PointSource", "Pulse", "Ricker", "Ring", "StandingMode", "random_pulse"), "source"
+        ("PlanePacket", "PointSource", "Pulse", "Ricker", "Ring", "SpreadSource", "StandingMode", "random_pulse"),
+        "source",
     ),
     **dict.fromkeys(("recall", "rerun"), "stored"),
     **dict.fromkeys(("generate_dataset", "generate_waves"), "waves"),

@@ -30,7 +30,7 @@ from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.raster import Raster
 from wavesim.fem.sampling import Nodes
-from wavesim.fem.source import PointSource, Pulse
+from wavesim.fem.source import PointSource, Pulse, SpreadSource
 from wavesim.fem.space import Space
 
 # The field's energy swings by a few percent about the conserved one when the highest waves that a coarse mesh can
@@ -96,7 +96,7 @@ def assemble(
     grid: tuple[int, int],
     sides: Sides = RIGID,
     layer: int = 0,
-    sources: Sequence[PointSource] = (),
+    sources: Sequence[PointSource | SpreadSource] = (),
     order: int = 4,
     steps: int | None = None,
     dtype: type = np.float64,
@@ -109,7 +109,7 @@ def assemble(
         medium: functions of place, values by the mesh's tags, or averages. mesh: the nodes of a rectangle, without its
             absorbing layer, or any mesh, whose elements get `degree`. interval: between frames. grid: (y, x) cells.
         layer: elements that an absorbing side is given; in them the medium goes on as it is at the side.
-        sources: of volume, at points. order: of the time steps, 2 or 4. steps: a frame; default: the fewest.
+        sources: of volume. order: of the time steps, 2 or 4. steps: a frame; default: the fewest.
         dtype: of the fields; single precision steps faster. device: of torch ("cuda"), which then steps.
     Raises:
         WavesimError: dolfinx is not installed; a value of the medium that is not positive; a step that is not stable;
@@ -144,7 +144,7 @@ def assemble(
         absorb = partial(absorbing.layer, space, prolongation, mass, density, wave_speed)
     force = None
     if sources:
-        loads = prolongation.T @ space.at(np.array([source.place for source in sources])).T
+        loads = prolongation.T @ sparse.hstack([_load(space, source) for source in sources])
         signals = [source.signal for source in sources]
         force = stepper.Force(
             (sparse.diags(1 / mass) @ loads).tocsr(), lambda time: np.array([signal(time) for signal in signals])
@@ -159,6 +159,14 @@ def assemble(
         grid,
         interval,
     )
+
+
+def _load(space: Space, source: PointSource | SpreadSource) -> sparse.spmatrix:
+    """(nodes, 1) of the integrals of a source's shape times each node's function."""
+    if isinstance(source, PointSource):
+        return space.at(np.array([source.place])).T
+    shape = source.shape(*space.element_points.T)
+    return sparse.csr_matrix(space.sum_at_nodes(space.weights * shape)[:, None])
 
 
 def _continued(medium: Medium, lengths: tuple[float, float]) -> Medium:

@@ -1,10 +1,10 @@
-"""What sets the waves off: initial fields of pressure, and sources at points.
+"""What sets the waves off: initial fields of pressure, and sources at points or spread.
 
     pulse    p(x, y, 0) = a exp( -((x - x0)^2 + (y - y0)^2) / (2 width^2) ),   p_t = 0
     ring     p(x, y, 0) = a exp( -(|x - x0| - r)^2 / (2 width^2) ),            p_t = 0
     packet   p(x, y, t) = a exp( -s^2 / (2 width^2) ) cos(2 pi s / wavelength),  s = n.(x - x0) - c t
     mode     p(x, y, t) = cos(m pi x / Lx) cos(n pi y / Ly) cos(omega t),      omega^2 = c^2 pi^2 (m^2/Lx^2 + n^2/Ly^2)
-    source   s(x, y, t) = delta(x - x0) f(t),  f a Ricker wavelet or any function
+    source   s(x, y, t) = delta(x - x0) f(t) or g(x, y) f(t),  f a Ricker wavelet or any function
 
 The mode solves the wave equation between rigid walls in a uniform medium of wave speed c. Nondimensional throughout.
 """
@@ -129,6 +129,18 @@ class PointSource:
     """s(x, y, t) = delta(x - place) signal(t), with any function of time; it should start at 0."""
 
     place: tuple[float, float]
+    signal: Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class SpreadSource:
+    """s(x, y, t) = shape(x, y) signal(t), with any functions.
+
+    An initial pulse that lies over an interface where rho jumps has a flux that does not fit there, and sets off kinks
+    that every mesh resolves badly; what a signal smooth in time sets off is smooth in each material.
+    """
+
+    shape: Callable[[np.ndarray, np.ndarray], np.ndarray]
     signal: Callable[[float], float]
 
 

@@ -55,6 +55,39 @@ def round_mesh(n, radius=0.2, side=1.0):
         for low, high, count, tag in ((edge, arc, n, 1), (arc, far, 2 * n, 0)):
             v = np.linspace(0, 1, count + 1)[:, None, None]
             blocks.append(((1 - v) * low + v * high, tag))
+    return joined(blocks, radius)
+
+
+def disk_in_square(n, radius=0.2, box=0.3):
+    """A disk (tag 1) in the middle of the unit square, evenly meshed; straight.
+
+    n x n cells in a square in the disk, rings around it up to the circle and on to a box of half side `box`, with n cells
+    a side; the rest of the unit square in cells about as long.
+    """
+    u = np.linspace(0, 1, n + 1)
+    corner = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    inner, outer = 0.75 * radius / np.sqrt(2) * corner, box * corner
+    blocks = [(np.stack(np.meshgrid(2 * u - 1, 2 * u - 1), axis=-1) * abs(inner[0, 0]), 1)]
+    inside, outside = max(1, round(n * 0.3)), max(1, round(n * 0.25))
+    for k in range(4):
+        angle = np.arctan2(*inner[k][::-1]) + u * np.pi / 2
+        arc = radius * np.column_stack([np.cos(angle), np.sin(angle)])
+        edge, far = (p[k] + u[:, None] * (p[(k + 1) % 4] - p[k]) for p in (inner, outer))
+        for low, high, count, tag in ((edge, arc, inside, 1), (arc, far, outside, 0)):
+            v = np.linspace(0, 1, count + 1)[:, None, None]
+            blocks.append(((1 - v) * low + v * high, tag))
+    margin = max(1, round(n * (0.5 - box) / (2 * box)))
+    parts = ((-0.5, -box, margin), (-box, box, n), (box, 0.5, margin))
+    lines = [np.linspace(low, high, count + 1) for low, high, count in parts]
+    for i, x in enumerate(lines):
+        for j, y in enumerate(lines):
+            if (i, j) != (1, 1):
+                blocks.append((np.stack(np.meshgrid(x, y), axis=-1), 0))
+    return joined(blocks, radius)
+
+
+def joined(blocks, radius):
+    """Mesh, circles and circle_of of blocks (rows, columns, 2) with their tags, about (0.5, 0.5)."""
     points, cells, tags = [], [], []
     for block, tag in blocks:
         rows, columns = block.shape[0] - 1, block.shape[1] - 1

@@ -77,7 +77,9 @@ def open_film(path: Path, fps: int) -> Any:
     if path.suffix == ".gif":
         return imageio.get_writer(path, format="GIF", duration=1000 / fps, loop=0, palettesize=GIF_COLOURS)
     # yuv420p plays in every browser and needs even sides, which the callers see to.
-    return imageio.get_writer(path, format="FFMPEG", fps=fps, codec="libx264", quality=7, macro_block_size=2)
+    return imageio.get_writer(
+        path, format="FFMPEG", fps=fps, codec="libx264", quality=7, macro_block_size=2, ffmpeg_log_level="quiet"
+    )
 
 
 class _Film:

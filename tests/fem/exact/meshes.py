@@ -61,7 +61,7 @@ def round_mesh(n, radius=0.2, side=1.0):
 def disk_in_square(n, radius=0.2, box=0.3):
     """A disk (tag 1) in the middle of the unit square, evenly meshed; straight.
 
-    n x n cells in a square in the disk, rings around it up to the circle and on to a box of half side `box`, with n cells
+    n x n cells in a square in the disk, rings around it up to the circle and a box of half side `box`, with n cells
     a side; the rest of the unit square in cells about as long.
     """
     u = np.linspace(0, 1, n + 1)

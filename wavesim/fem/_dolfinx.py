@@ -128,7 +128,7 @@ def part(mesh_: Nodes | Mesh, degree: int, comm: MPI.Comm) -> Part:
         space = _assembled(continuous, degree, rule)
     numbering = continuous.dofmap.index_map
     numbers = numbering.local_to_global(np.arange(space.size, dtype=np.int32))
-    cells = np.zeros(0, int)
+    cells: np.ndarray = np.zeros(0, int)
     if isinstance(mesh_, Mesh):
         cells = np.sort(np.asarray(domain.topology.original_cell_index)[:owned])
         used, corners = np.unique(mesh_.cells[cells], return_inverse=True)

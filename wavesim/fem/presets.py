@@ -31,7 +31,7 @@ def layers(config: LayersConfig, generator: np.random.Generator) -> Medium:
     cuts = np.sort(generator.uniform(0, free, number - 1)) + least * np.arange(1, number)
     bulk_moduli = _evenly_in_log(config.bulk_moduli, generator, number)
     densities = _evenly_in_log(config.densities, generator, number)
-    return layered(cuts, bulk_moduli, densities, "x", config.interface_width)
+    return layered(list(cuts), bulk_moduli, densities, "x", config.interface_width)
 
 
 def random(config: RandomConfig, generator: np.random.Generator) -> Medium:
@@ -64,4 +64,4 @@ def draw(config: PresetConfig, generator: np.random.Generator) -> tuple[Medium, 
 
 def _evenly_in_log(between: tuple[float, float], generator: np.random.Generator, number: int) -> list[float]:
     low, high = np.log(between)
-    return np.exp(generator.uniform(low, high, number)).tolist()
+    return [float(value) for value in np.exp(generator.uniform(low, high, number))]

@@ -21,7 +21,7 @@ def test_the_pages_show_the_tables_that_scripts_have_written() -> None:
 
 
 def test_the_cost_of_packings_can_be_measured_anew() -> None:
-    pytest.importorskip("gmsh")
+    pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")
     script = [sys.executable, str(ROOT / "benchmarks" / "packing_cost.py"), "--quick"]
     table = subprocess.run(script, check=True, capture_output=True, text=True, timeout=300).stdout
     assert "| conforming | " in table and "| raster | 24 x 24 | 4 |" in table and "nan" not in table

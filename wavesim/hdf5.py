@@ -1,6 +1,7 @@
 """HDF5 files that appear whole or not at all, on disks that may be full.
 
 They are made in memory and written by plain writing, because HDF5 itself can crash a process where a disk is full.
+That takes as much memory again as the file.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 
 from wavesim.fem import Medium, Nodes, Pulse, Sides, assemble, stepper
 
-deepwave = pytest.importorskip("deepwave")
+deepwave = pytest.importorskip("deepwave", reason="the extra `bench` is not installed")
 torch = pytest.importorskip("torch")
 
 PULSE = Pulse((0.45, 0.4), 0.06)

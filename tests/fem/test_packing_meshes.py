@@ -26,7 +26,7 @@ def packings():
 
 @pytest.fixture(scope="module")
 def mesh(packings):
-    pytest.importorskip("gmsh")
+    pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")
     from wavesim.fem.conforming import conforming
 
     return conforming(packings[0])

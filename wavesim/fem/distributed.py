@@ -35,7 +35,7 @@ from wavesim.fem.mesh import Mesh
 from wavesim.fem.mpi import communicator
 from wavesim.fem.sampling import Nodes
 from wavesim.fem.simulation import RIGID, check_growth
-from wavesim.fem.stepper import LIMITS
+from wavesim.fem.stepper import LIMITS, stable_steps
 
 # Lanczos: a residual of 1e-3 of the eigenvalue is reached after 20 to 60 products.
 LANCZOS_STEPS, LANCZOS_RESIDUAL = 200, 1e-3
@@ -168,13 +168,7 @@ def assemble(
     mass.assemble()
 
     limit = math.sqrt(LIMITS[order] / (1.05 * largest_eigenvalue(stiffness, mass)))
-    fewest = math.ceil(interval / limit)
-    steps = fewest if steps is None else steps
-    if steps < fewest:
-        raise WavesimError(
-            f"time_step {interval / max(steps, 1):.4g} exceeds the stable limit {limit:.4g} of this mesh and medium at "
-            f"order {order}; use at least {fewest} steps an interval of {interval:.4g}"
-        )
+    steps = stable_steps(interval, limit, steps, order)
     work = (mass, mass.duplicate(), mass.duplicate())
     mass = mass.array.copy()
     work[0].array[:] = (interval / steps) ** 2 / mass

@@ -60,11 +60,8 @@ class Rows:
         _check(_library(p.dtype.name).rows_advance(*sizes, *pointers, ctypes.c_long(steps), order))
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A rectangle."""
-
-    diagonals: Diagonals
+class _OneByOne:
+    """Simulations of a batch one after another, in the cache; `_run` changes p and d, each (simulation, unknowns)."""
 
     def product(self, field: np.ndarray) -> np.ndarray:
         """B times a field (unknowns[, batch])."""
@@ -79,6 +76,16 @@ class Grid:
         return p.T.reshape(pressure.shape), d.T.reshape(pressure.shape)
 
     def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Grid(_OneByOne):
+    """A rectangle."""
+
+    diagonals: Diagonals
+
+    def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
         m = self.diagonals
         rows, width = m.coupled.shape[0], m.coupled.shape[1] // 2
         sizes = (rows, p.shape[1] // rows, rows if m.cyclic else width, m.along.shape[-1], m.along.ndim == 3)
@@ -91,22 +98,10 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class ByCells:
+class ByCells(_OneByOne):
     """A mesh of quadrilaterals, element by element."""
 
     groups: Groups
-
-    def product(self, field: np.ndarray) -> np.ndarray:
-        """B times a field (unknowns[, batch])."""
-        out = _apart(field)
-        self._run(out, None, 1, 2)
-        return out.T.reshape(field.shape)
-
-    def advance(self, pressure: np.ndarray, increment: np.ndarray, steps: int, order: int) -> Pair:
-        """p and d after so many steps."""
-        p, d = _apart(pressure), _apart(increment)
-        self._run(p, d, steps, order)
-        return p.T.reshape(pressure.shape), d.T.reshape(pressure.shape)
 
     def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
         m = self.groups

@@ -141,6 +141,22 @@ def largest_time_step(stiffness: sparse.csr_matrix, mass: np.ndarray, order: int
     return float(np.sqrt(LIMITS[order] / (1.05 * largest)))
 
 
+def stable_steps(interval: float, limit: float, steps: int | None, order: int) -> int:
+    """The steps of an interval: the fewest that are stable, or those asked for.
+
+    Raises:
+        WavesimError: the time step is above the limit.
+    """
+    fewest = math.ceil(interval / limit)
+    steps = fewest if steps is None else steps
+    if steps < fewest:
+        raise WavesimError(
+            f"time_step {interval / max(steps, 1):.4g} exceeds the stable limit {limit:.4g} of this mesh and medium at "
+            f"order {order}; use at least {fewest} steps an interval of {interval:.4g}"
+        )
+    return steps
+
+
 def operator(
     stiffness: sparse.csr_matrix,
     mass: np.ndarray,
@@ -168,13 +184,7 @@ def operator(
         raise WavesimError(f"device {device!r} steps neither an absorbing layer nor sources; leave the device out")
     # Less mass, higher frequencies: the least of a batch bounds all of it.
     limit = largest_time_step(stiffness, mass if mass.ndim == 1 else mass.min(axis=1), order)
-    fewest = math.ceil(interval / limit)
-    steps = fewest if steps is None else steps
-    if steps < fewest:
-        raise WavesimError(
-            f"time_step {interval / max(steps, 1):.4g} exceeds the stable limit {limit:.4g} of this mesh and medium at "
-            f"order {order}; use at least {fewest} steps an interval of {interval:.4g}"
-        )
+    steps = stable_steps(interval, limit, steps, order)
     h = interval / steps
     if mass.ndim == 2:
         return Operator(

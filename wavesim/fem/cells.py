@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from wavesim.fem.boundary import numbers
 from wavesim.fem.diagonals import LANES, annihilating, filled
 from wavesim.fem.sampling import differentiation
 from wavesim.fem.space import Space
@@ -67,32 +68,32 @@ def cells(space: Space, density: np.ndarray, prolongation: sparse.csr_matrix) ->
     (s_x, t_x), (s_y, t_y) = factors
     metric = np.stack([s_x**2 + s_y**2, s_x * t_x + s_y * t_y, t_x**2 + t_y**2], axis=-1)
     metric *= (space.weights / density).reshape(*node.shape, 1)
-    first = np.full(space.size, -1)
-    rows = np.flatnonzero(np.diff(prolongation.indptr))
-    first[rows] = prolongation.indices[prolongation.indptr[rows]]
-    return Cells(space.degree, metric, first[node])
+    return Cells(space.degree, metric, numbers(prolongation)[node])
 
 
 def groups(cells_: Cells, scale: np.ndarray, dtype: np.dtype) -> Groups:
     """The elements side by side. scale: s (1 or batch, unknowns)."""
-    lanes, size = LANES // dtype.itemsize, scale.shape[1]
-    count = len(cells_.unknown)
-    number = -(-count // lanes)
+    node, start, place = lying(cells_.unknown, scale.shape[1], dtype)
+    metric = filled(side_by_side(cells_.metric, 0.0, dtype), dtype)
+    return Groups(node, slopes(cells_.degree, dtype), metric, start, place, np.array(scale, dtype, order="C"))
 
-    def side_by_side(values: np.ndarray, rest: float) -> np.ndarray:
-        whole = np.full((number * lanes, *values.shape[1:]), rest, values.dtype)
-        whole[:count] = values
-        return np.moveaxis(whole.reshape(number, lanes, *values.shape[1:]), 1, -1)
 
-    node = side_by_side(np.where(cells_.unknown < 0, size, cells_.unknown), size).astype(np.int32, order="C")
-    order = np.argsort(node.ravel(), kind="stable").astype(np.int32)
-    start = np.searchsorted(node.ravel()[order], np.arange(size + 1)).astype(np.int32)
-    slope = annihilating(differentiation(cells_.degree).T).T if dtype == np.float32 else differentiation(cells_.degree)
-    return Groups(
-        node,
-        np.array(slope, dtype, order="C"),
-        filled(side_by_side(cells_.metric, 0.0), dtype),
-        start,
-        order,
-        np.array(scale, dtype, order="C"),
-    )
+def side_by_side(values: np.ndarray, rest: float, dtype: np.dtype) -> np.ndarray:
+    """(groups, ..., lanes) values (elements, ...), filled up with `rest`: a group has as many as a vector's lanes."""
+    lanes, count = LANES // dtype.itemsize, len(values)
+    whole = np.full((-(-count // lanes) * lanes, *values.shape[1:]), rest, values.dtype)
+    whole[:count] = values
+    return np.moveaxis(whole.reshape(-1, lanes, *values.shape[1:]), 1, -1)
+
+
+def lying(unknown: np.ndarray, size: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`node`, `start` and `place` of kernel.c for unknowns (elements, points), -1 where there is none of `size`."""
+    node = side_by_side(np.where(unknown < 0, size, unknown), size, dtype).astype(np.int32, order="C")
+    place = np.argsort(node.ravel(), kind="stable").astype(np.int32)
+    return node, np.searchsorted(node.ravel()[place], np.arange(size + 1)).astype(np.int32), place
+
+
+def slopes(degree: int, dtype: np.dtype) -> np.ndarray:
+    """Derivatives along an edge of length 1 that send a constant to zero exactly, rounded or not."""
+    exact = differentiation(degree)
+    return np.array(annihilating(exact.T).T if dtype == np.float32 else exact, dtype, order="C")

@@ -195,11 +195,10 @@ typedef struct {
     const REAL *scale; /* (size) */
 } cells;
 
-/* out = K_e in of the elements of a group; P points along an edge. */
-static inline __attribute__((always_inline)) void group(const cells *m, long number, const REAL *in, REAL *out, const long P) {
-    vector u[P * P], along[P * P], up[P * P];
-    const int *node = m->node + number * P * P * LANES;
-    const REAL *metric = m->metric + number * P * P * 3 * LANES, *D = m->slope;
+/* Along s and t, the slopes of a field at the points of the elements of a group; P points along an edge. */
+static inline __attribute__((always_inline)) void slopes(const int *node, const REAL *D, const REAL *in, vector *along,
+                                                         vector *up, const long P) {
+    vector u[P * P];
     for (long q = 0; q < P * P; q++)
         for (long l = 0; l < LANES; l++) ((REAL *)(u + q))[l] = in[node[q * LANES + l]];
     for (long b = 0; b < P; b++)
@@ -209,10 +208,14 @@ static inline __attribute__((always_inline)) void group(const cells *m, long num
                 s += (D[a * P + k] + (vector){0}) * u[b * P + k];
                 t += (D[b * P + k] + (vector){0}) * u[k * P + a];
             }
-            const REAL *g = metric + (b * P + a) * 3 * LANES;
-            along[b * P + a] = AT(g) * s + AT(g + LANES) * t;
-            up[b * P + a] = AT(g + LANES) * s + AT(g + 2 * LANES) * t;
+            along[b * P + a] = s;
+            up[b * P + a] = t;
         }
+}
+
+/* The transpose: out = D_s^T along + D_t^T up. */
+static inline __attribute__((always_inline)) void back(const REAL *D, const vector *along, const vector *up, REAL *out,
+                                                       const long P) {
     for (long b = 0; b < P; b++)
         for (long a = 0; a < P; a++) {
             vector s = {0}, t = {0};
@@ -220,8 +223,21 @@ static inline __attribute__((always_inline)) void group(const cells *m, long num
                 s += (D[k * P + a] + (vector){0}) * along[b * P + k];
                 t += (D[k * P + b] + (vector){0}) * up[k * P + a];
             }
-            *(vector *)(out + (number * P * P + b * P + a) * LANES) = s + t;
+            *(vector *)(out + (b * P + a) * LANES) = s + t;
         }
+}
+
+/* out = K_e in of the elements of a group. */
+static inline __attribute__((always_inline)) void group(const cells *m, long number, const REAL *in, REAL *out, const long P) {
+    vector along[P * P], up[P * P];
+    slopes(m->node + number * P * P * LANES, m->slope, in, along, up, P);
+    for (long q = 0; q < P * P; q++) {
+        const REAL *g = m->metric + (number * P * P + q) * 3 * LANES;
+        vector s = along[q], t = up[q];
+        along[q] = AT(g) * s + AT(g + LANES) * t;
+        up[q] = AT(g + LANES) * s + AT(g + 2 * LANES) * t;
+    }
+    back(m->slope, along, up, out + number * P * P * LANES, P);
 }
 
 static void by_cells(const cells *m, const REAL *in, REAL *parts) {
@@ -257,5 +273,69 @@ int cells_advance(const cells *m, REAL *p, REAL *d, long steps, int order) {
         memcpy(p, d ? field : force, size);
     }
     free(field), free(force), free(parts);
+    return short_of_memory;
+}
+
+typedef struct {
+    long groups;
+    const int *node, *start, *place;        /* of its elements, as above */
+    const REAL *slope, *per_size;           /* per_size: 1 over the length of an element along x and y */
+    const REAL *weight, *decay, *gain;      /* (groups, points, 2, LANES) */
+    const REAL *scale, *keep, *kick, *pull; /* (size), as in absorbing.py */
+} layer;
+
+/* f+ = decay f- + gain (p_x, p_y) in the elements of a group, and out = their part of D^T weight (f+ + f-). */
+static inline __attribute__((always_inline)) void fade(const layer *l, long number, const REAL *in, REAL *before, REAL *later,
+                                                       REAL *out, const long P) {
+    vector slope[2][P * P];
+    slopes(l->node + number * P * P * LANES, l->slope, in, slope[0], slope[1], P);
+    for (long q = 0; q < P * P; q++)
+        for (long axis = 0; axis < 2; axis++) {
+            long i = ((number * P * P + q) * 2 + axis) * LANES;
+            vector per_size = l->per_size[axis] + (vector){0}, old = AT(later + i);
+            vector new = AT(l->decay + i) * old + AT(l->gain + i) * per_size * slope[axis][q];
+            if (before) *(vector *)(before + i) = old;
+            *(vector *)(later + i) = new;
+            slope[axis][q] = AT(l->weight + i) * per_size * (old + new);
+        }
+    back(l->slope, slope[0], slope[1], out + number * P * P * LANES, P);
+}
+
+static void times(const grid *g, REAL *const *line, const REAL *in, REAL *out) {
+    for (long j = 0; j < g->rows; j++) {
+        memcpy(line[j], in + j * g->columns, g->columns * sizeof(REAL));
+        ends(g, line[j]);
+    }
+    /* Each row is filled up beyond its end, where the next one begins. */
+    for (long j = 0; j < g->rows; j++) product(g, line, j, out + j * g->columns, NULL, 0);
+}
+
+/* The same steps on a rectangle with an absorbing layer; before and later: f half a step before p and after it. */
+int layer_advance(const grid *g, const layer *l, REAL *p, REAL *d, REAL *before, REAL *later, long steps, int order) {
+    const long P = WIDTH + 1, size = g->rows * g->columns;
+    size_t bytes = (size + g->stride) * sizeof(REAL);
+    REAL *field = calloc(1, bytes), *force = calloc(1, bytes), *second = calloc(1, bytes), **all = lines(g, g->rows);
+    REAL *parts = aligned_alloc(64, (l->groups * P * P + 1) * LANES * sizeof(REAL));
+    int short_of_memory = !field || !force || !second || !parts || !all;
+    if (!short_of_memory) {
+        memcpy(field, p, size * sizeof(REAL));
+        for (long step = 1; step <= steps; step++) {
+            for (long i = 0; i < size; i++) field[i] += d[i];
+            for (long k = 0; k < l->groups; k++) fade(l, k, field, step == steps ? before : NULL, later, parts, WIDTH + 1);
+            times(g, all + WIDTH, field, force);
+            for (long i = 0; i < size; i++) {
+                REAL sum = 0;
+                for (int k = l->start[i]; k < l->start[i + 1]; k++) sum += parts[l->place[k]];
+                force[i] += l->scale[i] * sum;
+            }
+            if (order == 4) {
+                times(g, all + WIDTH, force, second);
+                for (long i = 0; i < size; i++) force[i] -= second[i] * (REAL)(1.0 / 12);
+            }
+            for (long i = 0; i < size; i++) d[i] = l->keep[i] * d[i] - l->kick[i] * (force[i] + l->pull[i] * field[i]);
+        }
+        memcpy(p, field, size * sizeof(REAL));
+    }
+    free(field), free(force), free(second), free(parts), discard(g, all);
     return short_of_memory;
 }

@@ -141,7 +141,10 @@ def assemble(
     if any(margins):
         assert space.nodes is not None
         wave_speed = float(np.sqrt(bulk_modulus / density)[absorbing.inside(space.nodes, space.element_points)].max())
-        absorb = partial(absorbing.layer, space, prolongation, mass, density, wave_speed)
+        elements = absorbing.by_element(space.nodes)
+        absorb = partial(
+            absorbing.layer, space, space.nodes, elements, prolongation, mass, density, wave_speed, dtype=dtype
+        )
     force = None
     if sources:
         loads = prolongation.T @ sparse.hstack([_load(space, source) for source in sources])

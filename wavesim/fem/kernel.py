@@ -30,7 +30,7 @@ from wavesim.fem import march
 from wavesim.fem.absorbing import Layer
 from wavesim.fem.cells import Cells, Groups, groups, lying, slopes
 from wavesim.fem.device import OnDevice
-from wavesim.fem.diagonals import Diagonals, find
+from wavesim.fem.diagonals import Diagonals, find, repeated
 from wavesim.fem.drive import Drive
 from wavesim.fem.march import Motion
 
@@ -132,8 +132,9 @@ class Grid(_OneByOne):
         m = self.diagonals
         rows, width = m.coupled.shape[0], m.coupled.shape[1] // 2
         sizes = (rows, unknowns // rows, rows if m.cyclic else width, m.along.shape[-1], m.along.ndim == 3)
-        tables = (_pointer(array) for array in (m.along, m.across, m.coupled, m.scale[number % len(m.scale)]))
-        return _Layout(*sizes, *tables)
+        begin, end, shared = self._shared
+        arrays = (m.along, m.across, m.coupled, m.scale[number % len(m.scale)], shared)
+        return _Layout(*sizes, begin, end, *(_pointer(array) for array in arrays))
 
     @cached_property
     def _tables(self) -> dict[str, np.ndarray]:
@@ -146,6 +147,10 @@ class Grid(_OneByOne):
         slope, per_size = slopes(isqrt(layer.unknown.shape[1]) - 1, dtype), 1 / np.array(layer.size, dtype)
         return {"node": node, "start": start, "place": place, "slope": slope, "per_size": per_size,
                 "weight": layer.weight, **own}  # fmt: skip
+
+    @cached_property
+    def _shared(self) -> tuple[int, int, np.ndarray | None]:
+        return repeated(self.diagonals.along)
 
 
 @dataclass(frozen=True)
@@ -181,8 +186,8 @@ class _Layer(ctypes.Structure):
 
 class _Layout(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_long) for name in ("rows", "columns", "lag", "stride", "own")),
-        *((name, ctypes.c_void_p) for name in ("along", "across", "coupled", "scale")),
+        *((name, ctypes.c_long) for name in ("rows", "columns", "lag", "stride", "own", "from", "until")),
+        *((name, ctypes.c_void_p) for name in ("along", "across", "coupled", "scale", "shared")),
     ]
 
 

@@ -78,7 +78,7 @@ class Operator:
 class Force:
     """A source's acceleration a(t) = G f(t). shape: G (unknowns, signals); signal: f(time), (signals[, batch])."""
 
-    shape: sparse.csr_matrix
+    shape: sparse.csr_matrix | np.ndarray
     signal: Callable[[float], np.ndarray]
 
 
@@ -87,8 +87,8 @@ class Drive:
     """A force in steps h: increment h^2 (a - B a / 12 + (a+ - 2 a + a-) / 12) and lead h^2 a_t / 6, to the order."""
 
     signal: Callable[[float], np.ndarray]
-    level: sparse.csr_matrix
-    curve: sparse.csr_matrix | None
+    level: sparse.csr_matrix | np.ndarray
+    curve: sparse.csr_matrix | np.ndarray | None
     time_step: float
 
     def increment(self, steps: int) -> np.ndarray:
@@ -233,11 +233,12 @@ def init(operator: Operator, pressure: np.ndarray, pressure_rate: np.ndarray | N
 
 def step(operator: Operator, state: WaveState) -> WaveState:
     """The state one time step later."""
-    if _plain(operator):
-        return _advanced(operator, state, 1)
+    if operator.layer is None:
+        moved = _advanced(operator, state, 1)
+        if operator.drive is None:
+            return moved
+        return WaveState(moved.pressure, moved.increment + operator.drive.increment(moved.steps), moved.steps)
     pressure, layer, steps = state.pressure + state.increment, operator.layer, state.steps + 1
-    if layer is None:
-        return WaveState(pressure, state.increment - _force(operator, pressure, steps), steps)
     later = _along(layer.decay, pressure) * state.later + _along(layer.gain, pressure) * (layer.derivative @ pressure)
     flux = (state.later + later) / 2
     force = _force(operator, pressure, steps, flux)

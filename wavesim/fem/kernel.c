@@ -13,11 +13,12 @@ typedef REAL vector __attribute__((vector_size(64), aligned(sizeof(REAL))));
 #define AT(address) (*(const vector *)(address))
 
 typedef struct {
-    long rows, columns, lag, stride, own;
+    long rows, columns, lag, stride, own, from, until;
     const REAL *along;          /* (2 w + 1, stride), or (rows, 2 w + 1, stride) where every row has its own */
     const REAL *across;         /* (rows, 2 w + 1), or (rows, 2 w + 1, stride) */
     const signed char *coupled; /* (rows, 2 w + 1), which rows a row needs */
     const REAL *scale;          /* (rows, stride), s */
+    const REAL *shared;         /* (2 w + 1, LANES), what `along` has for all vectors between from and until, or 0 */
 } grid;
 
 /* Where rows -w ... rows + w - 1 lie, in a ring of so many; the memory begins at all[rows + 2 w]. */
@@ -44,13 +45,35 @@ static void ends(const grid *g, REAL *line) {
     }
 }
 
-#define CENTRE(V, i, k) V += AT(along + (k) * g->stride + (i)) * AT(centre + (i) + (k) - w)
+#define KEPT(V, i, k) V += kept[k] * AT(centre + (i) + (k) - w)
+#define READ(V, i, k) V += AT(along + (k) * g->stride + (i)) * AT(centre + (i) + (k) - w)
 #define ACROSS(V, i, k) V += (own ? AT(own_factor[k] + (i)) : factor[k] + (vector){0}) * AT(near[k] + (i))
 #define FINISH(V, i)                                                  \
     {                                                                 \
-        vector f = AT(s + (i)) * V;                                   \
-        if (to) *(vector *)(to + (i)) = f;                            \
-        if (d) *(vector *)(d + (i)) = AT(d + (i)) + (part + (vector){0}) * f; \
+        vector product = AT(s + (i)) * V;                             \
+        if (to) *(vector *)(to + (i)) = product;                      \
+        if (d) *(vector *)(d + (i)) = AT(d + (i)) + (part + (vector){0}) * product; \
+    }
+
+#define FOUR(CENTRE)                                        \
+    {                                                       \
+        vector a = {0}, b = {0}, c = {0}, e = {0};          \
+        for (long k = 0; k <= 2 * w; k++) {                 \
+            CENTRE(a, i, k);                                \
+            CENTRE(b, i + LANES, k);                        \
+            CENTRE(c, i + 2 * LANES, k);                    \
+            CENTRE(e, i + 3 * LANES, k);                    \
+        }                                                   \
+        for (long k = 0; k < count; k++) {                  \
+            ACROSS(a, i, k);                                \
+            ACROSS(b, i + LANES, k);                        \
+            ACROSS(c, i + 2 * LANES, k);                    \
+            ACROSS(e, i + 3 * LANES, k);                    \
+        }                                                   \
+        FINISH(a, i);                                       \
+        FINISH(b, i + LANES);                               \
+        FINISH(c, i + 2 * LANES);                           \
+        FINISH(e, i + 3 * LANES);                           \
     }
 
 /* f = B p in row j of the field whose lines are `at`; to = f, d += part f. */
@@ -67,32 +90,20 @@ static inline __attribute__((always_inline)) void row(const grid *g, REAL *const
         own_factor[count] = g->across + (own ? place * g->stride : 0);
         factor[count++] = g->across[own ? 0 : place];
     }
-    for (; i + 4 * LANES <= g->stride; i += 4 * LANES) {
-        vector a = {0}, b = {0}, c = {0}, e = {0};
-        for (long k = 0; k <= 2 * w; k++) {
-            CENTRE(a, i, k);
-            CENTRE(b, i + LANES, k);
-            CENTRE(c, i + 2 * LANES, k);
-            CENTRE(e, i + 3 * LANES, k);
-        }
-        for (long k = 0; k < count; k++) {
-            ACROSS(a, i, k);
-            ACROSS(b, i + LANES, k);
-            ACROSS(c, i + 2 * LANES, k);
-            ACROSS(e, i + 3 * LANES, k);
-        }
-        FINISH(a, i);
-        FINISH(b, i + LANES);
-        FINISH(c, i + 2 * LANES);
-        FINISH(e, i + 3 * LANES);
+    if (g->shared && !own) {
+        for (; i < g->from; i += 4 * LANES) FOUR(READ);
+        vector kept[2 * w + 1];
+        for (long k = 0; k <= 2 * w; k++) kept[k] = AT(g->shared + k * LANES);
+        for (; i < g->until; i += 4 * LANES) FOUR(KEPT);
     }
+    for (; i + 4 * LANES <= g->stride; i += 4 * LANES) FOUR(READ);
     for (; i < g->stride; i += LANES) {
         vector a = {0}, b = {0}, c = {0};
         for (long k = 0; k < w; k++) {
-            CENTRE(a, i, k);
-            CENTRE(b, i, k + w);
+            READ(a, i, k);
+            READ(b, i, k + w);
         }
-        CENTRE(a, i, 2 * w);
+        READ(a, i, 2 * w);
         for (long k = 0; k < count; k++) ACROSS(c, i, k);
         a += b + c;
         FINISH(a, i);

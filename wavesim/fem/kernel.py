@@ -17,7 +17,7 @@ import platform
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from scipy import sparse
 from wavesim.errors import WavesimError
 from wavesim.fem.cells import Cells, Groups, groups
 from wavesim.fem.device import OnDevice
-from wavesim.fem.diagonals import Diagonals, find
+from wavesim.fem.diagonals import Diagonals, find, repeated
 
 X86 = ("-march=native", "-mprefer-vector-width=512")
 NATIVE = {"x86_64": X86, "AMD64": X86}.get(platform.machine(), ("-mcpu=native",))
@@ -89,12 +89,17 @@ class Grid(_OneByOne):
         m = self.diagonals
         rows, width = m.coupled.shape[0], m.coupled.shape[1] // 2
         sizes = (rows, p.shape[1] // rows, rows if m.cyclic else width, m.along.shape[-1], m.along.ndim == 3)
+        begin, end, shared = self._shared
         tables = [_pointer(array) for array in (m.along, m.across, m.coupled)]
-        run = _library(p.dtype.name, width).grid_advance
+        advance = _library(p.dtype.name, width).grid_advance
         for k, pressure in enumerate(p):
-            layout = _Layout(*sizes, *tables, _pointer(m.scale[k % len(m.scale)]))
+            layout = _Layout(*sizes, begin, end, *tables, _pointer(m.scale[k % len(m.scale)]), _pointer(shared))
             fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
-            _check(run(ctypes.byref(layout), *fields, ctypes.c_long(steps), order))
+            _check(advance(ctypes.byref(layout), *fields, ctypes.c_long(steps), order))
+
+    @cached_property
+    def _shared(self) -> tuple[int, int, np.ndarray | None]:
+        return repeated(self.diagonals.along)
 
 
 @dataclass(frozen=True)
@@ -122,8 +127,8 @@ class _Groups(ctypes.Structure):
 
 class _Layout(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_long) for name in ("rows", "columns", "lag", "stride", "own")),
-        *((name, ctypes.c_void_p) for name in ("along", "across", "coupled", "scale")),
+        *((name, ctypes.c_long) for name in ("rows", "columns", "lag", "stride", "own", "from", "until")),
+        *((name, ctypes.c_void_p) for name in ("along", "across", "coupled", "scale", "shared")),
     ]
 
 

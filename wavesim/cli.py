@@ -89,8 +89,8 @@ def generate_waves(
         str,
         typer.Argument(
             metavar="PRESET|CONFIG.toml",
-            help="cavity, layers, random, lens or packing; or a TOML file that says `preset = NAME`, or has a table "
-            "waves; `wavesim settings --config NAME` prints one to edit",
+            help="cavity, layers, random, lens, packing or packing-smooth; or a TOML file that says `preset = NAME`, "
+            "or has a table waves; `wavesim settings --config NAME` prints one to edit",
         ),
     ] = "packing",
     out: Out = Path("runs/waves"),
@@ -292,7 +292,7 @@ def print_settings(config: Settings = "demo") -> None:
     from wavesim.config import as_toml
     from wavesim.preset_config import NAMES, dataset_config
 
-    if config == "packing":
+    if config == "packing-smooth":
         typer.echo(f'preset = "{config}"')
     typer.echo(as_toml(dataset_config(config) if config in NAMES else settings(config)))
 

@@ -47,12 +47,12 @@ class PackingsConfig(Settings):
 
 @dataclass(frozen=True)
 class Domain:
-    """The rectangle that waves run in. lengths: (Lx, Ly); cells: (y, x) of the sampled grid; elements: (nx, ny);
-    sides: left, right, bottom, top; layer: elements of an absorbing side."""
+    """The rectangle that waves run in. lengths: (Lx, Ly); cells: (y, x) of the sampled grid; elements: (nx, ny) of its
+    own mesh, or none; sides: left, right, bottom, top; layer: elements of an absorbing side."""
 
     lengths: tuple[float, float]
     cells: tuple[int, int]
-    elements: tuple[int, int]
+    elements: tuple[int, int] | None
     sides: tuple[Side, Side, Side, Side]
     layer: int
 
@@ -114,15 +114,21 @@ class WaveSettings(Settings):
         return self
 
 
-class WavesConfig(WaveSettings):
-    """Waves through packings: the medium, the pulse, and the spectral elements that compute the truth."""
+class GrainsConfig(WaveSettings):
+    """Waves through packings: what their datasets have in common."""
 
     grid: Annotated[int, Field(ge=16)] = Field(default=64, description="cells along each side of the sampled field")
-    pulses: Count = Field(
-        default=4, description="simulations through each packing, each with its own cut of it and pulse"
-    )
+    pulses: Count = Field(default=4, description="simulations through each packing")
     bulk_modulus: Positive = Field(default=20.0, description="bulk modulus of the grains over that of the background")
     density: Positive = Field(default=5.0, description="density of the grains over that of the background")
+    verified: Annotated[int, Field(ge=0)] = Field(
+        default=2, description="test trajectories run once more, one degree higher, for the truth's own error"
+    )
+
+
+class WavesConfig(GrainsConfig):
+    """Waves through packings with smooth interfaces: each has a cut of its packing and a pulse of its own."""
+
     radius_scale: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.9, description="the grains' radii are scaled by this, which opens a declared gap at every contact"
     )
@@ -132,9 +138,6 @@ class WavesConfig(WaveSettings):
     # Pressure after one crossing, degree 4: 48 elements 1.3 % off, 56 0.9 %, 64 0.5 %, for 1 : 1.6 : 2.4 of the time
     # (benchmarks/results/truth_convergence.md).
     elements: Count = Field(default=48, description="spectral elements along each side")
-    verified: Annotated[int, Field(ge=0)] = Field(
-        default=2, description="test trajectories run once more, one degree higher, for the truth's own error"
-    )
 
     @property
     def domain(self) -> Domain:

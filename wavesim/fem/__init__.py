@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from wavesim.fem.mesh import Mesh
     from wavesim.fem.mesh_files import read_mesh, write_mesh
     from wavesim.fem.raster import Raster
+    from wavesim.fem.resolved import waves_through
     from wavesim.fem.sampling import Nodes
     from wavesim.fem.simulation import Problem, Simulation, Traces, assemble, listen, simulate, start
     from wavesim.fem.source import (
+        Burst,
         PlanePacket,
         PointSource,
         Pulse,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from wavesim.fem.waves import generate_dataset, generate_waves
 
 __all__ = [
+    "Burst",
     "LiveSolver",
     "Materials",
     "Medium",
@@ -74,6 +77,7 @@ __all__ = [
     "simulate",
     "start",
     "uniform",
+    "waves_through",
     "write_mesh",
 ]
 
@@ -92,7 +96,17 @@ _HOME = {
     **dict.fromkeys(("Nodes",), "sampling"),
     **dict.fromkeys(("Problem", "Simulation", "Traces", "assemble", "listen", "simulate", "start"), "simulation"),
     **dict.fromkeys(
-        ("PlanePacket", "PointSource", "Pulse", "Ricker", "Ring", "SpreadSource", "StandingMode", "random_pulse"),
+        (
+            "Burst",
+            "PlanePacket",
+            "PointSource",
+            "Pulse",
+            "Ricker",
+            "Ring",
+            "SpreadSource",
+            "StandingMode",
+            "random_pulse",
+        ),
         "source",
     ),
     **dict.fromkeys(("recall", "rerun"), "stored"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from wavesim.config import WavesConfig, WaveSettings
 from wavesim.dataset import SPLITS, Trajectory, WaveDataset
-from wavesim.preset_config import PresetConfig
+from wavesim.preset_config import PresetConfig, ResolvedConfig
 from wavesim.provenance import whole_file
 
 PICTURE = "picture.png"
@@ -23,6 +23,9 @@ TITLES = {
 }
 PACKINGS = """The medium is a jammed packing of disks of two sizes, different in every file; each
 trajectory runs through its own cut of it (a periodic shift and a symmetry of the square)."""
+RESOLVED = """The medium is a jammed packing of disks of two sizes, different in every file, with sharp
+surfaces that the finite elements follow. A source of each trajectory's own sets the waves off; the frames begin when it
+is over, so that the first one determines all others."""
 TEXT = """# {title}
 
 ![wave speed, and the pressure of one trajectory at four times]({picture})
@@ -44,13 +47,14 @@ def write_card(out: Path, config: WaveSettings, seed: int, summary: dict[str, An
     error = "not measured (verified = 0)"
     if summary["truth_error"]:
         pressure, rate = summary["truth_error"]["pressure"], summary["truth_error"]["pressure_rate"]
+        on = " on the same mesh" if isinstance(config, ResolvedConfig) else ""
         error = (
-            f"relative L2 against degree {config.degree + 1}: pressure {pressure['mean']:.2%} on average and "
+            f"relative L2 against degree {config.degree + 1}{on}: pressure {pressure['mean']:.2%} on average and "
             f"{pressure['last']:.2%} at the last frame, rate {rate['mean']:.2%} and {rate['last']:.2%} "
             f"({summary['verified']} trajectories)"
         )
     domain = config.domain
-    (columns, rows), (height, width) = domain.elements, domain.cells
+    height, width = domain.cells
     table = {
         "trajectories": ", ".join(f"{count} {name}" for name, count in summary["trajectories"].items()),
         "split": "by medium: no medium is in two splits",
@@ -58,19 +62,16 @@ def write_card(out: Path, config: WaveSettings, seed: int, summary: dict[str, An
         "domain": f"{domain.lengths[0]:g} x {domain.lengths[1]:g}; left, right, bottom, top: {', '.join(domain.sides)}",
         "grid": f"{width} x {height} averages over equal cells, float32",
         **_medium_rows(config),
-        "pulse": f"Gaussian, standard deviation {config.pulse_width:g}, amplitude 1, at rest",
-        "solver": f"{columns} x {rows} spectral elements of degree {config.degree}, order {config.time_order} in time, "
+        **_start_row(config),
+        "solver": f"{_elements(config)} of degree {config.degree}, order {config.time_order} in time, "
         f"{config.precision} precision",
         "truth's own error": error,
         "share that the grid cannot hold": f"{summary['unresolved_share']:.2%} of the pressure in L2, on average",
         "seed": str(seed),
     }
-    preset = config.preset if isinstance(config, PresetConfig) else "packing"
-    medium = (
-        (type(config).__doc__ or "") + " Each trajectory has a medium of its own."
-        if isinstance(config, PresetConfig)
-        else PACKINGS
-    )
+    preset, medium = "packing", RESOLVED if isinstance(config, ResolvedConfig) else PACKINGS
+    if isinstance(config, PresetConfig):
+        preset, medium = config.preset, f"{type(config).__doc__} Each trajectory has a medium of its own."
     text = TEXT.format(title=TITLES[preset], picture=PICTURE, medium=medium, table=_as_table(table))
     shown = next(name for name in reversed(SPLITS) if name in summary["trajectories"])
     with whole_file(out / PICTURE) as part:
@@ -80,13 +81,31 @@ def write_card(out: Path, config: WaveSettings, seed: int, summary: dict[str, An
 
 
 def _medium_rows(config: WaveSettings) -> dict[str, str]:
-    if isinstance(config, WavesConfig):
+    if isinstance(config, WavesConfig | ResolvedConfig):
+        sharp = "sharp, followed by the mesh"
         return {
             "grains": f"kappa x{config.bulk_modulus:g}, rho x{config.density:g}, radii x{config.radius_scale:g}",
-            "interfaces": f"smooth, {config.interface_width:g} wide",
+            "interfaces": f"smooth, {config.interface_width:g} wide" if isinstance(config, WavesConfig) else sharp,
         }
     own = [key for key in type(config).model_fields if key not in PresetConfig.model_fields]
     return {key.replace("_", " "): str(getattr(config, key)).strip("()") for key in own}
+
+
+def _start_row(config: WaveSettings) -> dict[str, str]:
+    if isinstance(config, ResolvedConfig):
+        return {
+            "source": f"Gaussian in space, standard deviation {config.pulse_width:g}, a Ricker wavelet of frequency "
+            f"{config.frequency:g} in time; at 1e-8 of its peak, or less, when the frames begin"
+        }
+    return {"pulse": f"Gaussian, standard deviation {config.pulse_width:g}, amplitude 1, at rest"}
+
+
+def _elements(config: WaveSettings) -> str:
+    if config.domain.elements is None:
+        assert isinstance(config, ResolvedConfig)
+        return f"curved spectral elements of size {config.element_size:g} along the grains' surfaces"
+    columns, rows = config.domain.elements
+    return f"{columns} x {rows} spectral elements"
 
 
 def _as_table(rows: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from scipy import sparse
 class Force:
     """A source's acceleration a(t) = G f(t). shape: G (unknowns, signals); signal: f(time), (signals[, batch])."""
 
-    shape: sparse.csr_matrix
+    shape: sparse.csr_matrix | np.ndarray
     signal: Callable[[float], np.ndarray]
 
 
@@ -28,8 +28,8 @@ class Drive:
     """A force in steps h: increment h^2 (a - B a / 12 + (a+ - 2 a + a-) / 12) and lead h^2 a_t / 6, to the order."""
 
     signal: Callable[[float], Any]
-    level: sparse.csr_matrix
-    curve: sparse.csr_matrix | None
+    level: sparse.csr_matrix | np.ndarray
+    curve: sparse.csr_matrix | np.ndarray | None
     time_step: float
 
     def increment(self, steps: int) -> Any:
@@ -49,7 +49,7 @@ class Drive:
 
 
 def drive(force: Force, product: Callable[[Any], Any], h: float, order: int, dtype: type) -> Drive:
-    """A force in steps h; product: B times a sparse matrix (unknowns, signals)."""
+    """A force in steps h; product: B times the matrix (unknowns, signals)."""
     level, curve = force.shape * h**2, None
     if order == 4:
         level, curve = level - product(level) / 12, (level / 12).astype(dtype)

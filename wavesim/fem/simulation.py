@@ -102,6 +102,7 @@ def assemble(
     dtype: type = np.float64,
     degree: int = 4,
     device: str | None = None,
+    apart: bool = False,
 ) -> Problem:
     """Assemble a medium on a mesh.
 
@@ -111,6 +112,7 @@ def assemble(
         layer: elements that an absorbing side is given; in them the medium goes on as it is at the side.
         sources: of volume. order: of the time steps, 2 or 4. steps: a frame; default: the fewest.
         dtype: of the fields; single precision steps faster. device: of torch ("cuda"), which then steps.
+        apart: whether each source is of a simulation of its own, in a batch of as many.
     Raises:
         WavesimError: dolfinx is not installed; a value of the medium that is not positive; a step that is not stable;
             absorbing sides without a layer.
@@ -145,13 +147,7 @@ def assemble(
         absorb = partial(
             absorbing.layer, space, space.nodes, elements, prolongation, mass, density, wave_speed, dtype=dtype
         )
-    force = None
-    if sources:
-        loads = prolongation.T @ sparse.hstack([_load(space, source) for source in sources])
-        signals = [source.signal for source in sources]
-        force = stepper.Force(
-            (sparse.diags(1 / mass) @ loads).tocsr(), lambda time: np.array([signal(time) for signal in signals])
-        )
+    force = _force(space, prolongation, mass, sources, apart) if sources else None
     return Problem(
         space,
         prolongation,
@@ -162,6 +158,24 @@ def assemble(
         grid,
         interval,
     )
+
+
+def _force(
+    space: Space,
+    prolongation: sparse.csr_matrix,
+    mass: np.ndarray,
+    sources: Sequence[PointSource | SpreadSource],
+    apart: bool,
+) -> stepper.Force:
+    loads = prolongation.T @ sparse.hstack([_load(space, source) for source in sources])
+    shape = (sparse.diags(1 / mass) @ loads).tocsr()
+
+    def signal(time: float) -> np.ndarray:
+        values = np.array([source.signal(time) for source in sources])
+        return np.diag(values) if apart else values
+
+    spread = any(isinstance(source, SpreadSource) for source in sources)
+    return stepper.Force(shape.toarray() if spread else shape, signal)
 
 
 def _load(space: Space, source: PointSource | SpreadSource) -> sparse.spmatrix:
@@ -187,9 +201,10 @@ def problem(
     elements: int | None = None,
     degree: int | None = None,
     steps: int | None = None,
+    dtype: type | None = None,
 ) -> Problem:
-    """Assemble a medium on a config's domain; `elements` along x and `degree` default to the config's, and `steps` a
-    frame to the fewest.
+    """Assemble a medium on a config's domain; `elements` along x, `degree` and `dtype` default to the config's, and
+    `steps` a frame to the fewest.
 
     Raises:
         WavesimError: as `assemble`.
@@ -204,7 +219,7 @@ def problem(
         layer,
         order=config.time_order,
         steps=steps,
-        dtype=DTYPES[config.precision],
+        dtype=dtype or DTYPES[config.precision],
     )
 
 
@@ -214,6 +229,7 @@ def mesh_of(config: WaveSettings, elements: int | None = None, degree: int | Non
     With other `elements` along x, those along y and the layer keep their shares.
     """
     domain = config.domain
+    assert domain.elements is not None
     along_x, along_y = domain.elements
     ratio = (elements or along_x) / along_x
     across = (elements or along_x, max(1, round(along_y * ratio)))
@@ -275,11 +291,11 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
     Raises:
         WavesimError: the energy of one grows.
     """
-    assert ready.space.nodes is not None
     batch, dtype = state.pressure[0].size, state.pressure.dtype
     fields = np.empty((2, batch, frames, *ready.grid), dtype)
     energy, share = np.empty((2, batch, frames))
-    norm_y, norm_x = (part.astype(dtype) for part in unresolved.norm(ready.space.nodes))
+    lengths, (one_part, other_part) = ready.space.lengths, unresolved.norm(ready.space)
+    one_part, other_part = one_part.astype(dtype), other_part.astype(dtype)
     prolongation = ready.prolongation.astype(dtype)
     spent = 0.0
     for k in range(frames):
@@ -290,8 +306,8 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
             fields[channel, :, k] = (ready.sampling @ field).reshape(-1, batch).T.reshape(batch, *ready.grid)
         spent += time.perf_counter() - begin
         nodal = (prolongation @ frame.pressure).reshape(-1, batch)
-        square = np.einsum("ib,ib->b", norm_y @ nodal, norm_x @ nodal, dtype=np.float64)
-        share[:, k] = unresolved.share(square, fields[0, :, k].reshape(batch, -1).T, ready.space.nodes.lengths)
+        square = np.einsum("ib,ib->b", one_part @ nodal, other_part @ nodal, dtype=np.float64)
+        share[:, k] = unresolved.share(square, fields[0, :, k].reshape(batch, -1).T, lengths)
         energy[:, k] = frame.energy
         for one in range(batch):
             check_growth(energy[one, k], energy[one, 0], k)

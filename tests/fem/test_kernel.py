@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from exact.meshes import warped
+from scipy import sparse
 
 from wavesim.errors import WavesimError
 from wavesim.fem import Medium, Nodes, Pulse, Sides, assemble, kernel, packing, stepper, uniform
 from wavesim.fem.cells import cells
+from wavesim.fem.device import OnDevice
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.source import PointSource, Ricker, SpreadSource
 
@@ -167,6 +169,11 @@ def test_layers_and_sources_are_stepped_as_by_scipy_to_rounding(case, order, dev
     for state in (found, one_by_one):
         for a, b in zip((state.pressure, state.increment, state.later), want, strict=True):
             assert np.abs(a - b).max() <= 200 * np.finfo(dtype).eps * np.abs(b).max()
+
+
+def test_a_device_that_cannot_multiply_is_one_line():
+    with pytest.raises(WavesimError, match=r"torch takes no steps on xyz \(.*\): leave the device out"):
+        OnDevice(sparse.identity(3, format="csr"), None, "xyz").product(np.ones(3))
 
 
 def test_neither_a_field_nor_a_state_is_changed_in_place():

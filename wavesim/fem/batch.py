@@ -65,7 +65,9 @@ def assemble_batch(
     return Problem(
         space,
         prolongation,
-        stepper.operator(stiffness, mass, config.frame_interval, order=config.time_order, dtype=dtype),
+        stepper.operator(
+            stiffness, mass, config.frame_interval, order=config.time_order, dtype=dtype, device=config.device
+        ),
         (space.cell_averages(domain.cells) @ prolongation).astype(dtype),
         domain.cells,
         config.frame_interval,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from wavesim.errors import WavesimError
 from wavesim.fem import march
 from wavesim.fem.absorbing import Layer
 from wavesim.fem.drive import Drive
@@ -66,7 +67,18 @@ class OnDevice:
 
     @cached_property
     def _matrix(self) -> Any:
-        return self._there(self.matrix)
+        """B on the device.
+
+        Raises:
+            WavesimError: the device does not know what a step takes (sparse matrices, double precision), or is full.
+        """
+        try:
+            matrix = self._there(self.matrix)
+            matrix @ self._there(np.zeros((self.matrix.shape[1], 1)))
+        except (NotImplementedError, RuntimeError, TypeError) as error:
+            reason = str(error).split("\n")[0]
+            raise WavesimError(f"torch takes no steps on {self.device} ({reason}): leave the device out") from error
+        return matrix
 
     @cached_property
     def _scale(self) -> Any:

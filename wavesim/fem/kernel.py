@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from wavesim.devices import require
 from wavesim.errors import WavesimError
 from wavesim.fem import march
 from wavesim.fem.absorbing import Layer
@@ -267,4 +268,5 @@ def build(
     matrix, scale = matrix.astype(dtype), None if scale is None else scale.astype(dtype)
     if device is None:
         return Rows(matrix, scale, layer=layer)
+    require(device)
     return OnDevice(matrix, scale, device, layer, drive)

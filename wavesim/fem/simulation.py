@@ -220,6 +220,7 @@ def problem(
         order=config.time_order,
         steps=steps,
         dtype=dtype or DTYPES[config.precision],
+        device=config.device,
     )
 
 

@@ -7,6 +7,8 @@ them.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -33,7 +35,8 @@ class OnDevice:
 
     def product(self, field: np.ndarray) -> np.ndarray:
         """B times a field (unknowns[, batch])."""
-        return self._times(self._there(field)).cpu().numpy().reshape(field.shape)
+        with self._told():
+            return self._times(self._there(field)).cpu().numpy().reshape(field.shape)
 
     def advance(
         self, pressure: np.ndarray, increment: np.ndarray, steps: int, order: int
@@ -43,11 +46,16 @@ class OnDevice:
         return motion.pressure, motion.increment
 
     def march(self, motion: Motion, steps: int, order: int, taken: int) -> Motion:
-        """The motion after so many steps; `taken` have been before."""
-        there = Motion(*(self._there(field) for field in motion.parts))
-        there = march.advance(self._times, there, steps, order, self._layer, self._drive, taken)
-        pairs = zip(there.parts, motion.parts, strict=True)
-        return Motion(*(now.cpu().numpy().reshape(np.shape(before)) for now, before in pairs))
+        """The motion after so many steps; `taken` have been before.
+
+        Raises:
+            WavesimError: the device lacks what a step takes (sparse matrices, double precision, memory).
+        """
+        with self._told():
+            there = Motion(*(self._there(field) for field in motion.parts))
+            there = march.advance(self._times, there, steps, order, self._layer, self._drive, taken)
+            pairs = zip(there.parts, motion.parts, strict=True)
+            return Motion(*(now.cpu().numpy().reshape(np.shape(before)) for now, before in pairs))
 
     def _times(self, field: Any) -> Any:
         product = self._matrix @ field
@@ -65,20 +73,17 @@ class OnDevice:
             warnings.filterwarnings("ignore", message=".*(invariant checks|beta state)")
             return torch.sparse_csr_tensor(start, column, value, values.shape).to(self.device)
 
-    @cached_property
-    def _matrix(self) -> Any:
-        """B on the device.
-
-        Raises:
-            WavesimError: the device does not know what a step takes (sparse matrices, double precision), or is full.
-        """
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            matrix = self._there(self.matrix)
-            matrix @ self._there(np.zeros((self.matrix.shape[1], 1)))
+            yield
         except (NotImplementedError, RuntimeError, TypeError) as error:
             reason = str(error).split("\n")[0]
             raise WavesimError(f"torch takes no steps on {self.device} ({reason}): leave the device out") from error
-        return matrix
+
+    @cached_property
+    def _matrix(self) -> Any:
+        return self._there(self.matrix)
 
     @cached_property
     def _scale(self) -> Any:

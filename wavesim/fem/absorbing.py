@@ -25,7 +25,9 @@ Reference: Grote and Sim, Efficient PML for the wave equation, arXiv 1001.0319 (
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -94,6 +96,26 @@ def inside(nodes: Nodes, points: np.ndarray) -> np.ndarray:
     return (x < 0) | (x > width) | (y < 0) | (y > height)
 
 
+def of_space(
+    space: Space,
+    prolongation: sparse.csr_matrix,
+    mass: np.ndarray,
+    bulk_modulus: np.ndarray,
+    density: np.ndarray,
+    dtype: type,
+) -> Callable[[float], Layer] | None:
+    """The layer for a time step, where a space has margins; bulk_modulus and mass: of one medium or of a batch."""
+    nodes = space.nodes
+    if nodes is None or not any(nodes.margins):
+        return None
+    wave_speed = np.sqrt((bulk_modulus.T / density)[..., inside(nodes, space.element_points)].max(axis=-1))
+    # The points of a rectangle's space lie on an open grid.
+    along, side = nodes.degree + 1, tuple(axis.total for axis in nodes.axes)
+    lines = np.arange(space.weights.size).reshape(side[1], along, side[0], along)
+    elements = lines.swapaxes(1, 2).reshape(-1, along**2)
+    return partial(layer, space, nodes, elements, prolongation, mass, density, wave_speed, dtype=dtype)
+
+
 def layer(
     space: Space,
     nodes: Nodes,
@@ -120,10 +142,11 @@ def layer(
 
     # Any node of an unknown will do: z is the same at a node and at its periodic image.
     half = time_step / 2 * np.asarray(wave_speed)
-    a_x, a_y = np.multiply.outer(damping(nodes, space.points[first_nodes(prolongation)], 1.0), half)
-    rates = np.multiply.outer(damping(nodes, space.element_points[places], 1.0), half)
-    along_x = (axis == 0).reshape(-1, *half.ndim * [1])
-    own, other = np.where(along_x, rates[0], rates[1]), np.where(along_x, rates[1], rates[0])
+    a_x, a_y = (
+        np.multiply.outer(half, rates).T for rates in damping(nodes, space.points[first_nodes(prolongation)], 1.0)
+    )
+    rates = damping(nodes, space.element_points[places], 1.0)
+    own, other = (np.multiply.outer(half, np.where(axis == k, *rates)).T for k in (0, 1))
     rows = np.where(places < 0, 2 * space.weights.size, places + axis * space.weights.size)
     slopes = sparse.vstack([*space.gradient, sparse.csr_matrix((1, space.size))]).tocsr()[rows] @ prolongation
     weight = np.where(places < 0, 0, time_step**2 / 2 * (space.weights / density)[places])
@@ -141,10 +164,3 @@ def layer(
         unknown=numbers(prolongation)[space.node_of[elements]],
         size=(nodes.lengths[0] / nodes.elements[0], nodes.lengths[1] / nodes.elements[1]),
     )
-
-
-def by_element(nodes: Nodes) -> np.ndarray:
-    """(elements, points) the numbers of each element's points, s fastest, in a rectangle's space."""
-    along, side = nodes.degree + 1, tuple(axis.total for axis in nodes.axes)
-    lines = np.arange(side[0] * side[1] * along**2).reshape(side[1], along, side[0], along)
-    return lines.swapaxes(1, 2).reshape(-1, along**2)

@@ -60,10 +60,12 @@ def advance(
     return motion
 
 
-def forced(product: Callable[[Any], Any], motion: Motion, order: int, layer: Layer | None = None) -> Any:
-    """F without sources."""
+def forced(
+    product: Callable[[Any], Any], motion: Motion, order: int, layer: Layer | None = None, first: Any = None
+) -> Any:
+    """F without sources; first: B p, where it is known."""
     pressure = motion.pressure
-    force = product(pressure)
+    force = product(pressure) if first is None else first
     if layer is not None:
         force = force + along(layer.scale, force) * (layer.push @ (motion.before + motion.later))
     if order == 4:

@@ -16,7 +16,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -130,7 +129,7 @@ def assemble(
             raise WavesimError(
                 "absorbing sides need a rectangle's own mesh and a medium of functions, not a tagged mesh"
             )
-        mesh, medium = replace(mesh, margins=margins), _continued(medium, mesh.lengths)
+        mesh, medium = replace(mesh, margins=margins), continued(medium, mesh.lengths)
     space = _dolfinx.space(mesh) if isinstance(mesh, Nodes) else _dolfinx.mesh_space(mesh, degree)
     prolongation = unknowns(space.points, sides)
     if isinstance(medium, Raster):
@@ -139,20 +138,21 @@ def assemble(
         density, bulk_modulus = space.evaluate(medium.density), space.evaluate(medium.bulk_modulus)
     stiffness = (prolongation.T @ space.stiffness(density) @ prolongation).tocsr()
     mass = prolongation.T @ space.mass(bulk_modulus)
-    absorb = None
-    if any(margins):
-        assert space.nodes is not None
-        wave_speed = float(np.sqrt(bulk_modulus / density)[absorbing.inside(space.nodes, space.element_points)].max())
-        elements = absorbing.by_element(space.nodes)
-        absorb = partial(
-            absorbing.layer, space, space.nodes, elements, prolongation, mass, density, wave_speed, dtype=dtype
-        )
     force = _force(space, prolongation, mass, sources, apart) if sources else None
     return Problem(
         space,
         prolongation,
         stepper.operator(
-            stiffness, mass, interval, steps, order, dtype, force, absorb, device, cells(space, density, prolongation)
+            stiffness,
+            mass,
+            interval,
+            steps,
+            order,
+            dtype,
+            force,
+            absorbing.of_space(space, prolongation, mass, bulk_modulus, density, dtype),
+            device,
+            cells(space, density, prolongation),
         ),
         (space.cell_averages(grid) @ prolongation).astype(dtype),
         grid,
@@ -186,7 +186,7 @@ def _load(space: Space, source: PointSource | SpreadSource) -> sparse.spmatrix:
     return sparse.csr_matrix(space.sum_at_nodes(space.weights * shape)[:, None])
 
 
-def _continued(medium: Medium, lengths: tuple[float, float]) -> Medium:
+def continued(medium: Medium, lengths: tuple[float, float]) -> Medium:
     """The medium, which goes on beyond the rectangle's sides as it is there."""
 
     def beyond(field: Field) -> Field:

@@ -152,25 +152,23 @@ def operator(
         force: sources. layer: the absorbing layer for a time step. device: of torch ("cuda", "cpu") that steps;
             left out, the loops of kernel.py. cells: K element by element, which is faster in single precision.
     Raises:
-        WavesimError: the time step is above the stable limit; a batch of media, or a device, with a layer or sources.
+        WavesimError: the time step is above the stable limit; a batch of media with sources.
     """
-    if mass.ndim == 2 and (force is not None or layer is not None):
-        raise WavesimError("a batch of media has no absorbing layer and no sources; run its simulations one by one")
+    if mass.ndim == 2 and force is not None:
+        raise WavesimError("a batch of media has no sources; run its simulations one by one")
     # Less mass, higher frequencies: the least of a batch bounds all of it.
     limit = largest_time_step(stiffness, mass if mass.ndim == 1 else mass.min(axis=1), order)
     steps = stable_steps(interval, limit, steps, order)
     h = interval / steps
-    if mass.ndim == 2:
-        return Operator(
-            (h**2 * stiffness).tocsr(), mass, h, steps, order, 1 / mass, dtype=dtype, device=device, cells=cells
-        )
-    stepping = (sparse.diags(h**2 / mass) @ stiffness).tocsr()
+    scale = None if mass.ndim == 1 else 1 / mass
+    stepping = (h**2 * stiffness if mass.ndim == 2 else sparse.diags(h**2 / mass) @ stiffness).tocsr()
     return Operator(
         stepping,
         mass,
         h,
         steps,
         order,
+        scale,
         layer=None if layer is None else layer(h),
         drive=None if force is None else in_steps(force, lambda field: stepping @ field, h, order, dtype),
         dtype=dtype,
@@ -226,9 +224,9 @@ def frame(operator: Operator, state: WaveState) -> Frame:
     The discrete energy is conserved where there are neither sources nor an absorbing layer.
     """
     h, mass = operator.time_step, along(operator.mass, state.pressure)
-    force = _force(operator, state)
-    centred = (state.increment + force / 2) / h
     product = operator.loops.product(state.pressure)
+    force = _force(operator, state, product)
+    centred = (state.increment + force / 2) / h
     rate = centred + operator.loops.product(centred) / 6 if operator.order == 4 else centred
     if operator.drive is not None:
         rate = rate - operator.drive.lead(state.steps) / h
@@ -240,9 +238,9 @@ def frame(operator: Operator, state: WaveState) -> Frame:
     return Frame(state.pressure, rate, energy(rate, product), energy(centred, force) - kick)
 
 
-def _force(operator: Operator, state: WaveState) -> np.ndarray:
-    """F: B' p, less what the sources add, and with the layer's f."""
-    force = forced(operator.loops.product, _motion(state), operator.order, operator.layer)
+def _force(operator: Operator, state: WaveState, product: np.ndarray | None = None) -> np.ndarray:
+    """F: B' p, less what the sources add, and with the layer's f. product: B p, where it is known."""
+    force = forced(operator.loops.product, _motion(state), operator.order, operator.layer, product)
     return force if operator.drive is None else force - operator.drive.increment(state.steps)
 
 

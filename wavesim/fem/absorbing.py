@@ -26,15 +26,18 @@ Reference: Grote and Sim, Efficient PML for the wave equation, arXiv 1001.0319 (
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from scipy import sparse
 
 from wavesim.errors import WavesimError
-from wavesim.fem.boundary import first_nodes, numbers
+from wavesim.fem.boundary import Sides, first_nodes, numbers
 from wavesim.fem.cells import side_by_side
+from wavesim.fem.medium import Field, Materials, Medium
+from wavesim.fem.mesh import Mesh
+from wavesim.fem.raster import Raster
 from wavesim.fem.sampling import Nodes
 from wavesim.fem.space import Space
 
@@ -68,6 +71,35 @@ class Layer:
     weight: np.ndarray
     unknown: np.ndarray
     size: tuple[float, float]
+
+
+def with_margins(
+    medium: Medium | Materials | Raster, mesh: Nodes | Mesh, sides: Sides, layer: int
+) -> tuple[Medium | Materials | Raster, Nodes | Mesh]:
+    """Medium and mesh with `layer` elements beyond each absorbing side.
+
+    Raises:
+        WavesimError: absorbing sides without a layer, or of another mesh than a rectangle's own.
+    """
+    margins = sides.margins(layer)
+    if "absorbing" in (sides.left, sides.right, sides.bottom, sides.top) and layer < 1:
+        raise WavesimError(
+            f"layer {layer}: an absorbing side needs at least one element, better one wavelength of them"
+        )
+    if not any(margins):
+        return medium, mesh
+    if isinstance(mesh, Mesh) or not isinstance(medium, Medium):
+        raise WavesimError("absorbing sides need a rectangle's own mesh and a medium of functions, not a tagged mesh")
+    return continued(medium, mesh.lengths), replace(mesh, margins=margins)
+
+
+def continued(medium: Medium, lengths: tuple[float, float]) -> Medium:
+    """The medium, which goes on beyond the rectangle's sides as it is there."""
+
+    def beyond(field: Field) -> Field:
+        return lambda x, y: field(np.clip(x, 0, lengths[0]), np.clip(y, 0, lengths[1]))
+
+    return Medium(beyond(medium.bulk_modulus), beyond(medium.density))
 
 
 def damping(nodes: Nodes, points: np.ndarray, wave_speed: float, reflection: float = REFLECTION) -> np.ndarray:

@@ -22,7 +22,6 @@ from wavesim.fem.simulation import (
     DTYPES,
     Problem,
     Simulation,
-    continued,
     mesh_of,
     run,
     simulate,
@@ -66,7 +65,7 @@ def assemble_batch(
     domain, dtype, sides = config.domain, DTYPES[config.precision], Sides(*config.domain.sides)
     nodes, layer = mesh_of(config, elements, degree)
     nodes = replace(nodes, margins=sides.margins(layer))
-    media = [continued(medium, nodes.lengths) for medium in media]
+    media = [absorbing.continued(medium, nodes.lengths) for medium in media]
     space = _dolfinx.space(nodes)
     density = space.evaluate(media[0].density)
     if any(np.any(space.evaluate(medium.density) != density) for medium in media[1:]):

@@ -42,7 +42,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Loops:
+class StepByStep:
     """What all have: steps one by one, where there is a layer and no faster way."""
 
     layer: Layer | None = None
@@ -57,7 +57,7 @@ class _Loops:
 
 
 @dataclass(frozen=True)
-class Rows(_Loops):
+class Rows(StepByStep):
     """Any mesh. matrix: B, or h^2 K where scale = 1/M (unknowns, batch) multiplies its product."""
 
     matrix: sparse.csr_matrix
@@ -83,7 +83,7 @@ class Rows(_Loops):
 
 
 @dataclass(frozen=True)
-class _OneByOne(_Loops):
+class _OneByOne(StepByStep):
     """Simulations of a batch one after another, in the cache; `_run` changes p and d, each (simulation, unknowns)."""
 
     def product(self, field: np.ndarray) -> np.ndarray:

@@ -69,7 +69,9 @@ def forced(
     if layer is not None:
         force = force + along(layer.scale, force) * (layer.push @ (motion.before + motion.later))
     if order == 4:
-        force = force - product(force) / 12
+        correction = product(force)
+        correction *= 1 / 12
+        force = force - correction
     return force if layer is None else force + along(layer.pull, force) * pressure
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -119,23 +119,10 @@ def assemble(
     # Inside the function, so that the package is there without dolfinx.
     from wavesim.fem import _dolfinx
 
-    margins = sides.margins(layer)
-    if "absorbing" in (sides.left, sides.right, sides.bottom, sides.top) and layer < 1:
-        raise WavesimError(
-            f"layer {layer}: an absorbing side needs at least one element, better one wavelength of them"
-        )
-    if any(margins):
-        if isinstance(mesh, Mesh) or not isinstance(medium, Medium):
-            raise WavesimError(
-                "absorbing sides need a rectangle's own mesh and a medium of functions, not a tagged mesh"
-            )
-        mesh, medium = replace(mesh, margins=margins), continued(medium, mesh.lengths)
+    medium, mesh = absorbing.with_margins(medium, mesh, sides, layer)
     space = _dolfinx.space(mesh) if isinstance(mesh, Nodes) else _dolfinx.mesh_space(mesh, degree)
     prolongation = unknowns(space.points, sides)
-    if isinstance(medium, Raster):
-        bulk_modulus, density = medium.evaluate(space.element_points)
-    else:
-        density, bulk_modulus = space.evaluate(medium.density), space.evaluate(medium.bulk_modulus)
+    bulk_modulus, density = values(medium, space)
     stiffness = (prolongation.T @ space.stiffness(density) @ prolongation).tocsr()
     mass = prolongation.T @ space.mass(bulk_modulus)
     force = _force(space, prolongation, mass, sources, apart) if sources else None
@@ -158,6 +145,17 @@ def assemble(
         grid,
         interval,
     )
+
+
+def values(medium: Medium | Materials | Raster, space: Space) -> tuple[np.ndarray, np.ndarray]:
+    """(element points,) bulk modulus and density, or of averages (2, 2, element points) of 1/rho.
+
+    Raises:
+        WavesimError: a value that is not positive and finite, or a tag without a value.
+    """
+    if isinstance(medium, Raster):
+        return medium.evaluate(space.element_points)
+    return space.evaluate(medium.bulk_modulus), space.evaluate(medium.density)
 
 
 def _force(
@@ -184,15 +182,6 @@ def _load(space: Space, source: PointSource | SpreadSource) -> sparse.spmatrix:
         return space.at(np.array([source.place])).T
     shape = source.shape(*space.element_points.T)
     return sparse.csr_matrix(space.sum_at_nodes(space.weights * shape)[:, None])
-
-
-def continued(medium: Medium, lengths: tuple[float, float]) -> Medium:
-    """The medium, which goes on beyond the rectangle's sides as it is there."""
-
-    def beyond(field: Field) -> Field:
-        return lambda x, y: field(np.clip(x, 0, lengths[0]), np.clip(y, 0, lengths[1]))
-
-    return Medium(beyond(medium.bulk_modulus), beyond(medium.density))
 
 
 def problem(

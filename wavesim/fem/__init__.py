@@ -85,6 +85,7 @@ _HOME = {
     **dict.fromkeys(("on_circles",), "arcs"),
     **dict.fromkeys(("conforming",), "conforming"),
     **dict.fromkeys(("Raster",), "raster"),
+    **dict.fromkeys(("waves_through",), "resolved"),
     **dict.fromkeys(("Sides",), "boundary"),
     **dict.fromkeys(("LiveSolver",), "live"),
     **dict.fromkeys(

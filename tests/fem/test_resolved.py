@@ -18,7 +18,19 @@ from well_format import format_defects
 
 from wavesim.dataset import WaveDataset, check
 from wavesim.errors import WavesimError
-from wavesim.fem import Burst, Nodes, assemble, generate_waves, recall, rerun, resolved, stepper, uniform, waves_through
+from wavesim.fem import (
+    Burst,
+    LiveSolver,
+    Nodes,
+    assemble,
+    generate_waves,
+    recall,
+    rerun,
+    resolved,
+    stepper,
+    uniform,
+    waves_through,
+)
 from wavesim.fem import plan as plans
 from wavesim.fem.ladder import pressure
 from wavesim.fem.packing_mesh import SquarePacking, read
@@ -174,6 +186,18 @@ def test_a_finite_element_run_of_lower_degree_competes_on_the_mesh_of_the_file(d
         truth = rerun(path, 0, degree=5)[0][1:, 0]
         errors.append(np.linalg.norm(pressure(path, 0, None, degree) - truth) / np.linalg.norm(truth))
     assert errors[1] < errors[0] / 2 < 0.25
+
+
+def test_a_live_solver_goes_on_from_the_files_first_frame_and_takes_pulses(dataset):
+    data = WaveDataset(dataset[0], "test")
+    stored = data.trajectory(0).state
+    with LiveSolver(data.paths[0], 0) as solver:
+        np.testing.assert_allclose(solver.medium, data.medium(0), rtol=1e-6)
+        np.testing.assert_allclose(solver.state, stored[0], atol=1e-5 * np.abs(stored).max())
+        np.testing.assert_allclose(solver.step()[0], stored[1], atol=1e-5 * np.abs(stored).max())
+        before = solver.state[0]
+        solver.add_pulse(0.5, 0.5, 0.1)
+        assert 0.5 < (solver.state[0] - before).max() <= 1
 
 
 def test_a_killed_run_ends_with_the_bytes_of_an_unbroken_one(dataset, packings, tmp_path):

@@ -100,15 +100,14 @@ def _meshed(disks: np.ndarray, element_size: float, speeds: np.ndarray, curved: 
         else:
             rims.append(region.vertices)
         owners.append(region.owner)
-    inside = np.array(owners) >= 0
     polygons = [np.array([outline.points[k] for k in rim]) for rim in rims]
-    speed = speeds[inside.astype(int)]
-    sizes = np.full(len(rims), element_size)
-    for rim, polygon, filling, disk in zip(
-        rims, polygons, fill(polygons, speed, sizes, element_size), owners, strict=True
-    ):
+    on = np.vstack([disks, np.zeros(3)])  # of vertex -1
+    circles = [
+        on[[outline.circle_of[k] if owner < 0 else -1 for k in rim]] for rim, owner in zip(rims, owners, strict=True)
+    ]
+    speed = speeds[(np.array(owners) >= 0).astype(int)]
+    for rim, filling, disk in zip(rims, fill(polygons, circles, speed, element_size), owners, strict=True):
         number = np.concatenate([rim, [outline.add(point) for point in filling.points]]).astype(int)
-        assert len(polygon) == len(rim)
         quads += [tuple(quad) for quad in number[filling.quads]]
         tags += [int(disk >= 0)] * len(filling.quads)
     return _finished(outline, np.array(quads), np.array(tags), speeds, curved)

@@ -153,9 +153,11 @@ def _rotated(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
     return np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
 
 
-def hardest(points: np.ndarray, quads: np.ndarray, speeds: np.ndarray, size: float) -> np.ndarray:
-    """(q,) the largest T of each quadrilateral's corners; infinite where it is folded."""
-    _, _, cross, mean = corners(points[quads] / size)
+def hardest(
+    points: np.ndarray, quads: np.ndarray, speeds: np.ndarray, size: float, turn: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """(q,) the largest T of each quadrilateral's corners, their edges turned; infinite where it is folded."""
+    _, _, cross, mean = corners(points[quads] / size, turn)
     with np.errstate(divide="ignore", over="ignore"):
         step = np.where(cross > 1e-9, (speeds**2)[:, None] * mean / np.maximum(cross, 1e-9) ** 2, np.inf)
     return step.max(axis=1)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from wavesim.errors import WavesimError
-from wavesim.fem.arcs import on_circles
+from wavesim.fem.arcs import interfaces, on_circles
 from wavesim.fem.fill import fill
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.outline import RING, Outline
@@ -101,12 +101,12 @@ def _meshed(disks: np.ndarray, element_size: float, speeds: np.ndarray, curved: 
             rims.append(region.vertices)
         owners.append(region.owner)
     polygons = [np.array([outline.points[k] for k in rim]) for rim in rims]
-    on = np.vstack([disks, np.zeros(3)])  # of vertex -1
-    circles = [
-        on[[outline.circle_of[k] if owner < 0 else -1 for k in rim]] for rim, owner in zip(rims, owners, strict=True)
+    circle_of = [
+        np.array([outline.circle_of[k] if owner < 0 else -1 for k in rim])
+        for rim, owner in zip(rims, owners, strict=True)
     ]
     speed = speeds[(np.array(owners) >= 0).astype(int)]
-    for rim, filling, disk in zip(rims, fill(polygons, circles, speed, element_size), owners, strict=True):
+    for rim, filling, disk in zip(rims, fill(polygons, circle_of, disks, speed, element_size), owners, strict=True):
         number = np.concatenate([rim, [outline.add(point) for point in filling.points]]).astype(int)
         quads += [tuple(quad) for quad in number[filling.quads]]
         tags += [int(disk >= 0)] * len(filling.quads)
@@ -156,11 +156,11 @@ def _finished(
     ]
     motion = np.array(kinds)
     motion[list(outline.fixed)] = FIXED
-    on = outline.disks[np.maximum(circle_of, 0)]
-    points = Relaxation(points, motion, on, quads, speeds[tags], outline.element_size).run(((1, 60), (2, 60)))
-    bent = circle_of if curved else None
-    last = Relaxation(points, motion, on, quads, speeds[tags], outline.element_size, bent)
-    points = last.run(((1, 20), (2, 60), (4, 80)))
+    straight = np.full(quads.shape, -1)
+    arcs = interfaces(quads, tags, circle_of) if curved else straight
+    for follow, schedule in ((straight, ((1, 60), (2, 60))), (arcs, ((1, 20), (2, 60), (4, 80)))):
+        moving = Relaxation(points, motion, circle_of, outline.disks, quads, follow, speeds[tags], outline.element_size)
+        points = moving.run(schedule)
     mesh = Mesh(points, quads, tags)
     for _ in range(STRAIGHTENED if curved else 0):
         bent_mesh = on_circles(mesh, outline.disks, circle_of)

@@ -36,7 +36,8 @@ def cut_fine(polygon: np.ndarray, turns: np.ndarray, largest: int) -> Cut:
     """Along diagonals between any of its vertices, into cells and stars of 6 to `largest` edges around a new point.
 
     Args:
-        polygon: (2 n, 2), counter-clockwise, in element sizes. turns: (2 n,) from each edge to its tangent at its start.
+        polygon: (2 n, 2), counter-clockwise, in element sizes. turns: (2 n,) from each edge to its
+            tangent at its start.
     """
     n = len(polygon)
     parts, costs, stars = [], [], []
@@ -70,7 +71,7 @@ def cut_fine(polygon: np.ndarray, turns: np.ndarray, largest: int) -> Cut:
 
 
 def cut_coarse(polygon: np.ndarray, turns: np.ndarray, phase: int, largest: int) -> list[list[int]]:
-    """Parts, of 3 to `largest` corners, of the polygon of every other vertex; their diagonals get a point in the middle.
+    """Parts, of 3 to `largest` corners, of the polygon of every other vertex; diagonals get a point in the middle.
 
     Returns the parts' corners, numbered in the coarse polygon, whose first one is vertex `phase`.
     """
@@ -115,7 +116,7 @@ def _star(around: np.ndarray, edges: np.ndarray, centre: np.ndarray, phase: int)
 
 def _cost(quads: np.ndarray, turns: np.ndarray) -> np.ndarray:
     """(q,) sums of T^2; turns: (q, 4) of each edge at its start, and the other way at its end."""
-    _, _, cross, mean = corners(quads, np.stack([turns, -np.roll(turns, 1, axis=1)]))
+    cross, mean = corners(quads, np.stack([turns, -np.roll(turns, 1, axis=1)]))
     area = (cross + np.sqrt(cross**2 + 4 * SOFT**2)) / 2
     return ((mean / area**2) ** 2).sum(axis=1)
 

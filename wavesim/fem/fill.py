@@ -22,7 +22,7 @@ import numpy as np
 
 from wavesim.errors import WavesimError, missing_engine
 from wavesim.fem.cut import cut_coarse, cut_fine
-from wavesim.fem.relax import FIXED, FREE, Relaxation, hardest
+from wavesim.fem.relax import FIXED, FREE, Relaxation, arc_angles, hardest
 
 STARS = {24: 6, 14: 8, 10: 10}  # vertices of a polygon: edges of the largest star
 COARSE = {16: 4, 12: 6}  # corners of a coarse polygon: corners of the largest cell
@@ -41,65 +41,67 @@ class Filling:
 
 
 def fill(
-    polygons: Sequence[np.ndarray], circles: Sequence[np.ndarray], speeds: np.ndarray, unit: float
+    polygons: Sequence[np.ndarray], circle_of: Sequence[np.ndarray], disks: np.ndarray, speeds: np.ndarray, unit: float
 ) -> list[Filling]:
     """The best filling of each polygon (2 n, 2), counter-clockwise.
 
     Args:
-        circles: of each polygon (2 n, 3) x, y, radius of the circle outside of which a vertex lies on it, or a radius
-            of 0. speeds: (polygons,) wave speeds over the largest. unit: of length in T, and the size of cells.
+        circle_of: of each polygon, (2 n,) the disk whose circle a vertex is on, or -1; edges between two vertices of
+            one circle are its arcs. disks: (disks, 3) of x, y and radius. speeds: (polygons,) over the largest.
+            unit: of length in T, and the size of cells.
     Raises:
         WavesimError: Gmsh is needed and not installed, or a polygon cannot be filled.
     """
     tries: list[tuple[int, np.ndarray, np.ndarray]] = []  # polygon, points (rim first), quads
-    turns = [_turns(*pair) for pair in zip(polygons, circles, strict=True)]
-    for number, (polygon, turn) in enumerate(zip(polygons, turns, strict=True)):
-        n = len(polygon)
-        star, cell = (
-            max((size for most, size in sizes.items() if m <= most), default=0)
-            for m, sizes in ((n, STARS), (n // 2, COARSE))
-        )
-        if star:
-            cut = cut_fine(polygon / unit, turn, star)
-            tries.append((number, cut.points * unit, cut.quads))
-            tries += [(number, *way) for way in _peeled(polygon / unit, turn, star, unit)]
-        for phase in (0, 1) if cell and n > 4 else ():
-            cells = cut_coarse(polygon / unit, turn, phase, cell)
-            tries.append((number, *_split(polygon, phase, np.roll(polygon, -phase, axis=0)[::2], cells)))
+    arcs = [np.where(on == np.roll(on, -1), on, -1) for on in circle_of]
+    for number, (polygon, arc) in enumerate(zip(polygons, arcs, strict=True)):
+        tries += [(number, *way) for way in _cuts(polygon, _turns(polygon, arc, disks), unit)]
     tries += _by_gmsh(polygons, [k for k, polygon in enumerate(polygons) if len(polygon) >= ROUND], unit)
-    offsets = np.cumsum([0] + [len(points) for _, points, _ in tries])
     rims = [len(polygons[k]) for k, _, _ in tries]
-    motion = np.concatenate(
-        [np.where(np.arange(len(p)) < n, FIXED, FREE) for (_, p, _), n in zip(tries, rims, strict=True)]
-    )
-    quads = np.concatenate([quads + offset for (_, _, quads), offset in zip(tries, offsets[:-1], strict=True)])
+    offsets = np.cumsum([0] + [len(points) for _, points, _ in tries])
+    quads = np.concatenate([quads + offset for (_, _, quads), offset in zip(tries, offsets, strict=False)])
+    points = np.concatenate([points for _, points, _ in tries])
+    motion, follower, arc = np.full(len(points), FREE), np.full(len(points), -1), np.full(len(points), -1)
+    for (number, _, _), rim, offset in zip(tries, rims, offsets, strict=False):
+        own = slice(offset, offset + rim)
+        motion[own], follower[own], arc[own] = FIXED, offset + np.roll(np.arange(rim), -1), arcs[number]
+    along = np.where(np.roll(quads, -1, axis=1) == follower[quads], arc[quads], -1)
     owner = np.repeat(np.arange(len(tries)), [len(quads) for _, _, quads in tries])
     speed = speeds[np.array([k for k, _, _ in tries])[owner]]
-    points = np.concatenate([points for _, points, _ in tries])
-    still = Relaxation(points, motion, np.zeros((len(points), 3)), quads, speed, unit, group=owner)
+    still = Relaxation(points, motion, arc, disks, quads, along, speed, unit, group=owner)
     points = still.run(((1, 25), (2, 15)), untangling=15)
-    rim_turns = np.concatenate([np.append(turns[k], np.zeros(len(p) - len(turns[k]))) for k, p, _ in tries])
-    following = np.concatenate(
-        [
-            offset + np.append(np.roll(np.arange(n), -1), np.full(len(p) - n, -1 - offset))
-            for (_, p, _), n, offset in zip(tries, rims, offsets[:-1], strict=True)
-        ]
-    )
-    ahead = np.where(np.roll(quads, -1, axis=1) == following[quads], rim_turns[quads], 0.0)
-    bent = np.stack([ahead, -np.roll(ahead, 1, axis=1)])
     worst = np.full(len(tries), -np.inf)
-    np.maximum.at(
-        worst, owner, np.maximum(hardest(points, quads, speed, unit), hardest(points, quads, speed, unit, bent))
-    )
+    np.maximum.at(worst, owner, hardest(still.slopes, points, speed, unit))
     best: dict[int, Filling] = {}
     for k, (number, _, made) in enumerate(tries):
         if number not in best or worst[k] < best[number].hardest:
-            new = points[offsets[k] + len(polygons[number]) : offsets[k + 1]]
-            best[number] = Filling(new, made, float(worst[k]))
+            best[number] = Filling(points[offsets[k] + rims[k] : offsets[k + 1]], made, float(worst[k]))
     if bad := [k for k in range(len(polygons)) if k not in best]:
         x, y = polygons[bad[0]].mean(axis=0)
         raise WavesimError(f"no cells fill the region near ({x:.3g}, {y:.3g}): use another element_size or shift")
     return [best[k] for k in range(len(polygons))]
+
+
+def _turns(polygon: np.ndarray, arcs: np.ndarray, disks: np.ndarray) -> np.ndarray:
+    """(2 n,) from each edge to the tangent at its start of the arc outside of which the polygon lies, or 0."""
+    after = np.roll(np.arange(len(polygon)), -1)
+    return -arc_angles(polygon, np.column_stack([np.arange(len(polygon)), after]), arcs[:, None], disks)[:, 0] / 2
+
+
+def _cuts(polygon: np.ndarray, turns: np.ndarray, unit: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Points and cells, by diagonals alone."""
+    n = len(polygon)
+    star, cell = (
+        max((size for most, size in sizes.items() if m <= most), default=0)
+        for m, sizes in ((n, STARS), (n // 2, COARSE))
+    )
+    if star:
+        cut = cut_fine(polygon / unit, turns, star)
+        yield cut.points * unit, cut.quads
+        yield from _peeled(polygon / unit, turns, star, unit)
+    for phase in (0, 1) if cell and n > 4 else ():
+        cells = cut_coarse(polygon / unit, turns, phase, cell)
+        yield _split(polygon, phase, np.roll(polygon, -phase, axis=0)[::2], cells)
 
 
 def _peeled(polygon: np.ndarray, turns: np.ndarray, star: int, unit: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -122,14 +124,6 @@ def _peeled(polygon: np.ndarray, turns: np.ndarray, star: int, unit: float) -> I
         number = np.concatenate([rest, len(points) + np.arange(len(cut.points) - len(rest))])
         cells = [(side[k], side[k + 1], row[k + 1], row[k]) for k in range(edges)]
         yield np.vstack([points, cut.points[len(rest) :]]) * unit, np.vstack([cells, number[cut.quads]])
-
-
-def _turns(polygon: np.ndarray, circles: np.ndarray) -> np.ndarray:
-    """(2 n,) from each edge to the tangent at its start of the circle that both its ends lie on, or 0."""
-    after = np.roll(polygon, -1, axis=0)
-    same = (circles[:, 2] > 0) & (circles == np.roll(circles, -1, axis=0)).all(axis=1)
-    chord = np.hypot(*(after - polygon).T)
-    return np.where(same, np.arcsin(np.minimum(chord / np.maximum(2 * circles[:, 2], 1e-300), 1) * same), 0.0)
 
 
 def _split(polygon: np.ndarray, phase: int, coarse: np.ndarray, cells: Sequence) -> tuple[np.ndarray, np.ndarray]:

@@ -39,6 +39,7 @@ TRIES = (
 )  # of the element size: where a region cannot be meshed, the next one is taken
 ENOUGH = 3  # meshes, of which the one is taken that loses least area to edges that stay chords,
 NEGLIGIBLE = 2e-4  # unless this little is lost
+SMALL = 16  # vertices around a cut disk, up to which its cells need no ring along the circle
 STRAIGHTENED = 8  # rounds, after which all cells stay straight
 NARROWEST = 0.01  # gap between disks, in radii of the smaller one
 
@@ -90,23 +91,23 @@ def _meshed(disks: np.ndarray, element_size: float, speeds: np.ndarray, curved: 
     quads: list[tuple[int, ...]] = list(outline.blocks)
     tags = [0] * len(outline.blocks)
     rims: list[tuple[int, ...]] = []
+    circles: list[np.ndarray] = []
     owners: list[int] = []
     for region in regions(outline):
-        if region.owner >= 0:
+        whole = region.owner >= 0 and all(region.arc)
+        if region.owner >= 0 and (whole or len(region.vertices) > SMALL):
             ring, core = _ring(outline, region)
             quads += ring
             tags += [1] * len(ring)
             rims.append(core)
+            circles.append(np.full(len(core), -1))
         else:
             rims.append(region.vertices)
+            circles.append(np.array([outline.circle_of[k] for k in region.vertices]))
         owners.append(region.owner)
     polygons = [np.array([outline.points[k] for k in rim]) for rim in rims]
-    circle_of = [
-        np.array([outline.circle_of[k] if owner < 0 else -1 for k in rim])
-        for rim, owner in zip(rims, owners, strict=True)
-    ]
     speed = speeds[(np.array(owners) >= 0).astype(int)]
-    for rim, filling, disk in zip(rims, fill(polygons, circle_of, disks, speed, element_size), owners, strict=True):
+    for rim, filling, disk in zip(rims, fill(polygons, circles, disks, speed, element_size), owners, strict=True):
         number = np.concatenate([rim, [outline.add(point) for point in filling.points]]).astype(int)
         quads += [tuple(quad) for quad in number[filling.quads]]
         tags += [int(disk >= 0)] * len(filling.quads)

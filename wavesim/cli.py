@@ -74,12 +74,35 @@ def demo(
 
 @generate.command("packings")
 def generate_packings(
-    out: Out = Path("runs/packings"), seed: Seed = 0, config: Settings = "demo", workers: Workers = 2
+    out: Out = Path("runs/packings"),
+    seed: Seed = 0,
+    config: Settings = "demo",
+    workers: Workers = 2,
+    dim: Annotated[int | None, typer.Option(min=2, max=3, help="2: disks, 3: spheres; default: 2")] = None,
+    particles: Annotated[int | None, typer.Option(min=2, help="in one packing; default: 256")] = None,
+    size_ratio: Annotated[
+        float | None, typer.Option(min=0.1, max=1, help="small diameter over large diameter; default: 1/1.4")
+    ] = None,
+    small_fraction: Annotated[
+        float | None, typer.Option(min=0, max=1, help="area (volume) of the small ones; default: half of the particles")
+    ] = None,
+    n: Annotated[int | None, typer.Option(min=1, help="packings; a larger number adds to them; default: 1")] = None,
 ) -> None:
-    """Jam bidisperse packings with LAMMPS: OUT/packings.h5, with phi_J, coordination, rattlers and bulk modulus."""
+    """Jam bidisperse packings with LAMMPS: OUT/packings.h5, with phi_J, coordination, rattlers and bulk modulus.
+
+    With any of --dim, --particles, --size-ratio, --small-fraction and --n: so many packings of that one mixture,
+    compressed stepwise from a dilute state. With none: the packings of the settings, quenched.
+    """
+    from wavesim.granular import Mixture, generate_mixture
     from wavesim.granular import generate_packings as generate_them
 
-    rows = generate_them(settings(config).packings, out, seed, workers)
+    if (dim, particles, size_ratio, small_fraction, n) == (None,) * 5:
+        rows = generate_them(settings(config).packings, out, seed, workers)
+    elif config != "demo":
+        raise WavesimError(f"--config {config} and a mixture's own options exclude each other: leave out one of them")
+    else:
+        mixture = Mixture(particles or 256, size_ratio or 1 / 1.4, small_fraction, dim or 2)
+        rows = generate_mixture(mixture, n or 1, out, seed, workers)
     typer.echo(columns(rows, ("name", "size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")))
 
 

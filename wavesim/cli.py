@@ -161,13 +161,22 @@ def check(
 
 @app.command("import")
 def import_dataset(
-    source: Annotated[Path, typer.Argument(help="an acoustic file of The Well, or a folder with data/SPLIT/*.hdf5")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="an acoustic file of The Well, or a folder with data/SPLIT/*.hdf5; or packings: .data, .dump, .vtu"
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="folder of the dataset; a second call goes on where the first stopped")],
     split: Annotated[str, typer.Option(help="train, valid or test: where one file's trajectories go")] = "test",
 ) -> None:
-    """Make a dataset of The Well's acoustic files, to train forecasters on: pressure rate from -kappa div v."""
+    """Make a dataset of The Well's acoustic files, or packings.h5 of LAMMPS's files: those in equilibrium, measured."""
+    from wavesim.granular.exchange import SUFFIXES, import_packings
     from wavesim.well import import_well
 
+    if source.suffix in SUFFIXES:
+        typer.echo(f"{out}: {len(import_packings(source, out))} packings in mechanical equilibrium")
+        return
     with _clock(f"import {source}"):
         counts = import_well(source, out, split)
     typer.echo(f"{out}: " + ", ".join(f"{n} {split}" for split, n in counts.items()) + " trajectories")
@@ -258,20 +267,26 @@ def evaluate(
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(help="a model's .safetensors file, or a dataset's folder")],
+    source: Annotated[Path, typer.Argument(help="a model's .safetensors file, a dataset's folder, or a packings.h5")],
     out: Annotated[
         Path | None,
         typer.Option(
             help="a model: path without suffix, default: the model's; a trajectory: .xdmf file, default: "
-            "DATASET-xdmf/SPLIT_NUMBER.xdmf, beside the dataset"
+            "DATASET-xdmf/SPLIT_NUMBER.xdmf, beside the dataset; packings: .data, .dump (all of them) or .vtu"
         ),
     ] = None,
     grid: Annotated[int, typer.Option(min=8, help="cells along each side that the ONNX graphs are made for")] = 64,
     batch: Annotated[int, typer.Option(min=1, help="trajectories at once that the ONNX graphs are made for")] = 1,
     split: Annotated[str, typer.Option(help="train, valid or test: where the trajectory is")] = "test",
     trajectory: Annotated[int, typer.Option(min=0, help="number of the trajectory in its split")] = 0,
+    packing: Annotated[int, typer.Option(min=0, help="number of the packing in its file")] = 0,
 ) -> None:
-    """Write a model as ONNX (one graph for each medium, one for each frame), or a trajectory as XDMF for ParaView."""
+    """Write a model as ONNX (a graph for the medium, one for a frame), a trajectory as XDMF, a packing for LAMMPS."""
+    if source.is_file() and source.suffix == ".h5":
+        from wavesim.granular.exchange import export_packings
+
+        typer.echo(export_packings(source, out or source.with_name(f"{source.stem}_{packing}.data"), packing))
+        return
     if source.is_dir():
         from wavesim.dataset import WaveDataset
         from wavesim.viz.paraview import write_xdmf

@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Waves through granular matter, computed exactly once and forecast ever after.",
 )
-generate = typer.Typer(no_args_is_help=True, help="Make packings, or waves through packings.")
+generate = typer.Typer(no_args_is_help=True, help="Make packings, their jamming diagram, or waves.")
 app.add_typer(generate, name="generate")
 
 Out = Annotated[Path, typer.Option(help="folder to write to; a second call goes on where the first stopped")]
@@ -104,6 +104,31 @@ def generate_packings(
         mixture = Mixture(particles or 256, size_ratio or 1 / 1.4, small_fraction, dim or 2)
         rows = generate_mixture(mixture, n or 1, out, seed, workers)
     typer.echo(columns(rows, ("name", "size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")))
+
+
+@generate.command("diagram")
+def generate_diagram(
+    out: Out = Path("runs/diagram"),
+    dim: Annotated[int, typer.Option(min=2, max=3, help="2: disks, 3: spheres")] = 3,
+    size_ratios: Annotated[str, typer.Option(help="small over large diameter, separated by commas")] = "0.73,0.4",
+    fractions: Annotated[
+        str, typer.Option(help="X_S, volume of the small ones over that of all, separated by commas")
+    ] = "0,0.1,0.2,0.3,0.4,0.5,0.7,0.9,1",
+    particles: Annotated[int, typer.Option(min=2, help="in one packing")] = 500,
+    seeds: Annotated[int, typer.Option(min=1, help="packings of each mixture; a larger number adds to them")] = 3,
+    seed: Seed = 0,
+    workers: Workers = 2,
+) -> None:
+    """Sweep the jamming diagram: phi_J, bulk modulus, its parts and who carries, with the spread over seeds."""
+    from wavesim.granular.diagram import generate_diagram as generate_it
+    from wavesim.granular.diagram import points
+    from wavesim.granular.diagram_figure import draw
+
+    mixtures = points(_numbers("--size-ratios", size_ratios), _numbers("--fractions", fractions), particles, dim)
+    rows = generate_it(mixtures, seeds, out, seed, workers)
+    draw(rows, out / "diagram.png")
+    shown = ("size_ratio", "small_fraction", "packings", "phi_j", "phi_j_deviation", "bulk_modulus", "coordination")
+    typer.echo(columns(rows, shown))
 
 
 @generate.command("waves")
@@ -362,6 +387,13 @@ def _clock(what: str) -> Iterator[None]:
         finally:
             over.set()
             ticks.join()
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise WavesimError(f"{option} '{text}' are no numbers separated by commas, such as 0.73,0.4") from error
 
 
 def _shown(bar: Any) -> Any:

@@ -61,11 +61,19 @@ class Engine:
         radii: (N,), one value a species.
         species: (N,), 0 small, 1 large.
         box: (D,) side lengths, periodic, origin 0.
+        large_mass: of a large particle, in masses of a small one; it changes the way to the minimum, nothing else.
     Raises:
         WavesimError: LAMMPS is missing, cannot be loaded, or refuses a command (which is quoted).
     """
 
-    def __init__(self, positions: np.ndarray, radii: np.ndarray, species: np.ndarray, box: np.ndarray):
+    def __init__(
+        self,
+        positions: np.ndarray,
+        radii: np.ndarray,
+        species: np.ndarray,
+        box: np.ndarray,
+        large_mass: float = 1.0,
+    ):
         self._lammps = _library()(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
         self.count, self.dim = positions.shape
         smallest = 2 * float(radii.min())
@@ -79,7 +87,8 @@ class Engine:
             "boundary p p p",
             f"region box block 0 {sides[0]!r} 0 {sides[1]!r} {low_z} {low_z + sides[2]!r}",
             "create_box 2 box",
-            "mass * 1",
+            "mass 1 1",
+            f"mass 2 {large_mass!r}",
             "pair_style harmonic/cut",
         )
         radius = [float(radii[species == kind].max()) if (species == kind).any() else smallest / 2 for kind in (0, 1)]

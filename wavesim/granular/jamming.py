@@ -57,6 +57,10 @@ class Protocol:
 
     name: ClassVar[str] = "quench and decompress"
 
+    def large_mass(self, size_ratio: float, dim: int) -> float:
+        """Of a large particle, in masses of a small one."""
+        return 1.0
+
     def describe(self) -> str:
         """The protocol as one line of JSON."""
         return json.dumps({"name": self.name, **asdict(self)}, sort_keys=True)
@@ -67,12 +71,18 @@ class Compression(Protocol):
     """Settings of stepwise compression and decompression: the same, but the particles start dilute.
 
     start_phi: of the dilute start. compression: a step, which leads over the transition by some 1e-3 in pressure.
+    heaviness: a large particle has this over delta^(D-1) masses of a small one, but at least one: it may touch so many
+        small ones that FIRE's step would be too large for the stiffness they add up to.
     """
 
     start_phi: tuple[float, float] = (0.6, 0.4)
     compression: float = 0.005
+    heaviness: float = 0.3
 
     name: ClassVar[str] = "compress stepwise and decompress"
+
+    def large_mass(self, size_ratio: float, dim: int) -> float:
+        return max(1.0, self.heaviness / size_ratio ** (dim - 1))
 
 
 def jam(mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = None) -> Packing:
@@ -91,7 +101,8 @@ def jam(mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = 
         box=np.full(mixture.dim, side),
         protocol=protocol.describe(),
     )
-    with Engine(start.positions, start.radii, start.species, start.box) as engine:
+    large_mass = protocol.large_mass(mixture.size_ratio, mixture.dim)
+    with Engine(start.positions, start.radii, start.species, start.box, large_mass) as engine:
         passed = _Descent(engine, replace(start, engine=engine.version), protocol).run()
     last = passed[-1]
     assert last.bulk_modulus is not None

@@ -50,7 +50,7 @@ def test_every_line_holds_a_balanced_packing_whose_two_phi_j_agree(swept):
         assert line["phi_unjammed"] < line["phi_j"] < line["phi_jammed"] < line["phi_unjammed"] + 2e-4
         assert line["phi_unjammed"] < line["phi_j_extrapolated"] < line["phi_jammed"]
         assert line["phi_j_carrying"] <= line["phi_j"]
-        assert line["LL"] + line["LS"] + line["SS"] == pytest.approx(line["bulk_modulus"], rel=1e-6)
+        assert line["LL"] + line["LS"] + line["SS"] == pytest.approx(line["bulk_modulus"], rel=1e-4)
         assert 0.5 < line["carrying_small"] <= 1 and 0.5 < line["carrying_large"] <= 1
 
 

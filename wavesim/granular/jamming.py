@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from wavesim.errors import WavesimError
-from wavesim.granular._lammps import Engine, EngineState
+from wavesim.granular._lammps import Engine, EngineState, Pace
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.moduli import bulk_modulus
 from wavesim.granular.packing import Packing, force_scale, packing_fraction
@@ -57,9 +57,9 @@ class Protocol:
 
     name: ClassVar[str] = "quench and decompress"
 
-    def large_mass(self, size_ratio: float, dim: int) -> float:
-        """Of a large particle, in masses of a small one."""
-        return 1.0
+    def pace(self, size_ratio: float, dim: int) -> Pace:
+        """How FIRE goes."""
+        return Pace()
 
     def describe(self) -> str:
         """The protocol as one line of JSON."""
@@ -73,16 +73,24 @@ class Compression(Protocol):
     start_phi: of the dilute start. compression: a step, which leads over the transition by some 1e-3 in pressure.
     heaviness: a large particle has this over delta^(D-1) masses of a small one, but at least one: it may touch so many
         small ones that FIRE's step would be too large for the stiffness they add up to.
+    careful_below, careful_step: under this size ratio FIRE's longest step is this. 2000 spheres of ratio 0.22 at
+        X_S = 0.3 with 94 % of the small ones jammed then balance within 85,000 steps, from a state from which steps of
+        10 wander off for more than 200,000.
+    tolerance: ten times stricter than what counts as equilibrium.
     """
 
     start_phi: tuple[float, float] = (0.6, 0.4)
     compression: float = 0.005
     heaviness: float = 0.3
+    careful_below: float = 0.3
+    careful_step: float = 4.0
+    tolerance: float = 1e-5
 
     name: ClassVar[str] = "compress stepwise and decompress"
 
-    def large_mass(self, size_ratio: float, dim: int) -> float:
-        return max(1.0, self.heaviness / size_ratio ** (dim - 1))
+    def pace(self, size_ratio: float, dim: int) -> Pace:
+        step = self.careful_step if size_ratio < self.careful_below else Pace.longest_step
+        return Pace(max(1.0, self.heaviness / size_ratio ** (dim - 1)), step)
 
 
 def jam(mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = None) -> Packing:
@@ -101,8 +109,8 @@ def jam(mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = 
         box=np.full(mixture.dim, side),
         protocol=protocol.describe(),
     )
-    large_mass = protocol.large_mass(mixture.size_ratio, mixture.dim)
-    with Engine(start.positions, start.radii, start.species, start.box, large_mass) as engine:
+    pace = protocol.pace(mixture.size_ratio, mixture.dim)
+    with Engine(start.positions, start.radii, start.species, start.box, pace) as engine:
         passed = _Descent(engine, replace(start, engine=engine.version), protocol).run()
     last = passed[-1]
     assert last.bulk_modulus is not None

@@ -42,8 +42,8 @@ def bracket(packing: Packing, protocol: Protocol | None = None) -> Bracket:
     """
     protocol = protocol or Protocol()
     lost = LOST * packing.pressure
-    large_mass = protocol.large_mass(packing.size_ratio, packing.dim)
-    with Engine(packing.positions, packing.radii, packing.species, packing.box, large_mass) as engine:
+    pace = protocol.pace(packing.size_ratio, packing.dim)
+    with Engine(packing.positions, packing.radii, packing.species, packing.box, pace) as engine:
         step = 2 * (1 - packing.phi_j / packing.phi)
         for _ in range(DOUBLINGS):
             engine.scale((1 - step) ** (-1 / packing.dim))

@@ -310,9 +310,12 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def parse(content: dict[str, Any], kind: type[Config], source: str) -> Config:
-    """Settings from a plain dictionary; errors as for `load`, with `source` named."""
+    """Settings from a plain dictionary; errors as for `load`, with `source` named.
+
+    Strict, as TOML's own kinds are: "64" is no number and 1 no truth value, but 1 is a number where 1.0 is one.
+    """
     try:
-        return kind.model_validate(content)
+        return kind.model_validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

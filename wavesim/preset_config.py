@@ -126,8 +126,7 @@ class LensConfig(PresetConfig):
 
 
 class ResolvedConfig(GrainsConfig):
-    """Waves through packings whose grains have sharp surfaces, on meshes that follow them; sources set the waves off,
-    and the first frame is when they are over."""
+    """Waves through sharp grains, on meshes that follow them; bursts of sources are over when the frames begin."""
 
     preset: Literal["packing"] = "packing"
     sides: tuple[Closed, Closed, Closed, Closed] = Field(

@@ -8,7 +8,8 @@ import pytest
 from wavesim.errors import WavesimError
 from wavesim.granular import Packing
 from wavesim.granular._lammps import Engine
-from wavesim.granular.jamming import Mixture, NotJammedError, Protocol, jam
+from wavesim.granular.jamming import NotJammedError, Protocol, jam
+from wavesim.granular.mixture import Mixture
 from wavesim.granular.moduli import bulk_modulus_by_strain
 from wavesim.granular.packing import force_scale
 from wavesim.provenance import generator
@@ -140,7 +141,8 @@ def test_the_mixture_has_the_concentration_asked_for():
         ((64, 0.1, 0.999), "without a large one"),
         ((64, 0.1, 0.4), "use at least"),
         ((64, 0.0), "not in"),
-        ((64, 0.5, 1.0), "not between"),
+        ((64, 0.5, 1.1), "not between"),
+        ((64, 0.5, float("nan")), "not between"),
         ((1, 0.5), "no mixture"),
         ((64, 0.5, None, 4), "neither 2"),
         ((15, 1.0, None, 3), "use at least"),

@@ -11,7 +11,7 @@ import pytest
 from wavesim.errors import WavesimError
 from wavesim.granular import Packing
 from wavesim.granular._lammps import Engine, EngineState
-from wavesim.granular.jamming import Mixture
+from wavesim.granular.mixture import Mixture
 
 
 def random_packing(dim: int, size_ratio: float) -> Packing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wavesim.config import WavesConfig, WaveSettings
-from wavesim.dataset import SPLITS, Trajectory, WaveDataset
+from wavesim.dataset import SPLITS, Trajectory, WaveDataset, open_shard
 from wavesim.preset_config import PresetConfig, ResolvedConfig
 from wavesim.provenance import whole_file
 
@@ -39,6 +40,18 @@ Layout: The Well's HDF5 (`data/SPLIT/NAME.hdf5`, `stats.yaml`). Fields: `pressur
 `energy` of the whole field, and `unresolved_share`, |p - P p| / |p| in L2, P p being the average over each cell: what
 the grid cannot hold. Everything that made a file stands in its root attribute `wavesim` (JSON); timings stand in
 `run.jsonl`, and `sha256sum -c checksums.txt` tells whether the files are whole.
+"""
+IMPORTED = """# Waves of The Well: {name}
+
+![wave speed, and the pressure of one trajectory at four times]({picture})
+
+Pressure waves, `(1/kappa) p_tt = div((1/rho) grad p)`, imported by `wavesim import`; lengths and times as they were.
+
+{table}
+
+Layout: The Well's HDF5 (`data/SPLIT/NAME.hdf5`). Of their fields `pressure` and `density` are kept; `bulk_modulus` is
+rho c^2, and `pressure_rate` is -kappa div v by differences of fourth order between cells, where the original has the
+velocity v. The solver's own error is not known here. `sha256sum -c checksums.txt` tells whether the files are whole.
 """
 
 
@@ -73,9 +86,37 @@ def write_card(out: Path, config: WaveSettings, seed: int, summary: dict[str, An
     if isinstance(config, PresetConfig):
         preset, medium = config.preset, f"{type(config).__doc__} Each trajectory has a medium of its own."
     text = TEXT.format(title=TITLES[preset], picture=PICTURE, medium=medium, table=_as_table(table))
-    shown = next(name for name in reversed(SPLITS) if name in summary["trajectories"])
+    _write(out, text, _shown(out, summary["trajectories"]))
+
+
+def write_imported_card(out: Path, trajectories: Mapping[str, int]) -> None:
+    """Write the card of a dataset whose files came from The Well's, and its picture."""
+    data = _shown(out, trajectories)
+    sources: dict[str, str] = {}
+    for split in trajectories:
+        for path in WaveDataset(out, split).paths:
+            with open_shard(path) as file:
+                about = json.loads(file.attrs["wavesim"])
+                sides = sorted(file["boundary_conditions"])
+            if "imported" in about:
+                sources[about["imported"]["file"]] = about["imported"]["sha256"]
+    table = {
+        "trajectories": ", ".join(f"{count} {name}" for name, count in trajectories.items()),
+        "frames": f"{data.frames}, every {data.frame_interval:g}",
+        "domain": f"{data.lengths[0]:g} x {data.lengths[1]:g}; sides: {', '.join(sides)}",
+        "grid": f"{data.grid[1]} x {data.grid[0]} cells, float32",
+        **{f"from {name}": f"SHA-256 {value}" for name, value in sources.items()},
+    }
+    _write(out, IMPORTED.format(name=data.about(0)["dataset"], picture=PICTURE, table=_as_table(table)), data)
+
+
+def _shown(out: Path, trajectories: Mapping[str, int]) -> WaveDataset:
+    return WaveDataset(out, next(name for name in reversed(SPLITS) if name in trajectories))
+
+
+def _write(out: Path, text: str, shown: WaveDataset) -> None:
     with whole_file(out / PICTURE) as part:
-        draw(part, WaveDataset(out, shown).trajectory(0))
+        draw(part, shown.trajectory(0))
     with whole_file(out / "README.md") as part:
         part.write_text(text)
 

@@ -196,22 +196,37 @@ int rows_advance(long n, long batch, const int *start, const int *column, const 
     return short_of_memory;
 }
 
+/* A field here is first the numbers inside of elements, (groups, inner points, LANES), then those on edges, shared by two
+   elements at most, then the others, then a zero for those that walls hold. */
 typedef struct {
-    long size, groups;
-    const int *node;    /* (groups, points, LANES), `size` where there is none: a group is one element a lane */
-    const REAL *slope;  /* (nodes, nodes), the derivative along an edge */
+    long groups, edges, others;
+    const REAL *slope;  /* (P, P), the derivative along an edge */
     const REAL *metric; /* (groups, points, 3, LANES), w / rho times ss, st and tt */
-    const int *start;   /* (size + 1), of the places of each unknown in (groups, points, LANES) */
+    const int *rim;     /* (groups, rim points, LANES), where in a field: a group is one element a lane */
+    const int *pair;    /* (edges, 2), places in the parts (groups, rim points, LANES), which end with a zero */
+    const int *start;   /* (others + 1), of the places of each */
     const int *place;
-    const REAL *scale; /* (size) */
+    const REAL *scale; /* of a field */
+    const int *order;  /* of a field, which unknown it is, -1 for none */
 } cells;
 
-/* Along s and t, the slopes of a field at the points of the elements of a group; P points along an edge. */
-static inline __attribute__((always_inline)) void slopes(const int *node, const REAL *D, const REAL *in, vector *along,
-                                                         vector *up, const long P) {
-    vector u[P * P];
-    for (long q = 0; q < P * P; q++)
-        for (long l = 0; l < LANES; l++) ((REAL *)(u + q))[l] = in[node[q * LANES + l]];
+enum { P = WIDTH + 1, RIM = 4 * WIDTH, INNER = (WIDTH - 1) * (WIDTH - 1) };
+#define ON_RIM(a, b) ((a) == 0 || (a) == P - 1 || (b) == 0 || (b) == P - 1)
+
+/* to = f, d += part f inside of the elements of a group, and its parts of K in on their rims. */
+static void group(const cells *m, long number, const REAL *in, REAL *to, REAL *d, REAL part, REAL *parts) {
+    vector u[P * P], along[P * P], up[P * P];
+    const int *node = m->rim + number * RIM * LANES;
+    const REAL *metric = m->metric + number * P * P * 3 * LANES, *D = m->slope;
+    long inner = number * INNER * LANES;
+    for (long q = 0, r = 0, i = inner; q < P * P; q++)
+        if (ON_RIM(q % P, q / P)) {
+            for (long l = 0; l < LANES; l++) ((REAL *)(u + q))[l] = in[node[r * LANES + l]];
+            r++;
+        } else {
+            u[q] = AT(in + i);
+            i += LANES;
+        }
     for (long b = 0; b < P; b++)
         for (long a = 0; a < P; a++) {
             vector s = {0}, t = {0};
@@ -219,14 +234,11 @@ static inline __attribute__((always_inline)) void slopes(const int *node, const 
                 s += (D[a * P + k] + (vector){0}) * u[b * P + k];
                 t += (D[b * P + k] + (vector){0}) * u[k * P + a];
             }
-            along[b * P + a] = s;
-            up[b * P + a] = t;
+            const REAL *g = metric + (b * P + a) * 3 * LANES;
+            along[b * P + a] = AT(g) * s + AT(g + LANES) * t;
+            up[b * P + a] = AT(g + LANES) * s + AT(g + 2 * LANES) * t;
         }
-}
-
-/* The transpose: out = D_s^T along + D_t^T up. */
-static inline __attribute__((always_inline)) void back(const REAL *D, const vector *along, const vector *up, REAL *out,
-                                                       const long P) {
+    parts += number * RIM * LANES;
     for (long b = 0; b < P; b++)
         for (long a = 0; a < P; a++) {
             vector s = {0}, t = {0};
@@ -234,32 +246,29 @@ static inline __attribute__((always_inline)) void back(const REAL *D, const vect
                 s += (D[k * P + a] + (vector){0}) * along[b * P + k];
                 t += (D[k * P + b] + (vector){0}) * up[k * P + a];
             }
-            *(vector *)(out + (b * P + a) * LANES) = s + t;
+            if (ON_RIM(a, b)) {
+                *(vector *)parts = s + t;
+                parts += LANES;
+            } else {
+                vector f = AT(m->scale + inner) * (s + t);
+                *(vector *)(to + inner) = f;
+                if (d) *(vector *)(d + inner) = AT(d + inner) + (part + (vector){0}) * f;
+                inner += LANES;
+            }
         }
 }
 
-/* out = K_e in of the elements of a group. */
-static inline __attribute__((always_inline)) void group(const cells *m, long number, const REAL *in, REAL *out, const long P) {
-    vector along[P * P], up[P * P];
-    slopes(m->node + number * P * P * LANES, m->slope, in, along, up, P);
-    for (long q = 0; q < P * P; q++) {
-        const REAL *g = m->metric + (number * P * P + q) * 3 * LANES;
-        vector s = along[q], t = up[q];
-        along[q] = AT(g) * s + AT(g + LANES) * t;
-        up[q] = AT(g + LANES) * s + AT(g + 2 * LANES) * t;
+/* to = f, d += part f, for f = B in. */
+static void by_cells(const cells *m, const REAL *in, REAL *to, REAL *d, REAL part, REAL *parts) {
+    for (long k = 0; k < m->groups; k++) group(m, k, in, to, d, part, parts);
+    long i = m->groups * INNER * LANES;
+    for (long k = 0; k < m->edges; k++, i++) {
+        to[i] = m->scale[i] * (parts[m->pair[2 * k]] + parts[m->pair[2 * k + 1]]);
+        if (d) d[i] += part * to[i];
     }
-    back(m->slope, along, up, out + number * P * P * LANES, P);
-}
-
-static void by_cells(const cells *m, const REAL *in, REAL *parts) {
-    for (long k = 0; k < m->groups; k++) group(m, k, in, parts, WIDTH + 1);
-}
-
-/* d += part f, to = f, for f = B of the field that the parts belong to. */
-static void gather(const cells *m, const REAL *parts, REAL *to, REAL *d, REAL part) {
-    for (long i = 0; i < m->size; i++) {
+    for (long k = 0; k < m->others; k++, i++) {
         REAL sum = 0;
-        for (int k = m->start[i]; k < m->start[i + 1]; k++) sum += parts[m->place[k]];
+        for (int at = m->start[k]; at < m->start[k + 1]; at++) sum += parts[m->place[at]];
         to[i] = m->scale[i] * sum;
         if (d) d[i] += part * to[i];
     }
@@ -267,49 +276,73 @@ static void gather(const cells *m, const REAL *parts, REAL *to, REAL *d, REAL pa
 
 /* The same steps, element by element. */
 int cells_advance(const cells *m, REAL *p, REAL *d, long steps, int order) {
-    size_t size = m->size * sizeof(REAL);
-    REAL *field = calloc(m->size + 1, sizeof(REAL)), *force = calloc(m->size + 1, sizeof(REAL));
-    REAL *parts = aligned_alloc(64, m->groups * (WIDTH + 1) * (WIDTH + 1) * LANES * sizeof(REAL));
-    int short_of_memory = !field || !force || !parts;
-    if (!short_of_memory) {
-        memcpy(field, p, size);
-        for (long step = 0; step < steps; step++) {
-            for (long i = 0; d && i < m->size; i++) field[i] += d[i];
-            by_cells(m, field, parts);
-            gather(m, parts, force, d, -1);
-            if (!d || order != 4) continue;
-            by_cells(m, force, parts);
-            gather(m, parts, force, d, (REAL)(1.0 / 12));
+    long size = m->groups * INNER * LANES + m->edges + m->others + 1, rims = m->groups * RIM * LANES;
+    long pitch = (size + LANES - 1) / LANES * LANES;
+    size_t memory = (3 * pitch + rims + LANES) * sizeof(REAL);
+    REAL *all = aligned_alloc(64, memory);
+    if (!all) return 1;
+    memset(all, 0, memory);
+    REAL *field = all, *increment = all + pitch, *force = increment + pitch, *parts = force + pitch;
+    for (long i = 0; i < size; i++)
+        if (m->order[i] >= 0) {
+            field[i] = p[m->order[i]];
+            if (d) increment[i] = d[m->order[i]];
         }
-        memcpy(p, d ? field : force, size);
+    for (long step = 0; step < steps; step++) {
+        for (long i = 0; d && i < size; i++) field[i] += increment[i];
+        by_cells(m, field, force, d ? increment : NULL, -1, parts);
+        if (d && order == 4) by_cells(m, force, force, increment, (REAL)(1.0 / 12), parts);
     }
-    free(field), free(force), free(parts);
-    return short_of_memory;
+    for (long i = 0; i < size; i++)
+        if (m->order[i] >= 0) {
+            p[m->order[i]] = d ? field[i] : force[i];
+            if (d) d[m->order[i]] = increment[i];
+        }
+    free(all);
+    return 0;
 }
 
 typedef struct {
     long groups;
-    const int *node, *start, *place;        /* of its elements, as above */
+    const int *node;                        /* (groups, points, LANES), `size` where there is none */
+    const int *start, *place;               /* (size + 1), of the places of each unknown in the parts; and these */
     const REAL *slope, *per_size;           /* per_size: 1 over the length of an element along x and y */
     const REAL *weight, *decay, *gain;      /* (groups, points, 2, LANES) */
     const REAL *scale, *keep, *kick, *pull; /* (size), as in absorbing.py */
 } layer;
 
 /* f+ = decay f- + gain (p_x, p_y) in the elements of a group, and out = their part of D^T weight (f+ + f-). */
-static inline __attribute__((always_inline)) void fade(const layer *l, long number, const REAL *in, REAL *before, REAL *later,
-                                                       REAL *out, const long P) {
-    vector slope[2][P * P];
-    slopes(l->node + number * P * P * LANES, l->slope, in, slope[0], slope[1], P);
+static void fade(const layer *l, long number, const REAL *in, REAL *before, REAL *later, REAL *out) {
+    vector u[P * P], push[2][P * P];
+    const int *node = l->node + number * P * P * LANES;
+    const REAL *D = l->slope;
     for (long q = 0; q < P * P; q++)
-        for (long axis = 0; axis < 2; axis++) {
-            long i = ((number * P * P + q) * 2 + axis) * LANES;
-            vector per_size = l->per_size[axis] + (vector){0}, old = AT(later + i);
-            vector new = AT(l->decay + i) * old + AT(l->gain + i) * per_size * slope[axis][q];
-            if (before) *(vector *)(before + i) = old;
-            *(vector *)(later + i) = new;
-            slope[axis][q] = AT(l->weight + i) * per_size * (old + new);
+        for (long lane = 0; lane < LANES; lane++) ((REAL *)(u + q))[lane] = in[node[q * LANES + lane]];
+    for (long b = 0; b < P; b++)
+        for (long a = 0; a < P; a++) {
+            vector slope[2] = {{0}, {0}};
+            for (long k = 0; k < P; k++) {
+                slope[0] += (D[a * P + k] + (vector){0}) * u[b * P + k];
+                slope[1] += (D[b * P + k] + (vector){0}) * u[k * P + a];
+            }
+            for (long axis = 0; axis < 2; axis++) {
+                long i = ((number * P * P + b * P + a) * 2 + axis) * LANES;
+                vector per_size = l->per_size[axis] + (vector){0}, old = AT(later + i);
+                vector new = AT(l->decay + i) * old + AT(l->gain + i) * per_size * slope[axis];
+                if (before) *(vector *)(before + i) = old;
+                *(vector *)(later + i) = new;
+                push[axis][b * P + a] = AT(l->weight + i) * per_size * (old + new);
+            }
         }
-    back(l->slope, slope[0], slope[1], out + number * P * P * LANES, P);
+    for (long b = 0; b < P; b++)
+        for (long a = 0; a < P; a++) {
+            vector s = {0}, t = {0};
+            for (long k = 0; k < P; k++) {
+                s += (D[k * P + a] + (vector){0}) * push[0][b * P + k];
+                t += (D[k * P + b] + (vector){0}) * push[1][k * P + a];
+            }
+            *(vector *)(out + (number * P * P + b * P + a) * LANES) = s + t;
+        }
 }
 
 static void times(const grid *g, REAL *const *line, const REAL *in, REAL *out) {
@@ -323,7 +356,7 @@ static void times(const grid *g, REAL *const *line, const REAL *in, REAL *out) {
 
 /* The same steps on a rectangle with an absorbing layer; before and later: f half a step before p and after it. */
 int layer_advance(const grid *g, const layer *l, REAL *p, REAL *d, REAL *before, REAL *later, long steps, int order) {
-    const long P = WIDTH + 1, size = g->rows * g->columns;
+    const long size = g->rows * g->columns;
     size_t bytes = (size + g->stride) * sizeof(REAL);
     REAL *field = calloc(1, bytes), *force = calloc(1, bytes), *second = calloc(1, bytes), **all = lines(g, g->rows);
     REAL *parts = aligned_alloc(64, (l->groups * P * P + 1) * LANES * sizeof(REAL));
@@ -332,7 +365,7 @@ int layer_advance(const grid *g, const layer *l, REAL *p, REAL *d, REAL *before,
         memcpy(field, p, size * sizeof(REAL));
         for (long step = 1; step <= steps; step++) {
             for (long i = 0; i < size; i++) field[i] += d[i];
-            for (long k = 0; k < l->groups; k++) fade(l, k, field, step == steps ? before : NULL, later, parts, WIDTH + 1);
+            for (long k = 0; k < l->groups; k++) fade(l, k, field, step == steps ? before : NULL, later, parts);
             times(g, all + WIDTH, field, force);
             for (long i = 0; i < size; i++) {
                 REAL sum = 0;

@@ -162,18 +162,19 @@ class ByCells(_OneByOne):
 
     def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
         m = self.groups
-        tables = [_pointer(array) for array in (m.node, m.slope, m.metric, m.start, m.place)]
+        tables = [_pointer(array) for array in (m.slope, m.metric, m.rim, m.pair, m.start, m.place)]
         run = _library(p.dtype.name, len(m.slope) - 1).cells_advance
         for k, pressure in enumerate(p):
-            layout = _Groups(p.shape[1], len(m.node), *tables, _pointer(m.scale[k % len(m.scale)]))
+            scale = _pointer(m.scale[k % len(m.scale)])
+            layout = _Groups(len(m.rim), len(m.pair), len(m.start) - 1, *tables, scale, _pointer(m.order))
             fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
             _check(run(ctypes.byref(layout), *fields, ctypes.c_long(steps), order))
 
 
 class _Groups(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_long) for name in ("size", "groups")),
-        *((name, ctypes.c_void_p) for name in ("node", "slope", "metric", "start", "place", "scale")),
+        *((name, ctypes.c_long) for name in ("groups", "edges", "others")),
+        *((name, ctypes.c_void_p) for name in ("slope", "metric", "rim", "pair", "start", "place", "scale", "order")),
     ]
 
 

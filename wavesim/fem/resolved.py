@@ -79,6 +79,11 @@ def medium(config: ResolvedConfig, positions: np.ndarray, radii: np.ndarray) -> 
     )
 
 
+def materials(config: ResolvedConfig) -> Materials:
+    """Background and grains, by the tags of a packing's mesh."""
+    return Materials((1.0, config.bulk_modulus), (1.0, config.density))
+
+
 def silent_frames(config: ResolvedConfig, bursts: Sequence[Burst]) -> int:
     """The frames that bursts take until all are over."""
     return math.ceil(max(burst.duration for burst in bursts) / config.frame_interval - 1e-9)
@@ -97,9 +102,8 @@ def ready(
     Args:
         degree, dtype: default to the config's. steps: a frame; default: the fewest.
     """
-    materials = Materials((1.0, config.bulk_modulus), (1.0, config.density))
     problem = assemble(
-        materials,
+        materials(config),
         mesh,
         config.frame_interval,
         config.domain.cells,

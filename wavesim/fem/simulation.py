@@ -217,9 +217,15 @@ def mesh_of(config: WaveSettings, elements: int | None = None, degree: int | Non
     """The nodes of a config's domain, and the elements of an absorbing side's layer.
 
     With other `elements` along x, those along y and the layer keep their shares.
+
+    Raises:
+        WavesimError: settings of another mesh than a rectangle's own.
     """
     domain = config.domain
-    assert domain.elements is not None
+    if domain.elements is None:
+        raise WavesimError(
+            "resolved packings have a mesh of their own; use waves_through, or the preset packing-smooth"
+        )
     along_x, along_y = domain.elements
     ratio = (elements or along_x) / along_x
     across = (elements or along_x, max(1, round(along_y * ratio)))

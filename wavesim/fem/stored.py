@@ -111,10 +111,8 @@ def rerun(
 def resimulate(
     shard: str | Path, row: int, elements: int | None = None, degree: int | None = None
 ) -> tuple[WaveSettings, Simulation]:
-    """The same trajectory, as `rerun`; at the file's own resolution with its own time steps."""
-    same = elements is None and degree is None
-    steps = _about(shard)["trajectories"][row].get("steps_per_frame") if same else None
-    config, _, problem_, state = prepare(shard, row, elements, degree, steps)
+    """The same trajectory, as `rerun`."""
+    config, _, problem_, state = prepare(shard, row, elements, degree)
     return config, run(problem_, state, config.frames)[0]
 
 
@@ -123,11 +121,12 @@ def prepare(
     row: int,
     elements: int | None = None,
     degree: int | None = None,
-    steps: int | None = None,
     dtype: type | None = None,
 ) -> tuple[WaveSettings, Medium, Problem, WaveState]:
-    """The same trajectory at its first frame, ready to step; the rest as `rerun`."""
+    """The same trajectory at its first frame, ready to step; at the file's own resolution with its own time steps."""
     config, medium, first = recall(shard, row)
+    same = elements is None and degree is None
+    steps = _about(shard)["trajectories"][row].get("steps_per_frame") if same else None
     if isinstance(first, Burst):
         assert isinstance(config, ResolvedConfig)
         if elements is not None:

@@ -289,6 +289,7 @@ def _truth_error(job: Job, batch: Batch, runs: Sequence[Simulation]) -> list[dic
             {
                 "trajectory": row,
                 "degree": degree,
+                **({"mesh": "the same"} if batch.mesh else {}),
                 "pressure": [float(f"{error:.3e}") for error in pressure],
                 "pressure_rate": [float(f"{error:.3e}") for error in rate],
             }

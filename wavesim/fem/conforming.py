@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from wavesim.errors import WavesimError
-from wavesim.fem.arcs import on_circles
+from wavesim.fem.arcs import interfaces, on_circles
 from wavesim.fem.fill import fill
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.outline import RING, Outline
@@ -39,6 +39,7 @@ TRIES = (
 )  # of the element size: where a region cannot be meshed, the next one is taken
 ENOUGH = 3  # meshes, of which the one is taken that loses least area to edges that stay chords,
 NEGLIGIBLE = 2e-4  # unless this little is lost
+SMALL = 16  # vertices around a cut disk, up to which its cells need no ring along the circle
 STRAIGHTENED = 8  # rounds, after which all cells stay straight
 NARROWEST = 0.01  # gap between disks, in radii of the smaller one
 
@@ -90,25 +91,24 @@ def _meshed(disks: np.ndarray, element_size: float, speeds: np.ndarray, curved: 
     quads: list[tuple[int, ...]] = list(outline.blocks)
     tags = [0] * len(outline.blocks)
     rims: list[tuple[int, ...]] = []
+    circles: list[np.ndarray] = []
     owners: list[int] = []
     for region in regions(outline):
-        if region.owner >= 0:
+        whole = region.owner >= 0 and all(region.arc)
+        if region.owner >= 0 and (whole or len(region.vertices) > SMALL):
             ring, core = _ring(outline, region)
             quads += ring
             tags += [1] * len(ring)
             rims.append(core)
+            circles.append(np.full(len(core), -1))
         else:
             rims.append(region.vertices)
+            circles.append(np.array([outline.circle_of[k] for k in region.vertices]))
         owners.append(region.owner)
-    inside = np.array(owners) >= 0
     polygons = [np.array([outline.points[k] for k in rim]) for rim in rims]
-    speed = speeds[inside.astype(int)]
-    sizes = np.full(len(rims), element_size)
-    for rim, polygon, filling, disk in zip(
-        rims, polygons, fill(polygons, speed, sizes, element_size), owners, strict=True
-    ):
+    speed = speeds[(np.array(owners) >= 0).astype(int)]
+    for rim, filling, disk in zip(rims, fill(polygons, circles, disks, speed, element_size), owners, strict=True):
         number = np.concatenate([rim, [outline.add(point) for point in filling.points]]).astype(int)
-        assert len(polygon) == len(rim)
         quads += [tuple(quad) for quad in number[filling.quads]]
         tags += [int(disk >= 0)] * len(filling.quads)
     return _finished(outline, np.array(quads), np.array(tags), speeds, curved)
@@ -157,11 +157,11 @@ def _finished(
     ]
     motion = np.array(kinds)
     motion[list(outline.fixed)] = FIXED
-    on = outline.disks[np.maximum(circle_of, 0)]
-    points = Relaxation(points, motion, on, quads, speeds[tags], outline.element_size).run(((1, 60), (2, 60)))
-    bent = circle_of if curved else None
-    last = Relaxation(points, motion, on, quads, speeds[tags], outline.element_size, bent)
-    points = last.run(((1, 20), (2, 60), (4, 80)))
+    straight = np.full(quads.shape, -1)
+    arcs = interfaces(quads, tags, circle_of) if curved else straight
+    for follow, schedule in ((straight, ((1, 60), (2, 60))), (arcs, ((1, 20), (2, 60), (4, 80)))):
+        moving = Relaxation(points, motion, circle_of, outline.disks, quads, follow, speeds[tags], outline.element_size)
+        points = moving.run(schedule)
     mesh = Mesh(points, quads, tags)
     for _ in range(STRAIGHTENED if curved else 0):
         bent_mesh = on_circles(mesh, outline.disks, circle_of)

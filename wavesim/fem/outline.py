@@ -47,6 +47,16 @@ class Run:
     inner: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Station:
+    """A line across a gap: two curves, parameters and places on them; vertices: those that are there already."""
+
+    curves: tuple[int, int]
+    parameters: tuple[float, float]
+    ends: tuple[np.ndarray, np.ndarray]
+    vertices: tuple[int | None, int | None] = (None, None)
+
+
 class Outline:
     """Built in the order of the methods below.
 
@@ -179,28 +189,33 @@ class Outline:
 
     def _block(self, gap: float, i: int, j: int, here: float, there: float, rooms: list[float]) -> bool:
         """The cells across one gap; False if there is no place for them."""
-        pairs: list[list] = []
+        stations: list[_Station | None] = []
         for t in self._stations(gap, i, j, rooms):
-            pairs.append([])
             first = here + np.arcsin(t / self.disks[i, 2])
             start = self.position(i, first)
             second = there - np.arcsin(t / self.disks[j, 2]) if j >= 0 else start[(-j) % 2]
-            end = self.position(j, second)
-            if self._clear(i, first, start) and self._clear(j, second, end):
-                if not any(_cross(start, end, *line) for line in self._lines):
-                    pairs[-1] = [(i, first, start), (j, second, end)]
-        cells = [k for k, (a, b) in enumerate(pairwise(pairs)) if a and b]
+            station = _Station((i, j), (first, second), (start, self.position(j, second)))
+            free = self._clear(i, first, start) and self._clear(j, second, station.ends[1])
+            stations.append(station if free and not self._crossed(station) else None)
+        if j >= 0:
+            self._end_at_walls(stations, here, there)
+        cells = [k for k, (a, b) in enumerate(pairwise(stations)) if a and b]
         if not cells:
             return False
+        used = {k: station for k, station in enumerate(stations) if station and (k in cells or k - 1 in cells)}
+        widths = [float(np.hypot(*(station.ends[1] - station.ends[0]))) for station in used.values()]
+        across = max(1, round(widths[0] / self.element_size))
+        if any(None not in station.vertices for station in used.values()):
+            across = 1
         chains: dict[int, list[int]] = {}
-        for k in sorted({*cells, *(k + 1 for k in cells)}):
-            (_, first, start), (_, second, end) = pairs[k]
-            self._lines.append((start, end))
-            across = max(1, round(float(np.hypot(*(end - start))) / self.element_size))
-            if chains:
-                across = len(next(iter(chains.values()))) - 1
-            between = [self.add(start + (end - start) * m / across) for m in range(1, across)]
-            chains[k] = [self._given(i, first), *between, self._given(j, second)]
+        for k, station in used.items():
+            self._lines.append(station.ends)
+            first, last = (
+                self._given(curve, parameter) if vertex is None else vertex
+                for curve, parameter, vertex in zip(station.curves, station.parameters, station.vertices, strict=True)
+            )
+            start, end = station.ends
+            chains[k] = [first, *(self.add(start + (end - start) * m / across) for m in range(1, across)), last]
         for k in cells:
             before, after = chains[k], chains[k + 1]
             self._facing[before[0], after[0]] = 1
@@ -209,10 +224,72 @@ class Outline:
                 self._facing[before[-1], after[-1]] = 1
             self.blocks += [(before[m], before[m + 1], after[m + 1], after[m]) for m in range(len(before) - 1)]
         for k, chain in chains.items():
-            if (k in cells) != (k - 1 in cells):
+            if None not in used[k].vertices:  # the wall's own edge
+                self._facing[chain[0], chain[1]] = self._facing[chain[1], chain[0]] = 1
+            elif (k in cells) != (k - 1 in cells):
                 side = Run(None, chain[0], chain[-1], 0, 1, len(chain) - 1, True, True, tuple(chain[1:-1]))
                 self.runs.append(side)
         return True
+
+    def _crossed(self, station: _Station) -> bool:
+        return any(_cross(*station.ends, *line) for line in self._lines)
+
+    def _end_at_walls(self, stations: list[_Station | None], here: float, there: float) -> None:
+        """Where a station had no place because a circle meets a wall, the next one begins at that vertex.
+
+        Faced by the vertex of the other circle on the same wall if nothing is between them, else by a new one.
+        """
+        have = [k for k, station in enumerate(stations) if station]
+        for k, beside in ((have[0] - 1, have[0]), (have[-1] + 1, have[-1])) if have else ():
+            last = stations[beside]
+            if not 0 <= k < len(stations) or last is None:
+                continue
+            ahead = k - beside
+            met = [
+                self._ahead(curve, parameter, way)
+                for curve, parameter, way in zip(last.curves, last.parameters, (ahead, -ahead), strict=True)
+            ]
+            if all(met):
+                (a, first), (b, second) = (one for one in met if one)
+                if self._wall_between(a, b):
+                    ends = self.points[a], self.points[b]
+                    stations[k] = _Station(last.curves, (first, second), ends, (a, b))
+                continue
+            for side, one in enumerate(met):
+                if not one:
+                    continue
+                vertex, parameter = one
+                straight = (here, there)
+                t = self.disks[last.curves[side], 2] * np.sin(_turn(parameter - straight[side]))
+                other = last.curves[1 - side]
+                if abs(t) >= 0.65 * self.disks[other, 2]:
+                    continue
+                facing = straight[1 - side] - np.arcsin(t / self.disks[other, 2])
+                place = self.position(other, facing)
+                parts = ((last.curves[side], parameter, self.points[vertex], vertex), (other, facing, place, None))
+                curves, parameters, ends, vertices = zip(*(parts if side == 0 else parts[::-1]), strict=True)
+                station = _Station(curves, parameters, ends, vertices)
+                if self._clear(other, facing, place) and not self._crossed(station):
+                    stations[k] = station
+                    break
+
+    def _ahead(self, disk: int, parameter: float, way: int) -> tuple[int, float] | None:
+        """The next vertex of a circle on a wall, and its angle, at most two edges ahead."""
+        on = {vertex: angle for angle, vertex in self._on[disk]}
+        met = [vertex for vertices in self._crossings[disk].values() for vertex in vertices]
+        turns = [(way * _turn(on[vertex] - parameter), vertex) for vertex in met]
+        near = [(turn, vertex) for turn, vertex in turns if 0 < turn < 2 * self.size[disk] / self.disks[disk, 2]]
+        return (min(near)[1], on[min(near)[1]]) if near else None
+
+    def _wall_between(self, a: int, b: int) -> bool:
+        """Whether one short edge of a wall can join two vertices."""
+        if (a, b) in self._facing or np.hypot(*(self.points[a] - self.points[b])) > NEAR * self.element_size:
+            return False
+        for wall in WALLS:
+            on = [vertex for _, vertex in sorted(self._on[wall])]
+            if a in on and b in on:
+                return abs(on.index(a) - on.index(b)) == 1
+        return False
 
     def _stations(self, gap: float, i: int, j: int, rooms: list[float]) -> list[float]:
         """The distances t."""

@@ -249,12 +249,12 @@ class Outline:
                 self._ahead(curve, parameter, way)
                 for curve, parameter, way in zip(last.curves, last.parameters, (ahead, -ahead), strict=True)
             ]
-            if met[0] and met[1]:
-                (a, first), (b, second) = met
-                station = _Station(last.curves, (first, second), (self.points[a], self.points[b]), (a, b))
+            if all(met):
+                (a, first), (b, second) = (one for one in met if one)
                 if self._wall_between(a, b):
-                    stations[k] = station
-                    continue
+                    ends = self.points[a], self.points[b]
+                    stations[k] = _Station(last.curves, (first, second), ends, (a, b))
+                continue
             for side, one in enumerate(met):
                 if not one:
                     continue

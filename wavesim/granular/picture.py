@@ -31,7 +31,7 @@ def draw_packing(path: str | Path, packing: Packing, chains: bool = True) -> Pat
     import pyvista
 
     flat = packing.dim == 2
-    plotter = pyvista.Plotter(off_screen=True, window_size=[PIXELS, PIXELS], lighting="none" if flat else "light kit")
+    plotter: Any = pyvista.Plotter(off_screen=True, window_size=[PIXELS, PIXELS])
     plotter.set_background(BACKGROUND)
     places, particle = _images(packing) if flat else (packing.positions, np.arange(len(packing.radii)))
     shape = pyvista.Disc(inner=0, outer=1, c_res=60) if flat else pyvista.Sphere(radius=1)
@@ -43,9 +43,9 @@ def draw_packing(path: str | Path, packing: Packing, chains: bool = True) -> Pat
             points = pyvista.PolyData(np.pad(places[chosen], ((0, 0), (0, 3 - packing.dim))))
             points["radius"] = packing.radii[particle][chosen]
             glyphs = points.glyph(scale="radius", orient=False, geom=shape)
-            plotter.add_mesh(glyphs, color=COLOURS[name], opacity=1.0 if flat else 0.25)
+            plotter.add_mesh(glyphs, color=COLOURS[name], opacity=1.0 if flat else 0.25, lighting=not flat)
     if chains and len(packing.backbone):
-        plotter.add_mesh(_chains(packing), color=CHAINS)
+        plotter.add_mesh(_chains(packing), color=CHAINS, lighting=not flat)
     _look(plotter, packing)
     with whole_file(path) as part:
         plotter.screenshot(str(part))

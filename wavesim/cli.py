@@ -303,7 +303,7 @@ def export(
         Path | None,
         typer.Option(
             help="a model: path without suffix, default: the model's; a trajectory: .xdmf file, default: "
-            "DATASET-xdmf/SPLIT_NUMBER.xdmf, beside the dataset; packings: .data, .dump (all of them) or .vtu"
+            "DATASET-xdmf/SPLIT_NUMBER.xdmf, beside the dataset; packings: .data, .dump (all of them), .vtu or .png"
         ),
     ] = None,
     grid: Annotated[int, typer.Option(min=8, help="cells along each side that the ONNX graphs are made for")] = 64,

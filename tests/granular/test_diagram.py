@@ -14,7 +14,7 @@ import pytest
 
 from wavesim.errors import WavesimError
 from wavesim.granular import diagram
-from wavesim.granular.diagram import furnas, generate_diagram, points
+from wavesim.granular.diagram import furnas, generate_diagram, points, summarise
 from wavesim.granular.jamming import Compression
 
 GRID = points((0.7,), (0.3, 0.6), 32, 2)
@@ -112,9 +112,24 @@ def test_what_never_balances_is_counted_and_not_tried_again(tmp_path, monkeypatc
     assert generate_diagram(GRID[:1], 1, tmp_path, workers=1, progress=False, protocol=hasty) == [row]
 
 
+def test_what_is_there_is_summarised_without_making_more(swept, tmp_path):
+    """Of five seeds asked for, the three that are there; and nothing of another protocol."""
+    (tmp_path / "diagram.jsonl").write_text((swept[0] / "diagram.jsonl").read_text())
+    assert summarise(GRID, 5, tmp_path) == swept[1]
+    assert [row["packings"] for row in summarise(GRID, 5, tmp_path, protocol=Compression(pressure=1e-4))] == [0, 0]
+
+
 def test_a_point_that_cannot_be_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(WavesimError, match="without a small one"):
         points((0.7,), (0.3, 1e-6), 32, 2)
     with pytest.raises(WavesimError, match="give at least one of both"):
         generate_diagram(GRID, 0, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_committed_diagram_s_script_runs(tmp_path):
+    script = Path(__file__).parents[2] / "benchmarks" / "jamming.py"
+    command = [sys.executable, str(script), "--quick", "--out", str(tmp_path)]
+    table = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    assert table.count("\n| 3 | 0.73 |") == 2 and table.count("\n| 2 | 0.71 |") == 1 and "nan" not in table
+    assert sorted(path.name for path in tmp_path.glob("*.*g")) == ["disks.png", "spheres.png"]

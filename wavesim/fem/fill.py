@@ -99,6 +99,12 @@ def _cuts(polygon: np.ndarray, turns: np.ndarray, unit: float) -> Iterator[tuple
         cut = cut_fine(polygon / unit, turns, star)
         yield cut.points * unit, cut.quads
         yield from _peeled(polygon / unit, turns, star, unit)
+    if n == 4 and _angles(polygon).max() > SIDE:  # a frame of cells: two at each corner
+        inner = polygon.mean(axis=0) + (polygon - polygon.mean(axis=0)) / 2
+        yield (
+            np.vstack([polygon, inner]),
+            np.array([*((k, (k + 1) % 4, (k + 1) % 4 + 4, k + 4) for k in range(4)), (4, 5, 6, 7)]),
+        )
     for phase in (0, 1) if cell and n > 4 else ():
         cells = cut_coarse(polygon / unit, turns, phase, cell)
         yield _split(polygon, phase, np.roll(polygon, -phase, axis=0)[::2], cells)

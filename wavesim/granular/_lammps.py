@@ -39,10 +39,13 @@ LARGEST_MOVE = 0.1  # of the small diameter, in one step of FIRE
 
 @dataclass(frozen=True)
 class Pace:
-    """How FIRE goes. large_mass: of a large particle, in masses of a small one; longest_step: in units of TIMESTEP."""
+    """How FIRE goes. large_mass: of a large particle, in masses of a small one; longest_step: in units of TIMESTEP;
+    neighbours: how they are found, `multi` with cells for each species: 1.4 times as fast with 4000 spheres of size
+    ratio 0.15, 0.8 times with 500 of 0.4."""
 
     large_mass: float = 1.0
     longest_step: float = 10.0
+    neighbours: str = "bin"
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ class Engine:
         if self.dim == 2:
             self._commands("fix plane all enforce2d")
         self._commands(
-            f"neighbor {SKIN * smallest!r} bin",
+            f"neighbor {SKIN * smallest!r} {pace.neighbours}",
+            f"comm_modify mode {'multi' if pace.neighbours == 'multi' else 'single'}",
             "neigh_modify every 1 delay 0 check yes",
             f"timestep {TIMESTEP}",
             "min_style fire",

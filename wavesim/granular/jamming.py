@@ -89,8 +89,10 @@ class Compression(Protocol):
     name: ClassVar[str] = "compress stepwise and decompress"
 
     def pace(self, size_ratio: float, dim: int) -> Pace:
-        step = self.careful_step if size_ratio < self.careful_below else Pace.longest_step
-        return Pace(max(1.0, self.heaviness / size_ratio ** (dim - 1)), step)
+        large_mass = max(1.0, self.heaviness / size_ratio ** (dim - 1))
+        if size_ratio < self.careful_below:
+            return Pace(large_mass, self.careful_step, "multi")
+        return Pace(large_mass)
 
 
 def jam(mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = None) -> Packing:

@@ -94,8 +94,8 @@ def test_grains_that_are_background_leave_the_waves_of_an_empty_square(packings)
     for _ in range(32):  # of a 32nd each: three periods of frequency 3
         state = stepper.advance(empty.operator, state)
     truth = run(replace(empty, operator=replace(empty.operator, drive=None)), state, 5)[0]
-    for field in ("pressure", "pressure_rate"):
-        assert relative_l2(getattr(got, field), getattr(truth, field)).max() < 2e-4
+    assert relative_l2(got.pressure, truth.pressure).max() < 3e-4
+    assert relative_l2(got.pressure_rate, truth.pressure_rate).max() < 1e-3
     np.testing.assert_allclose(got.energy, truth.energy, rtol=1e-4)
     np.testing.assert_allclose(got.unresolved_share, truth.unresolved_share, rtol=2e-2)
 

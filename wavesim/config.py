@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from wavesim.devices import NAME
 from wavesim.errors import WavesimError
 
 Positive = Annotated[float, Field(gt=0)]
@@ -72,6 +73,10 @@ class WaveSettings(Settings):
     degree: Annotated[int, Field(ge=1, le=8)] = Field(default=4, description="polynomial degree of the elements")
     time_order: Literal[2, 4] = Field(
         default=4, description="order of the time stepper: leapfrog, or modified equation"
+    )
+    device: Annotated[str, Field(pattern=rf"^({NAME})$")] | None = Field(
+        default=None,
+        description="of torch (cpu, cuda, cuda:0, mps) that steps; none: this processor, by compiled loops",
     )
     valid_share: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.125, description="share of the files kept for validation"

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from wavesim.fem.boundary import Sides
     from wavesim.fem.conforming import conforming
     from wavesim.fem.live import LiveSolver
-    from wavesim.fem.media import from_modulus, graded, image, inclusions, layered, luneburg, picture, random_field
+    from wavesim.fem.media import (
+        from_modulus,
+        graded,
+        image,
+        inclusions,
+        jammed,
+        layered,
+        luneburg,
+        picture,
+        random_field,
+        read_diagram,
+    )
     from wavesim.fem.medium import Materials, Medium, packing, uniform
     from wavesim.fem.mesh import Mesh
     from wavesim.fem.mesh_files import read_mesh, write_mesh
@@ -63,6 +74,7 @@ __all__ = [
     "graded",
     "image",
     "inclusions",
+    "jammed",
     "layered",
     "listen",
     "luneburg",
@@ -71,6 +83,7 @@ __all__ = [
     "picture",
     "random_field",
     "random_pulse",
+    "read_diagram",
     "read_mesh",
     "recall",
     "rerun",
@@ -89,7 +102,19 @@ _HOME = {
     **dict.fromkeys(("Sides",), "boundary"),
     **dict.fromkeys(("LiveSolver",), "live"),
     **dict.fromkeys(
-        ("from_modulus", "graded", "image", "inclusions", "layered", "luneburg", "picture", "random_field"), "media"
+        (
+            "from_modulus",
+            "graded",
+            "image",
+            "inclusions",
+            "jammed",
+            "layered",
+            "luneburg",
+            "picture",
+            "random_field",
+            "read_diagram",
+        ),
+        "media",
     ),
     **dict.fromkeys(("Materials", "Medium", "packing", "uniform"), "medium"),
     **dict.fromkeys(("Mesh",), "mesh"),

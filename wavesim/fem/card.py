@@ -77,7 +77,7 @@ def write_card(out: Path, config: WaveSettings, seed: int, summary: dict[str, An
         **_medium_rows(config),
         **_start_row(config),
         "solver": f"{_elements(config)} of degree {config.degree}, order {config.time_order} in time, "
-        f"{config.precision} precision",
+        f"{config.precision} precision" + (f", by torch on {config.device}" if config.device else ""),
         "truth's own error": error,
         "share that the grid cannot hold": f"{summary['unresolved_share']:.2%} of the pressure in L2, on average",
         "seed": str(seed),

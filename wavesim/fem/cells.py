@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from wavesim.fem.boundary import numbers
 from wavesim.fem.diagonals import LANES, annihilating, filled
 from wavesim.fem.sampling import differentiation
 from wavesim.fem.space import Space
@@ -72,10 +73,7 @@ def cells(space: Space, density: np.ndarray, prolongation: sparse.csr_matrix) ->
     (s_x, t_x), (s_y, t_y) = factors
     metric = np.stack([s_x**2 + s_y**2, s_x * t_x + s_y * t_y, t_x**2 + t_y**2], axis=-1)
     metric *= (space.weights / density).reshape(*node.shape, 1)
-    first = np.full(space.size, -1)
-    rows = np.flatnonzero(np.diff(prolongation.indptr))
-    first[rows] = prolongation.indices[prolongation.indptr[rows]]
-    return Cells(space.degree, metric, first[node])
+    return Cells(space.degree, metric, numbers(prolongation)[node])
 
 
 def groups(cells_: Cells, scale: np.ndarray, dtype: np.dtype) -> Groups:
@@ -83,16 +81,8 @@ def groups(cells_: Cells, scale: np.ndarray, dtype: np.dtype) -> Groups:
 
     scale: s (1 or batch, unknowns).
     """
-    lanes, points = LANES // dtype.itemsize, cells_.degree + 1
-    count = len(cells_.unknown)
-    number = -(-count // lanes)
-
-    def side_by_side(values: np.ndarray, rest: int) -> np.ndarray:
-        whole = np.full((number * lanes, *values.shape[1:]), rest, values.dtype)
-        whole[:count] = values
-        return np.moveaxis(whole.reshape(number, lanes, *values.shape[1:]), 1, -1)
-
-    unknown = side_by_side(cells_.unknown, -1)
+    points = cells_.degree + 1
+    unknown = side_by_side(cells_.unknown, -1, dtype)
     a, b = np.arange(points**2) % points, np.arange(points**2) // points
     on_rim = (a % cells_.degree == 0) | (b % cells_.degree == 0)
     inner, rim = unknown[:, ~on_rim].ravel(), unknown[:, on_rim]
@@ -107,10 +97,9 @@ def groups(cells_: Cells, scale: np.ndarray, dtype: np.dtype) -> Groups:
     edges = int(pairs.sum())
     first, last = start[:edges], start[1 : edges + 1]
     pair = np.stack([place[first], np.where(last - first == 2, place[last - 1], rim.size)], axis=1)
-    slope = annihilating(differentiation(cells_.degree).T).T if dtype == np.float32 else differentiation(cells_.degree)
     return Groups(
-        np.array(slope, dtype, order="C"),
-        filled(side_by_side(cells_.metric, 0), dtype),
+        slopes(cells_.degree, dtype),
+        filled(side_by_side(cells_.metric, 0, dtype), dtype),
         rim.astype(np.int32, order="C"),
         pair.astype(np.int32, order="C"),
         (start[edges:] - start[edges]).astype(np.int32),
@@ -118,3 +107,24 @@ def groups(cells_: Cells, scale: np.ndarray, dtype: np.dtype) -> Groups:
         filled(np.where(order < 0, 0, scale[:, order]), dtype),
         order.astype(np.int32),
     )
+
+
+def side_by_side(values: np.ndarray, rest: float, dtype: np.dtype) -> np.ndarray:
+    """(groups, ..., lanes) values (elements, ...), filled up with `rest`: a group has as many as a vector's lanes."""
+    lanes, count = LANES // dtype.itemsize, len(values)
+    whole = np.full((-(-count // lanes) * lanes, *values.shape[1:]), rest, values.dtype)
+    whole[:count] = values
+    return np.moveaxis(whole.reshape(-1, lanes, *values.shape[1:]), 1, -1)
+
+
+def lying(unknown: np.ndarray, size: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`node`, `start` and `place` of an absorbing layer for unknowns (elements, points), -1 for none of `size`."""
+    node = side_by_side(np.where(unknown < 0, size, unknown), size, dtype).astype(np.int32, order="C")
+    place = np.argsort(node.ravel(), kind="stable").astype(np.int32)
+    return node, np.searchsorted(node.ravel()[place], np.arange(size + 1)).astype(np.int32), place
+
+
+def slopes(degree: int, dtype: np.dtype) -> np.ndarray:
+    """Derivatives along an edge of length 1 that send a constant to zero exactly, rounded or not."""
+    exact = differentiation(degree)
+    return np.array(annihilating(exact.T).T if dtype == np.float32 else exact, dtype, order="C")

@@ -80,7 +80,7 @@ def find(matrix: sparse.csr_matrix, scale: np.ndarray | None, mass: np.ndarray, 
 
 
 def repeated(along: np.ndarray) -> tuple[int, int, np.ndarray | None]:
-    """Between which columns the vectors of along (2 w + 1, columns) are all the same, and that one, (2 w + 1, a vector).
+    """Between which columns all vectors of along (2 w + 1, columns) are the same, and that one, (2 w + 1, a vector).
 
     Whole blocks of four vectors, at least two; (0, 0, None) where there are none. Elements of one width repeat, if a
     vector holds whole ones: their numbers then stay in registers, where a long row's would leave the nearest cache.

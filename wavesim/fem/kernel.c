@@ -301,3 +301,85 @@ int cells_advance(const cells *m, REAL *p, REAL *d, long steps, int order) {
     free(all);
     return 0;
 }
+
+typedef struct {
+    long groups;
+    const int *node;                        /* (groups, points, LANES), `size` where there is none */
+    const int *start, *place;               /* (size + 1), of the places of each unknown in the parts; and these */
+    const REAL *slope, *per_size;           /* per_size: 1 over the length of an element along x and y */
+    const REAL *weight, *decay, *gain;      /* (groups, points, 2, LANES) */
+    const REAL *scale, *keep, *kick, *pull; /* (size), as in absorbing.py */
+} layer;
+
+/* f+ = decay f- + gain (p_x, p_y) in the elements of a group, and out = their part of D^T weight (f+ + f-). */
+static void fade(const layer *l, long number, const REAL *in, REAL *before, REAL *later, REAL *out) {
+    vector u[P * P], push[2][P * P];
+    const int *node = l->node + number * P * P * LANES;
+    const REAL *D = l->slope;
+    for (long q = 0; q < P * P; q++)
+        for (long lane = 0; lane < LANES; lane++) ((REAL *)(u + q))[lane] = in[node[q * LANES + lane]];
+    for (long b = 0; b < P; b++)
+        for (long a = 0; a < P; a++) {
+            vector slope[2] = {{0}, {0}};
+            for (long k = 0; k < P; k++) {
+                slope[0] += (D[a * P + k] + (vector){0}) * u[b * P + k];
+                slope[1] += (D[b * P + k] + (vector){0}) * u[k * P + a];
+            }
+            for (long axis = 0; axis < 2; axis++) {
+                long i = ((number * P * P + b * P + a) * 2 + axis) * LANES;
+                vector per_size = l->per_size[axis] + (vector){0}, old = AT(later + i);
+                vector new = AT(l->decay + i) * old + AT(l->gain + i) * per_size * slope[axis];
+                if (before) *(vector *)(before + i) = old;
+                *(vector *)(later + i) = new;
+                push[axis][b * P + a] = AT(l->weight + i) * per_size * (old + new);
+            }
+        }
+    for (long b = 0; b < P; b++)
+        for (long a = 0; a < P; a++) {
+            vector s = {0}, t = {0};
+            for (long k = 0; k < P; k++) {
+                s += (D[k * P + a] + (vector){0}) * push[0][b * P + k];
+                t += (D[k * P + b] + (vector){0}) * push[1][k * P + a];
+            }
+            *(vector *)(out + (number * P * P + b * P + a) * LANES) = s + t;
+        }
+}
+
+static void times(const grid *g, REAL *const *line, const REAL *in, REAL *out) {
+    for (long j = 0; j < g->rows; j++) {
+        memcpy(line[j], in + j * g->columns, g->columns * sizeof(REAL));
+        ends(g, line[j]);
+    }
+    /* Each row is filled up beyond its end, where the next one begins. */
+    for (long j = 0; j < g->rows; j++) product(g, line, j, out + j * g->columns, NULL, 0);
+}
+
+/* The same steps on a rectangle with an absorbing layer; before and later: f half a step before p and after it. */
+int layer_advance(const grid *g, const layer *l, REAL *p, REAL *d, REAL *before, REAL *later, long steps, int order) {
+    const long size = g->rows * g->columns;
+    size_t bytes = (size + g->stride) * sizeof(REAL);
+    REAL *field = calloc(1, bytes), *force = calloc(1, bytes), *second = calloc(1, bytes), **all = lines(g, g->rows);
+    REAL *parts = aligned_alloc(64, (l->groups * P * P + 1) * LANES * sizeof(REAL));
+    int short_of_memory = !field || !force || !second || !parts || !all;
+    if (!short_of_memory) {
+        memcpy(field, p, size * sizeof(REAL));
+        for (long step = 1; step <= steps; step++) {
+            for (long i = 0; i < size; i++) field[i] += d[i];
+            for (long k = 0; k < l->groups; k++) fade(l, k, field, step == steps ? before : NULL, later, parts);
+            times(g, all + WIDTH, field, force);
+            for (long i = 0; i < size; i++) {
+                REAL sum = 0;
+                for (int k = l->start[i]; k < l->start[i + 1]; k++) sum += parts[l->place[k]];
+                force[i] += l->scale[i] * sum;
+            }
+            if (order == 4) {
+                times(g, all + WIDTH, force, second);
+                for (long i = 0; i < size; i++) force[i] -= second[i] * (REAL)(1.0 / 12);
+            }
+            for (long i = 0; i < size; i++) d[i] = l->keep[i] * d[i] - l->kick[i] * (force[i] + l->pull[i] * field[i]);
+        }
+        memcpy(p, field, size * sizeof(REAL));
+    }
+    free(field), free(force), free(second), free(parts), discard(g, all);
+    return short_of_memory;
+}

@@ -166,8 +166,7 @@ def _answer(connection: Connection, shard: str, row: int, elements: int | None, 
         if added is None:
             state, frames = simulation.next_frame(problem, state), frames + 1
         else:
-            alone = simulation.start(problem, added)
-            state = stepper.WaveState(state.pressure + alone.pressure, state.increment + alone.increment, state.steps)
+            state = stepper.superposed(state, simulation.start(problem, added))
         frame = stepper.frame(problem.operator, state)
         fields = channels(frame)
         milliseconds = (time.perf_counter() - begin) * 1e3

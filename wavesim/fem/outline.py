@@ -4,28 +4,28 @@ Two circles of radii a, b whose gap is g are w(t) = g + t^2 (1/a + 1/b) / 2 + ..
 line of centres. There a block of cells spans the gap, its corners in pairs that face each other: at t = -s/2 and s/2,
 and further out while w < 0.8 s. A slanted edge across a narrow gap would cost more of the time step than the gap does.
 
-What remains of each curve is cut into runs of equal edges, whose number is chosen later (regions.py). Curve k >= 0 is
-the circle of disk k, with the angle as its parameter; the walls x = 0, y = 0, x = 1, y = 1 are -1, -2, -3, -4, with the
-free coordinate as theirs.
+Near a wall a block may begin at the vertices that circles have on it. A neck of grain material is a block whose middle
+cell has a given width and belongs to the grains.
+
+What remains of each curve (curves.py) is cut into runs of equal edges, whose number is chosen later (regions.py).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 
 from wavesim.errors import WavesimError
+from wavesim.fem.curves import NEAR, WALLS, Curves, turn
 from wavesim.fem.mesh import twice_area
 
-WALLS = (-1, -2, -3, -4)
-CIRCLE_EDGES = 8  # at least, around a whole disk
-NEAR = 1.4  # gaps below this part of the element size are spanned by a block
 TALL = 0.8  # and the block is made longer while its next cells are lower than this part of their length
 SHARE = 0.3  # of the angle between two neighbours that the block of one may take
-RING = 0.6  # radius at which the ring of cells along a circle ends (regions.py), in radii
 
 
 @dataclass(frozen=True)
@@ -57,87 +57,24 @@ class _Station:
     vertices: tuple[int | None, int | None] = (None, None)
 
 
-class Outline:
-    """Built in the order of the methods below.
+class Outline(Curves):
+    """blocks: list of cells, four vertices each; necks: which of them are grain; runs.
 
-    points: list of (2,); curve: list, the curve that a vertex may slide along, or None where it is fixed or free;
-    circle_of: list, the circle that a vertex is on, or -1; blocks: list of cells, four vertices each; runs; ring_end:
-    the vertex on the wall at which the ring of a cut disk ends, by the vertex where its circle meets that wall.
+    Args:
+        disks: (disks, 3) of x, y and radius. bridged: of each pair of disks that a neck is to join, its width.
     """
 
-    def __init__(self, disks: np.ndarray, element_size: float):
-        self.disks, self.element_size = disks, element_size
-        self.size = np.minimum(element_size, 2 * np.pi * disks[:, 2] / CIRCLE_EDGES)
-        self.points: list[np.ndarray] = []
-        self.curve: list[int | None] = []
-        self.fixed: set[int] = set()
-        self.circle_of: list[int] = []
+    def __init__(
+        self, disks: np.ndarray, element_size: float, bridged: Mapping[tuple[int, int], float] = MappingProxyType({})
+    ):
+        super().__init__(disks, element_size)
         self.blocks: list[tuple[int, int, int, int]] = []
+        self.necks: list[int] = []
         self.runs: list[Run] = []
-        self.ring_end: dict[int, int] = {}
-        self._on: dict[int, list[tuple[float, int]]] = defaultdict(list)
-        self._crossings: dict[int, dict[int, list[int]]] = defaultdict(dict)  # disk: wall: vertices
-        self._facing: dict[tuple[int, int], int] = {}  # ends of a run: its fixed number of edges
+        self._bridged = bridged
         self._lines: list[tuple[np.ndarray, np.ndarray]] = []
-        self._meet_walls()
         self._span_gaps()
         self._cut_runs()
-
-    def position(self, curve: int, parameter: float) -> np.ndarray:
-        """(2,) the point of a curve."""
-        if curve >= 0:
-            x, y, radius = self.disks[curve]
-            return np.array([x + radius * np.cos(parameter), y + radius * np.sin(parameter)])
-        axis, end = (-1 - curve) % 2, float((-1 - curve) // 2)
-        return np.array([end, parameter] if axis == 0 else [parameter, end])
-
-    def add(self, point: np.ndarray, circle: int = -1) -> int:
-        """The number of a new vertex."""
-        self.points.append(point)
-        self.curve.append(None)
-        self.circle_of.append(circle)
-        return len(self.points) - 1
-
-    def add_on(self, curve: int, parameter: float) -> int:
-        """The number of a new vertex that may slide along a curve."""
-        vertex = self.add(self.position(curve, parameter), max(curve, -1))
-        self.curve[vertex] = curve
-        return vertex
-
-    def _given(self, curve: int, parameter: float) -> int:
-        vertex = self.add_on(curve, parameter)
-        self._on[curve].append((parameter % (2 * np.pi) if curve >= 0 else parameter, vertex))
-        return vertex
-
-    def _meet_walls(self) -> None:
-        for x, y in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            corner = self.add(np.array([x, y], float))
-            self.fixed.add(corner)
-            self._on[-1 - 2 * x].append((float(y), corner))
-            self._on[-2 - 2 * y].append((float(x), corner))
-        for disk, (*centre, radius) in enumerate(self.disks):
-            for wall in WALLS:
-                axis, end = (-1 - wall) % 2, (-1 - wall) // 2
-                away = end - centre[axis]
-                if abs(away) >= radius:
-                    continue
-                half = np.sqrt(radius**2 - away**2)
-                low, high = (np.clip(centre[1 - axis] + side * half, 0, 1) for side in (-1, 1))
-                if low == high:
-                    continue
-                hub = low if low == 0 else high if high == 1 else (low + high) / 2  # what the ring shrinks towards
-                self._crossings[disk][wall] = []
-                for along in (low, high):
-                    if 0 < along < 1:
-                        offset = along - centre[1 - axis]
-                        angle = np.arctan2(offset, away) if axis == 0 else np.arctan2(away, offset)
-                        vertex = self.add(self.position(wall, along), disk)
-                        self.fixed.add(vertex)
-                        self._on[disk].append((angle % (2 * np.pi), vertex))
-                        self._on[wall].append((along, vertex))
-                        self._crossings[disk][wall].append(vertex)
-                        self.ring_end[vertex] = self._given(wall, hub + RING * (along - hub))
-                        self._facing[vertex, self.ring_end[vertex]] = self._facing[self.ring_end[vertex], vertex] = 1
 
     def _contacts(self) -> list[tuple[float, int, int, float, float]]:
         """(gap, disk, disk or wall, angle on the first, angle on the second), the narrowest first, in free sight."""
@@ -222,6 +159,9 @@ class Outline:
             self._facing[after[-1], before[-1]] = 1
             if j < 0:
                 self._facing[before[-1], after[-1]] = 1
+            if k == len(stations) // 2 - 1 and (i, j) in self._bridged:
+                self.necks += range(len(self.blocks), len(self.blocks) + len(before) - 1)
+                self.fixed |= {*before, *after}
             self.blocks += [(before[m], before[m + 1], after[m + 1], after[m]) for m in range(len(before) - 1)]
         for k, chain in chains.items():
             if None not in used[k].vertices:  # the wall's own edge
@@ -260,7 +200,7 @@ class Outline:
                     continue
                 vertex, parameter = one
                 straight = (here, there)
-                t = self.disks[last.curves[side], 2] * np.sin(_turn(parameter - straight[side]))
+                t = self.disks[last.curves[side], 2] * np.sin(turn(parameter - straight[side]))
                 other = last.curves[1 - side]
                 if abs(t) >= 0.65 * self.disks[other, 2]:
                     continue
@@ -273,24 +213,6 @@ class Outline:
                     stations[k] = station
                     break
 
-    def _ahead(self, disk: int, parameter: float, way: int) -> tuple[int, float] | None:
-        """The next vertex of a circle on a wall, and its angle, at most two edges ahead."""
-        on = {vertex: angle for angle, vertex in self._on[disk]}
-        met = [vertex for vertices in self._crossings[disk].values() for vertex in vertices]
-        turns = [(way * _turn(on[vertex] - parameter), vertex) for vertex in met]
-        near = [(turn, vertex) for turn, vertex in turns if 0 < turn < 2 * self.size[disk] / self.disks[disk, 2]]
-        return (min(near)[1], on[min(near)[1]]) if near else None
-
-    def _wall_between(self, a: int, b: int) -> bool:
-        """Whether one short edge of a wall can join two vertices."""
-        if (a, b) in self._facing or np.hypot(*(self.points[a] - self.points[b])) > NEAR * self.element_size:
-            return False
-        for wall in WALLS:
-            on = [vertex for _, vertex in sorted(self._on[wall])]
-            if a in on and b in on:
-                return abs(on.index(a) - on.index(b)) == 1
-        return False
-
     def _stations(self, gap: float, i: int, j: int, rooms: list[float]) -> list[float]:
         """The distances t."""
         radii = [self.disks[k, 2] for k in (i, j) if k >= 0]
@@ -299,6 +221,8 @@ class Outline:
         for radius, room in zip(radii, rooms, strict=True):
             half = min(half, radius * np.sin(min(SHARE * room, 0.6)))
             farthest = min(farthest, radius * np.sin(min(1.2 * SHARE * room, 0.65)))
+        if (i, j) in self._bridged:
+            half = self._bridged[i, j] / 2
         at = [half]
         while at[-1] + 2 * half <= farthest:
             width = gap + sum(radius - np.sqrt(radius**2 - at[-1] ** 2) for radius in radii)
@@ -307,18 +231,9 @@ class Outline:
             at.append(at[-1] + 2 * half)
         return [-t for t in at[::-1]] + at
 
-    def _clear(self, curve: int, parameter: float, point: np.ndarray) -> bool:
-        """Whether a vertex on a curve is inside of the square, and not too near to where the curve meets another."""
-        if curve < 0:
-            away = [abs(parameter - other) for other, _ in self._on[curve]]
-            return 0 < parameter < 1 and min(away) > 0.3 * self.element_size
-        met = [vertex for vertices in self._crossings[curve].values() for vertex in vertices]
-        away = [float(np.hypot(*(self.points[vertex] - point))) for vertex in met]
-        return bool(((point > 0) & (point < 1)).all()) and min(away, default=1.0) > 0.3 * self.size[curve]
-
     def _room(self, angles: list[float], angle: float) -> float:
         """The angle to the nearest other contact on the same circle."""
-        return min((turn for other in angles if (turn := abs(_turn(other - angle))) > 1e-9), default=np.pi)
+        return min((away for other in angles if (away := abs(turn(other - angle))) > 1e-9), default=np.pi)
 
     def _cut_runs(self) -> None:
         for disk in range(len(self.disks)):
@@ -334,10 +249,6 @@ class Outline:
         count = self._facing.get((first, last))
         of_block = count is not None and self.ring_end.get(first) != last and self.ring_end.get(last) != first
         self.runs.append(Run(curve, first, last, start, end, count or wanted, count is not None, of_block))
-
-
-def _turn(angle: float) -> float:
-    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def _inside(point: np.ndarray) -> bool:

@@ -113,6 +113,7 @@ def ready(
         steps=steps,
         dtype=dtype or DTYPES[config.precision],
         degree=degree or config.degree,
+        device=config.device,
         apart=True,
     )
     operator = problem.operator

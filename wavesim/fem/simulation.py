@@ -15,8 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -120,41 +119,43 @@ def assemble(
     # Inside the function, so that the package is there without dolfinx.
     from wavesim.fem import _dolfinx
 
-    margins = sides.margins(layer)
-    if "absorbing" in (sides.left, sides.right, sides.bottom, sides.top) and layer < 1:
-        raise WavesimError(
-            f"layer {layer}: an absorbing side needs at least one element, better one wavelength of them"
-        )
-    if any(margins):
-        if isinstance(mesh, Mesh) or not isinstance(medium, Medium):
-            raise WavesimError(
-                "absorbing sides need a rectangle's own mesh and a medium of functions, not a tagged mesh"
-            )
-        mesh, medium = replace(mesh, margins=margins), _continued(medium, mesh.lengths)
+    medium, mesh = absorbing.with_margins(medium, mesh, sides, layer)
     space = _dolfinx.space(mesh) if isinstance(mesh, Nodes) else _dolfinx.mesh_space(mesh, degree)
     prolongation = unknowns(space.points, sides)
-    if isinstance(medium, Raster):
-        bulk_modulus, density = medium.evaluate(space.element_points)
-    else:
-        density, bulk_modulus = space.evaluate(medium.density), space.evaluate(medium.bulk_modulus)
+    bulk_modulus, density = values(medium, space)
     stiffness = (prolongation.T @ space.stiffness(density) @ prolongation).tocsr()
     mass = prolongation.T @ space.mass(bulk_modulus)
-    absorb = None
-    if any(margins):
-        assert space.nodes is not None
-        wave_speed = float(np.sqrt(bulk_modulus / density)[absorbing.inside(space.nodes, space.element_points)].max())
-        absorb = partial(absorbing.layer, space, prolongation, mass, density, wave_speed)
     force = _force(space, prolongation, mass, sources, apart) if sources else None
     return Problem(
         space,
         prolongation,
         stepper.operator(
-            stiffness, mass, interval, steps, order, dtype, force, absorb, device, cells(space, density, prolongation)
+            stiffness,
+            mass,
+            interval,
+            steps,
+            order,
+            dtype,
+            force,
+            absorbing.of_space(space, prolongation, mass, bulk_modulus, density, dtype),
+            device,
+            cells(space, density, prolongation),
         ),
         (space.cell_averages(grid) @ prolongation).astype(dtype),
         grid,
         interval,
     )
+
+
+def values(medium: Medium | Materials | Raster, space: Space) -> tuple[np.ndarray, np.ndarray]:
+    """(element points,) bulk modulus and density, or of averages (2, 2, element points) of 1/rho.
+
+    Raises:
+        WavesimError: a value that is not positive and finite, or a tag without a value.
+    """
+    if isinstance(medium, Raster):
+        return medium.evaluate(space.element_points)
+    return space.evaluate(medium.bulk_modulus), space.evaluate(medium.density)
 
 
 def _force(
@@ -183,15 +184,6 @@ def _load(space: Space, source: PointSource | SpreadSource) -> sparse.spmatrix:
     return sparse.csr_matrix(space.sum_at_nodes(space.weights * shape)[:, None])
 
 
-def _continued(medium: Medium, lengths: tuple[float, float]) -> Medium:
-    """The medium, which goes on beyond the rectangle's sides as it is there."""
-
-    def beyond(field: Field) -> Field:
-        return lambda x, y: field(np.clip(x, 0, lengths[0]), np.clip(y, 0, lengths[1]))
-
-    return Medium(beyond(medium.bulk_modulus), beyond(medium.density))
-
-
 def problem(
     config: WaveSettings,
     medium: Medium,
@@ -217,6 +209,7 @@ def problem(
         order=config.time_order,
         steps=steps,
         dtype=dtype or DTYPES[config.precision],
+        device=config.device,
     )
 
 

@@ -77,10 +77,11 @@ def recall(shard: str | Path, row: int) -> tuple[WaveSettings, Medium, Pulse | B
     if not 0 <= row < len(about["trajectories"]):
         raise WavesimError(f"{shard} has no trajectory {row}: it holds 0 to {len(about['trajectories']) - 1}")
     trajectory = about["trajectories"][row]
-    if "preset" not in about["config"]:
-        settings = parse(about["config"], WavesConfig, str(shard))
+    plain = {**about["config"], "device": None}  # wherever it was made, it is run again here
+    if "preset" not in plain:
+        settings = parse(plain, WavesConfig, str(shard))
         return settings, medium_of(settings, about["packing"], trajectory), Pulse(**trajectory["pulse"])
-    config = preset_config(about["config"], str(shard))
+    config = preset_config(plain, str(shard))
     if isinstance(config, ResolvedConfig):
         disks = (np.array(about["packing"][key]) for key in ("positions", "radii"))
         return config, resolved.medium(config, *disks), Burst(**trajectory["burst"])

@@ -30,6 +30,7 @@ from tqdm import tqdm
 from wavesim import processes
 from wavesim.config import GrainsConfig, WavesConfig
 from wavesim.dataset import check, open_shard, write_checksums, write_statistics
+from wavesim.devices import described, require
 from wavesim.errors import WavesimError
 from wavesim.fem import resolved
 from wavesim.fem.batch import simulate_all
@@ -94,9 +95,11 @@ def carry_out(plan: Plan, workers: int, progress: bool = True, scheduler: str | 
     """Make the files of a plan that are missing, and what lies beside them.
 
     Raises:
-        WavesimError: another call is at work in the folder, and as `generate_waves`.
+        WavesimError: another call is at work in the folder; a device that is not there; and as `generate_waves`.
     """
     require_room(plan.out, sum(job.bytes for job in plan.missing))
+    if (device := plan.jobs[0].config.device) is not None and scheduler is None:
+        require(device)
     with sole_user(plan.out):
         return _carry_out(plan, workers, progress, scheduler)
 
@@ -193,6 +196,7 @@ def make_shard(job: Job) -> dict[str, Any]:
         "split": job.path.parent.name,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seconds": round(time.perf_counter() - begin, 3),
+        **({} if config.device is None else {"device": described(config.device)}),
         "milliseconds_per_frame": [round(run.milliseconds_per_frame, 3) for run in runs],
     }
 

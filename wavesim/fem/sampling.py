@@ -95,6 +95,16 @@ class Axis:
         inside = 0.5 + (1 - 1e-9) * (lobatto(self.degree) - 0.5)
         return (np.arange(first, last)[:, None] + inside) * (self.length / self.elements)
 
+    @property
+    def control_cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """(total, degree + 1) where the interval begins that the quadrature lets each point stand for, and its size."""
+        legendre = np.polynomial.legendre.Legendre.basis(self.degree)(2 * lobatto(self.degree) - 1)
+        weights = 1 / (self.degree * (self.degree + 1) * legendre**2)
+        first, last = -self.before, self.elements + self.after
+        begin = np.arange(first, last)[:, None] + np.cumsum(weights) - weights
+        size = self.length / self.elements
+        return begin * size, np.broadcast_to(weights * size, begin.shape)
+
 
 def cell_averages(nodes: Nodes, grid: tuple[int, int]) -> sparse.csr_matrix:
     """The matrix (cells, nodes) from a nodal field to its averages over grid = (y, x) equal cells, both flattened."""

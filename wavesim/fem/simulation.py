@@ -132,7 +132,9 @@ def assemble(
     space = _dolfinx.space(mesh) if isinstance(mesh, Nodes) else _dolfinx.mesh_space(mesh, degree)
     prolongation = unknowns(space.points, sides)
     if isinstance(medium, Raster):
-        bulk_modulus, density = medium.evaluate(space.element_points)
+        if space.nodes is None:
+            raise WavesimError("averages (Raster) need a rectangle's own mesh (Nodes), not one of other cells")
+        bulk_modulus, density = medium.evaluate(space.nodes)
     else:
         density, bulk_modulus = space.evaluate(medium.density), space.evaluate(medium.bulk_modulus)
     stiffness = (prolongation.T @ space.stiffness(density) @ prolongation).tocsr()

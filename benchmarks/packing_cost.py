@@ -111,7 +111,7 @@ def table(packing: SquarePacking, contrast: tuple[float, float], mesh: Mesh, arg
     cases = [("conforming", f"{len(mesh.cells)} cells", mesh, degree) for degree in arguments.degrees]
     cases += [("raster", f"{n} x {n}", Nodes((n, n), degree), degree) for n in arguments.rasters for degree in (2, 4)]
     for road, name, on, degree in cases:
-        medium = materials if isinstance(on, Mesh) else Raster(disks, *contrast)
+        medium = materials if isinstance(on, Mesh) else Raster(disks, *contrast, on)
         double = run(medium, on, degree, frames, pulse=pulse)
         single = run(medium, on, degree, min(frames, 4), np.float32, pulse=True)  # for its time alone
         half, end = errors(double.pressure, truth.pressure)

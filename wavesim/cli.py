@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Waves through granular matter, computed exactly once and forecast ever after.",
 )
-generate = typer.Typer(no_args_is_help=True, help="Make packings, or waves through packings.")
+generate = typer.Typer(no_args_is_help=True, help="Make packings, their jamming diagram, or waves.")
 app.add_typer(generate, name="generate")
 
 Out = Annotated[Path, typer.Option(help="folder to write to; a second call goes on where the first stopped")]
@@ -74,13 +74,61 @@ def demo(
 
 @generate.command("packings")
 def generate_packings(
-    out: Out = Path("runs/packings"), seed: Seed = 0, config: Settings = "demo", workers: Workers = 2
+    out: Out = Path("runs/packings"),
+    seed: Seed = 0,
+    config: Settings = "demo",
+    workers: Workers = 2,
+    dim: Annotated[int | None, typer.Option(min=2, max=3, help="2: disks, 3: spheres; default: 2")] = None,
+    particles: Annotated[int | None, typer.Option(min=2, help="in one packing; default: 256")] = None,
+    size_ratio: Annotated[
+        float | None, typer.Option(min=0.1, max=1, help="small diameter over large diameter; default: 1/1.4")
+    ] = None,
+    small_fraction: Annotated[
+        float | None, typer.Option(min=0, max=1, help="area (volume) of the small ones; default: half of the particles")
+    ] = None,
+    n: Annotated[int | None, typer.Option(min=1, help="packings; a larger number adds to them; default: 1")] = None,
 ) -> None:
-    """Jam bidisperse packings with LAMMPS: OUT/packings.h5, with phi_J, coordination, rattlers and bulk modulus."""
+    """Jam bidisperse packings with LAMMPS: OUT/packings.h5, with phi_J, coordination, rattlers and bulk modulus.
+
+    With any of --dim, --particles, --size-ratio, --small-fraction and --n: so many packings of that one mixture,
+    compressed stepwise from a dilute state. With none: the packings of the settings, quenched.
+    """
+    from wavesim.granular import Mixture, generate_mixture
     from wavesim.granular import generate_packings as generate_them
 
-    rows = generate_them(settings(config).packings, out, seed, workers)
+    if (dim, particles, size_ratio, small_fraction, n) == (None,) * 5:
+        rows = generate_them(settings(config).packings, out, seed, workers)
+    elif config != "demo":
+        raise WavesimError(f"--config {config} and a mixture's own options exclude each other: leave out one of them")
+    else:
+        mixture = Mixture(particles or 256, size_ratio or 1 / 1.4, small_fraction, dim or 2)
+        rows = generate_mixture(mixture, n or 1, out, seed, workers)
     typer.echo(columns(rows, ("name", "size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")))
+
+
+@generate.command("diagram")
+def generate_diagram(
+    out: Out = Path("runs/diagram"),
+    dim: Annotated[int, typer.Option(min=2, max=3, help="2: disks, 3: spheres")] = 3,
+    size_ratios: Annotated[str, typer.Option(help="small over large diameter, separated by commas")] = "0.73,0.4",
+    fractions: Annotated[
+        str, typer.Option(help="X_S, volume of the small ones over that of all, separated by commas")
+    ] = "0,0.1,0.2,0.3,0.4,0.5,0.7,0.9,1",
+    particles: Annotated[int, typer.Option(min=2, help="in one packing")] = 500,
+    seeds: Annotated[int, typer.Option(min=1, help="packings of each mixture; a larger number adds to them")] = 3,
+    seed: Seed = 0,
+    workers: Workers = 2,
+) -> None:
+    """Sweep the jamming diagram: phi_J, bulk modulus, its parts and who carries, with the spread over seeds."""
+    from wavesim.granular.diagram import generate_diagram as generate_it
+    from wavesim.granular.diagram import points
+    from wavesim.granular.diagram_figure import draw
+
+    mixtures = points(_numbers("--size-ratios", size_ratios), _numbers("--fractions", fractions), particles, dim)
+    rows = generate_it(mixtures, seeds, out, seed, workers)
+    draw(rows, out / "diagram.png")
+    shown = ("size_ratio", "small_fraction", "packings", "phi_j", "phi_j_deviation", "bulk_modulus", "coordination")
+    typer.echo(columns(rows, shown))
 
 
 @generate.command("waves")
@@ -89,8 +137,8 @@ def generate_waves(
         str,
         typer.Argument(
             metavar="PRESET|CONFIG.toml",
-            help="cavity, layers, random, lens or packing; or a TOML file that says `preset = NAME`, or has a table "
-            "waves; `wavesim settings --config NAME` prints one to edit",
+            help="cavity, layers, random, lens, packing or packing-smooth; or a TOML file that says `preset = NAME`, "
+            "or has a table waves; `wavesim settings --config NAME` prints one to edit",
         ),
     ] = "packing",
     out: Out = Path("runs/waves"),
@@ -101,6 +149,9 @@ def generate_waves(
         Path | None, typer.Option(help="packings.h5, made by `wavesim generate packings`, or its folder")
     ] = None,
     scheduler: Scheduler = None,
+    device: Annotated[
+        str | None, typer.Option(help="of torch, for the time steps: cpu, cuda, cuda:0, mps; default: compiled loops")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it takes, from a short trial, and stop")] = False,
 ) -> None:
     """Run FE waves through a preset's media: a dataset in The Well's layout, split by medium."""
@@ -111,7 +162,10 @@ def generate_waves(
     from wavesim.preset_config import dataset_config
 
     found = None if packings is None else find_packings(packings)
-    plan = plan_dataset(dataset_config(what), found, out, seed, n)
+    config = dataset_config(what)
+    if device is not None:
+        config = config.model_copy(update={"device": device})
+    plan = plan_dataset(config, found, out, seed, n)
     if dry_run:
         summary = estimate(plan, workers)
         require_room(out, int(summary["gigabytes"] * 1e9))
@@ -138,13 +192,22 @@ def check(
 
 @app.command("import")
 def import_dataset(
-    source: Annotated[Path, typer.Argument(help="an acoustic file of The Well, or a folder with data/SPLIT/*.hdf5")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="an acoustic file of The Well, or a folder with data/SPLIT/*.hdf5; or packings: .data, .dump, .vtu"
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="folder of the dataset; a second call goes on where the first stopped")],
     split: Annotated[str, typer.Option(help="train, valid or test: where one file's trajectories go")] = "test",
 ) -> None:
-    """Make a dataset of The Well's acoustic files, to train forecasters on: pressure rate from -kappa div v."""
+    """Make a dataset of The Well's acoustic files, or packings.h5 of LAMMPS's files: those in equilibrium, measured."""
+    from wavesim.granular.exchange import SUFFIXES, import_packings
     from wavesim.well import import_well
 
+    if source.suffix in SUFFIXES:
+        typer.echo(f"{out}: {len(import_packings(source, out))} packings in mechanical equilibrium")
+        return
     with _clock(f"import {source}"):
         counts = import_well(source, out, split)
     typer.echo(f"{out}: " + ", ".join(f"{n} {split}" for split, n in counts.items()) + " trajectories")
@@ -235,20 +298,26 @@ def evaluate(
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(help="a model's .safetensors file, or a dataset's folder")],
+    source: Annotated[Path, typer.Argument(help="a model's .safetensors file, a dataset's folder, or a packings.h5")],
     out: Annotated[
         Path | None,
         typer.Option(
             help="a model: path without suffix, default: the model's; a trajectory: .xdmf file, default: "
-            "DATASET-xdmf/SPLIT_NUMBER.xdmf, beside the dataset"
+            "DATASET-xdmf/SPLIT_NUMBER.xdmf, beside the dataset; packings: .data, .dump (all of them), .vtu or .png"
         ),
     ] = None,
     grid: Annotated[int, typer.Option(min=8, help="cells along each side that the ONNX graphs are made for")] = 64,
     batch: Annotated[int, typer.Option(min=1, help="trajectories at once that the ONNX graphs are made for")] = 1,
     split: Annotated[str, typer.Option(help="train, valid or test: where the trajectory is")] = "test",
     trajectory: Annotated[int, typer.Option(min=0, help="number of the trajectory in its split")] = 0,
+    packing: Annotated[int, typer.Option(min=0, help="number of the packing in its file")] = 0,
 ) -> None:
-    """Write a model as ONNX (one graph for each medium, one for each frame), or a trajectory as XDMF for ParaView."""
+    """Write a model as ONNX (a graph for the medium, one for a frame), a trajectory as XDMF, a packing for LAMMPS."""
+    if source.is_file() and source.suffix == ".h5":
+        from wavesim.granular.exchange import export_packings
+
+        typer.echo(export_packings(source, out or source.with_name(f"{source.stem}_{packing}.data"), packing))
+        return
     if source.is_dir():
         from wavesim.dataset import WaveDataset
         from wavesim.viz.paraview import write_xdmf
@@ -292,7 +361,7 @@ def print_settings(config: Settings = "demo") -> None:
     from wavesim.config import as_toml
     from wavesim.preset_config import NAMES, dataset_config
 
-    if config == "packing":
+    if config == "packing-smooth":
         typer.echo(f'preset = "{config}"')
     typer.echo(as_toml(dataset_config(config) if config in NAMES else settings(config)))
 
@@ -324,6 +393,13 @@ def _clock(what: str) -> Iterator[None]:
         finally:
             over.set()
             ticks.join()
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise WavesimError(f"{option} '{text}' are no numbers separated by commas, such as 0.73,0.4") from error
 
 
 def _shown(bar: Any) -> Any:

@@ -104,7 +104,7 @@ def test_the_mesh_is_good_and_its_steps_are_few(mesh):
 def test_both_roads_meet(mesh, packings):
     disks, fields = seen(packings[0].positions, packings[0].radii, 0.95), []
     roads = [(Materials((1.0, 4.0), (1.0, 1.0)), mesh, 4)]
-    roads += [(Raster(disks, 4.0, 1.0), Nodes((n, n), 4), 4) for n in (16, 32, 64)]
+    roads += [(Raster(disks, 4.0, 1.0, Nodes((n, n), 4)), Nodes((n, n), 4), 4) for n in (16, 32, 64)]
     for medium, on, degree in roads:
         problem = assemble(medium, on, 0.25, (32, 32), degree=degree)
         start = problem.at_unknowns(lambda x, y: np.exp(-((x - 0.37) ** 2 + (y - 0.58) ** 2) / 0.005))
@@ -117,8 +117,10 @@ def test_both_roads_meet(mesh, packings):
 
 
 def test_averages_of_a_flat_interface_are_those_of_its_layers():
-    raster = Raster(np.array([[-1000.0, 0.5, 1000.5]]), 20.0, 5.0)  # flat: grain left of x = 0.5
-    bulk_modulus, tensor = raster.evaluate(Nodes((1, 1), 2))  # of the points at y = 0.5 that in the middle has half
+    nodes = Nodes((1, 1), 2)
+    raster = Raster(np.array([[-1000.0, 0.5, 1000.5]]), 20.0, 5.0, nodes)  # flat: grain left of x = 0.5
+    places = np.stack(np.meshgrid(*(axis.element_points.ravel() for axis in nodes.axes)), axis=-1).reshape(-1, 2)
+    bulk_modulus, tensor = raster.evaluate(places)  # the point in the middle stands for half of each
     np.testing.assert_allclose(bulk_modulus[3:6], [20, 1 / (0.5 + 0.5 / 20), 1], rtol=1e-9)
     np.testing.assert_allclose(tensor[0, 0, 3:6], [1 / 5, 1 / 3, 1], rtol=1e-6)
     np.testing.assert_allclose(tensor[1, 1, 3:6], [1 / 5, 0.6, 1], rtol=1e-6)
@@ -126,15 +128,16 @@ def test_averages_of_a_flat_interface_are_those_of_its_layers():
 
 def test_control_cells_tile_an_axis_and_are_its_quadrature():
     axis = Nodes((3, 1), 4, (2.0, 1.0)).axes[0]
-    begin, size = (part.ravel() for part in axis.control_cells)
+    begin, size = axis.control_cells(axis.element_points.ravel())
     np.testing.assert_allclose(begin[1:], (begin + size)[:-1], atol=1e-14)
     assert (begin[0], (begin + size)[-1]) == pytest.approx((0, 2), abs=1e-14)
     assert (size * axis.element_points.ravel() ** 7).sum() == pytest.approx(2**8 / 8, rel=1e-7)
 
 
-def test_averages_are_refused_where_there_is_no_grid_of_control_cells(mesh):
-    with pytest.raises(WavesimError, match="a rectangle's own mesh"):
-        assemble(Raster(np.array([[0.5, 0.5, 0.2]]), 4.0, 1.0), mesh, 0.1, (8, 8))
+def test_averages_are_refused_on_another_mesh_than_theirs():
+    raster = Raster(np.array([[0.5, 0.5, 0.2]]), 4.0, 1.0, Nodes((8, 8), 4))
+    with pytest.raises(WavesimError, match="no point of 8 elements of degree 4"):
+        assemble(raster, Nodes((7, 7), 4), 0.1, (8, 8))
 
 
 def test_a_refined_mesh_has_the_same_curves(mesh):

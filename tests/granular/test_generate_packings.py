@@ -15,7 +15,8 @@ import pytest
 from wavesim.config import PackingsConfig
 from wavesim.errors import WavesimError
 from wavesim.granular import generate, generate_packings, read_packings
-from wavesim.granular.jamming import Mixture, NotJammedError, Protocol
+from wavesim.granular.jamming import NotJammedError, Protocol
+from wavesim.granular.mixture import Mixture
 from wavesim.provenance import generator
 
 CONFIG = PackingsConfig(per_ratio=3, particles=32)

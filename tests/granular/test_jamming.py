@@ -8,7 +8,8 @@ import pytest
 from wavesim.errors import WavesimError
 from wavesim.granular import Packing
 from wavesim.granular._lammps import Engine
-from wavesim.granular.jamming import Mixture, NotJammedError, Protocol, jam
+from wavesim.granular.jamming import NotJammedError, Protocol, jam
+from wavesim.granular.mixture import Mixture
 from wavesim.granular.moduli import bulk_modulus_by_strain
 from wavesim.granular.packing import force_scale
 from wavesim.provenance import generator
@@ -84,6 +85,11 @@ def test_the_bulk_moduli_by_hessian_and_by_strain_agree(elsewhere, large, margin
         assert elsewhere(strained, packing) == pytest.approx(packing.bulk_modulus, rel=0.01)
 
 
+def test_the_bulk_moduli_of_spheres_by_hessian_and_by_strain_agree(elsewhere):
+    packing = elsewhere(jammed, Mixture(200, 0.6, 0.4, dim=3), 2, Protocol())
+    assert elsewhere(strained, packing) == pytest.approx(packing.bulk_modulus, rel=0.01)
+
+
 @pytest.mark.parametrize("small_fraction", [None, 0.05, 0.5])
 def test_disks_of_ratio_three_jam(elsewhere, small_fraction):
     """50 : 50 by number, and few or many small ones by area. One random start in some hundred may fail."""
@@ -140,7 +146,8 @@ def test_the_mixture_has_the_concentration_asked_for():
         ((64, 0.1, 0.999), "without a large one"),
         ((64, 0.1, 0.4), "use at least"),
         ((64, 0.0), "not in"),
-        ((64, 0.5, 1.0), "not between"),
+        ((64, 0.5, 1.1), "not between"),
+        ((64, 0.5, float("nan")), "not between"),
         ((1, 0.5), "no mixture"),
         ((64, 0.5, None, 4), "neither 2"),
         ((15, 1.0, None, 3), "use at least"),

@@ -10,8 +10,8 @@ import pytest
 
 from wavesim.errors import WavesimError
 from wavesim.granular import Packing
-from wavesim.granular._lammps import Engine, EngineState
-from wavesim.granular.jamming import Mixture
+from wavesim.granular._lammps import Engine, EngineState, Pace
+from wavesim.granular.mixture import Mixture
 
 
 def random_packing(dim: int, size_ratio: float) -> Packing:
@@ -25,8 +25,8 @@ def engine_of(packing: Packing) -> Engine:
     return Engine(packing.positions, packing.radii, packing.species, packing.box)
 
 
-def evaluated(packing: Packing) -> EngineState:
-    with engine_of(packing) as engine:
+def evaluated(packing: Packing, pace: Pace | None = None) -> EngineState:
+    with Engine(packing.positions, packing.radii, packing.species, packing.box, pace) as engine:
         return engine.state()
 
 
@@ -47,10 +47,11 @@ def command(line: str) -> None:
 
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("size_ratio", [1 / 1.4, 1 / 3, 0.1])
-def test_the_engine_and_the_pair_sum_agree(elsewhere, dim, size_ratio):
+@pytest.mark.parametrize("pace", [Pace(), Pace(13.0, 4.0, "multi")])
+def test_the_engine_and_the_pair_sum_agree(elsewhere, dim, size_ratio, pace):
     """Far from equilibrium, where nothing is small by luck."""
     packing = random_packing(dim, size_ratio)
-    state = elsewhere(evaluated, packing)
+    state = elsewhere(evaluated, packing, pace)
     assert state.energy == pytest.approx(packing.energy, rel=1e-8)
     assert state.pressure == pytest.approx(packing.pressure, rel=1e-8)
     assert np.abs(state.stress - packing.stress).max() < 1e-8 * packing.pressure

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lattices import face_centred_cubic, triangular
 
@@ -40,11 +40,10 @@ def test_two_disks_apart_carry_nothing():
     assert len(packing.contacts) == 0
     assert packing.energy == packing.pressure == packing.coordination == packing.coordination_all == 0
     assert packing.rattlers.all()
-    assert not packing.converged
+    assert not packing.balanced
 
 
 @given(seed=st.integers(0, 2**32 - 1), dim=st.sampled_from([2, 3]), count=st.integers(2, 40), ratio=st.floats(0.1, 1.0))
-@settings(max_examples=60, deadline=None)
 def test_contacts_are_those_found_by_trying_every_image_of_every_pair(seed, dim, count, ratio):
     rng = np.random.default_rng(seed)
     box = rng.uniform(2.0, 4.0, dim)
@@ -75,7 +74,7 @@ def test_a_lattice_has_the_pressure_of_its_closed_form(spacing):
     assert spheres.pressure == pytest.approx(2 * np.sqrt(2) * (1 - spacing) / spacing**2, rel=1e-10)
     assert (disks.coordination, spheres.coordination) == (6, 12)
     assert disks.energy == pytest.approx(36 * 3 * (1 - spacing) ** 2 / 2, rel=1e-10)
-    assert disks.converged and spheres.converged
+    assert disks.balanced and spheres.balanced
     assert disks.rattler_fraction == spheres.rattler_fraction == 0
 
 
@@ -101,13 +100,13 @@ def test_a_rattler_that_leans_on_a_rattler_is_one():
     assert packing.coordination_all == 2 * (contacts + 4) / 37
 
 
-def test_a_packing_out_of_balance_is_not_converged():
+def test_a_packing_out_of_balance_is_told():
     lattice = triangular(0.99)
     moved = lattice.positions.copy()
     moved[0] += [1e-3, 0]
     packing = replace(lattice, positions=moved)
     assert packing.unbalanced_force > 1e-2
-    assert not packing.converged
+    assert not packing.balanced
 
 
 @pytest.mark.parametrize(

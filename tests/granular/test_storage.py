@@ -96,6 +96,7 @@ def test_the_bulk_modulus_is_absent_where_it_was_not_measured(tmp_path):
     append(path, "000000", replace(full(triangular(0.98)), bulk_modulus=None))
     with h5py.File(path) as file:
         assert "bulk_modulus" not in file["000000"].attrs
+        assert not file["000000"].attrs["converged"]
     assert read_packings(path)[0].bulk_modulus is None
 
 

@@ -25,18 +25,22 @@ PARTS = 8  # points a side of a control cell
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """disks: (disks, 3) of x, y and radius (window.seen); bulk_modulus, density: inside of them, 1 outside."""
+    """disks: (disks, 3) of x, y and radius (window.seen); bulk_modulus, density: inside of them, 1 outside; nodes: the
+    mesh on which they are averaged."""
 
     disks: np.ndarray
     bulk_modulus: float
     density: float
+    nodes: Nodes
 
-    def evaluate(self, nodes: Nodes) -> tuple[np.ndarray, np.ndarray]:
-        """kappa (element points,) and the tensor 1/rho (2, 2, element points), on the mesh's open grid of them."""
-        begin, size = (
-            np.stack(np.meshgrid(*(axis.control_cells[k].ravel() for axis in nodes.axes)), axis=-1).reshape(-1, 2)
-            for k in (0, 1)
-        )
+    def evaluate(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """kappa (places,) and the tensor 1/rho (2, 2, places) at points of elements (places, 2).
+
+        Raises:
+            WavesimError: a place that is no point of the mesh's elements.
+        """
+        cells = [axis.control_cells(places[:, k]) for k, axis in enumerate(self.nodes.axes)]
+        begin, size = (np.column_stack([one[k] for one in cells]) for k in (0, 1))
         centres = begin + size / 2
         distance, nearest = self._distance(centres)
         share = (distance < 0).astype(float)

@@ -1,7 +1,8 @@
 """The matter: bidisperse packings, jammed by a particle engine in processes of its own, and measured here."""
 
-from wavesim.granular.generate import generate_packings
+from wavesim.granular.generate import generate_mixture, generate_packings
+from wavesim.granular.mixture import Mixture
 from wavesim.granular.packing import Packing
 from wavesim.granular.storage import read_packings
 
-__all__ = ["Packing", "generate_packings", "read_packings"]
+__all__ = ["Mixture", "Packing", "generate_mixture", "generate_packings", "read_packings"]

@@ -38,6 +38,17 @@ LARGEST_MOVE = 0.1  # of the small diameter, in one step of FIRE
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How FIRE goes. large_mass: of a large particle, in masses of a small one; longest_step: in units of TIMESTEP;
+    neighbours: how they are found, `multi` with cells for each species: 1.4 times as fast with 4000 spheres of size
+    ratio 0.15, 0.8 times with 500 of 0.4."""
+
+    large_mass: float = 1.0
+    longest_step: float = 10.0
+    neighbours: str = "bin"
+
+
+@dataclass(frozen=True)
 class EngineState:
     """What LAMMPS says of the present configuration.
 
@@ -61,11 +72,20 @@ class Engine:
         radii: (N,), one value a species.
         species: (N,), 0 small, 1 large.
         box: (D,) side lengths, periodic, origin 0.
+        pace: of FIRE; it changes the way to a minimum, nothing else.
     Raises:
         WavesimError: LAMMPS is missing, cannot be loaded, or refuses a command (which is quoted).
     """
 
-    def __init__(self, positions: np.ndarray, radii: np.ndarray, species: np.ndarray, box: np.ndarray):
+    def __init__(
+        self,
+        positions: np.ndarray,
+        radii: np.ndarray,
+        species: np.ndarray,
+        box: np.ndarray,
+        pace: Pace | None = None,
+    ):
+        pace = pace or Pace()
         self._lammps = _library()(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
         self.count, self.dim = positions.shape
         smallest = 2 * float(radii.min())
@@ -79,7 +99,8 @@ class Engine:
             "boundary p p p",
             f"region box block 0 {sides[0]!r} 0 {sides[1]!r} {low_z} {low_z + sides[2]!r}",
             "create_box 2 box",
-            "mass * 1",
+            "mass 1 1",
+            f"mass 2 {pace.large_mass!r}",
             "pair_style harmonic/cut",
         )
         radius = [float(radii[species == kind].max()) if (species == kind).any() else smallest / 2 for kind in (0, 1)]
@@ -91,11 +112,12 @@ class Engine:
         if self.dim == 2:
             self._commands("fix plane all enforce2d")
         self._commands(
-            f"neighbor {SKIN * smallest!r} bin",
+            f"neighbor {SKIN * smallest!r} {pace.neighbours}",
+            f"comm_modify mode {'multi' if pace.neighbours == 'multi' else 'single'}",
             "neigh_modify every 1 delay 0 check yes",
             f"timestep {TIMESTEP}",
             "min_style fire",
-            f"min_modify integrator verlet norm max dmax {LARGEST_MOVE * smallest!r}",
+            f"min_modify integrator verlet norm max dmax {LARGEST_MOVE * smallest!r} tmax {pace.longest_step!r}",
             "compute virial all pressure NULL virial",
             "thermo_style custom step pe fnorm c_virial[1]",
             "thermo_modify norm no lost error",

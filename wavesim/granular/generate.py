@@ -1,18 +1,20 @@
-"""Packings by the dozen: processes of their own, one file, and a run that can be cut short and called again.
+"""Packings by the dozen: processes of their own, one file, and a run that can be cut short, called again, and extended.
 
     OUT/packings.h5       the packings, see data/README.md
     OUT/packings.jsonl    one line a packing: attempts, seconds
     OUT/failed.jsonl      one line an attempt that gave no packing in equilibrium, with its reason
 
-The size ratios take turns. Packing k is a function of (seed, k) alone: attempt a starts from
+Either the packings of a PackingsConfig, quenched, whose size ratios take turns; or any number of one mixture, disks or
+spheres, compressed stepwise from a dilute state. Packing k is a function of (seed, k) alone: attempt a starts from
 generator(seed, "packings", k, a), and the first that comes to mechanical equilibrium counts. Of 400
 packings of 64 disks, half of them 1 : 1.4 and half 1 : 3, two needed a second attempt.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,7 +27,8 @@ from wavesim.config import PackingsConfig
 from wavesim.errors import WavesimError
 from wavesim.granular import storage
 from wavesim.granular._lammps import require_engine
-from wavesim.granular.jamming import Mixture, NotJammedError, Protocol, jam
+from wavesim.granular.jamming import Compression, NotJammedError, Protocol, jam
+from wavesim.granular.mixture import Mixture
 from wavesim.granular.packing import Packing
 from wavesim.provenance import generator, log_lines, read_lines, revision, versions
 
@@ -74,24 +77,62 @@ def generate_packings(
         WavesimError: a mixture that cannot be, a file that is damaged or was begun with other settings, LAMMPS missing,
             a full disk, or a packing that no attempt brought to equilibrium (all others are kept).
     """
-    out, path = Path(out), Path(out) / "packings.h5"
+    protocol = Protocol()
+    mixtures = [Mixture(config.particles, ratio, config.small_fraction) for ratio in config.size_ratios]
+    settings = {"config": config.model_dump(mode="json"), "seed": seed, "protocol": asdict(protocol)}
+    return _carry_out(mixtures * config.per_ratio, protocol, settings, Path(out), seed, workers, progress)
+
+
+def generate_mixture(
+    mixture: Mixture,
+    count: int,
+    out: Path,
+    seed: int,
+    workers: int = 2,
+    progress: bool = True,
+    protocol: Protocol | None = None,
+) -> list[dict[str, Any]]:
+    """Jam `count` packings of one mixture into OUT/packings.h5; a later call with a larger count adds to them.
+
+    Args and what it returns and raises: as `generate_packings`. protocol: stepwise compression where none is given.
+    """
+    if count < 1:
+        raise WavesimError(f"{count} packings: ask for at least 1")
+    protocol = protocol or Compression()
+    settings = {"mixture": asdict(mixture), "seed": seed, "protocol": json.loads(protocol.describe())}
+    return _carry_out([mixture] * count, protocol, settings, Path(out), seed, workers, progress)
+
+
+def _carry_out(
+    mixtures: Sequence[Mixture],
+    protocol: Protocol,
+    settings: Mapping[str, Any],
+    out: Path,
+    seed: int,
+    workers: int,
+    progress: bool,
+) -> list[dict[str, Any]]:
+    """Jam one packing of each of `mixtures`, or what a file begun with the same `settings` lacks of them."""
+    path = out / "packings.h5"
     if out.exists() and not out.is_dir():
         raise WavesimError(f"{out} is a file; give a folder to write packings.h5 to")
     if workers < 1:
         raise WavesimError(f"workers {workers}: give at least 1")
-    protocol = Protocol()
-    mixtures = [Mixture(config.particles, ratio, config.small_fraction) for ratio in config.size_ratios]
-    settings = {"config": config.model_dump(mode="json"), "seed": seed, "protocol": asdict(protocol)}
     done = set(storage.begin(path, settings))
 
     provenance = {"settings": settings, "versions": versions("scipy", "lammps"), "revision": revision()}
-    count = config.per_ratio * len(mixtures)
-    jobs = [_Job(k, mixtures[k % len(mixtures)], seed, protocol, {**provenance, "index": k}) for k in range(count)]
+    jobs = [_Job(k, mixture, seed, protocol, {**provenance, "index": k}) for k, mixture in enumerate(mixtures)]
     missing = [job for job in jobs if job.name not in done]
     lost = []
     if missing:
         require_engine()
-        bar = tqdm(total=count, initial=len(done), desc="packings", unit="packing", disable=None if progress else True)
+        bar = tqdm(
+            total=len(jobs),
+            initial=len(jobs) - len(missing),
+            desc="packings",
+            unit="packing",
+            disable=None if progress else True,
+        )
         with bar:
             for job, outcome in _outcomes(missing, workers):
                 log_lines(out / "failed.jsonl", outcome.failures, name=job.name)
@@ -104,7 +145,7 @@ def generate_packings(
                 bar.update()
     if lost:
         raise WavesimError(
-            f"{len(lost)} of {count} packings did not come to mechanical equilibrium in {ATTEMPTS} attempts each "
+            f"{len(lost)} of {len(jobs)} packings did not come to mechanical equilibrium in {ATTEMPTS} attempts each "
             f"({', '.join(lost)}; reasons in {out / 'failed.jsonl'}); use more particles, another size ratio or seed"
         )
     seconds = {line["name"]: line["seconds"] for line in read_lines(out / "packings.jsonl")}

@@ -1,26 +1,29 @@
-"""Bulk modulus of a packing, K = phi dp/dphi at mechanical equilibrium, in two independent ways.
+"""Elastic moduli of a packing at mechanical equilibrium, from the Hessian, and K by a small strain too.
 
-Hessian: with the strain epsilon scaling all lengths by 1 + epsilon, and u the particles' answer to it,
-    K = ( E_ee - E_eu E_uu^+ E_ue ) / (D^2 V) + (D - 1) p / D
-E_uu = sum over contacts of k_n n n^T - (k_n delta / r) (1 - n n^T), the second part being the prestress. Rattlers are
-left out, and one particle is held to take the translations away. It is the second derivative of E along the relaxed
-path; compare Maloney and Lemaitre, Phys. Rev. E 74 (2006) 016118.
+With the strain epsilon scaling all lengths by 1 + epsilon, and u the particles' answer to it,
+    K = phi dp/dphi = ( E_ee - E_eu E_uu^+ E_ue ) / (D^2 V) + (D - 1) p / D
+    E_uu = sum over contacts of S = k_n n n^T - (k_n delta / r) (1 - n n^T), the second part being the prestress.
+Rattlers are left out, and one particle is held to take the translations away. It is the second derivative of E along
+the relaxed path. The pressure being a sum over contacts, so is its derivative: the parts of LL, LS and SS make up K.
 
-Finite difference: relax at phi (1 + s) and phi (1 - s), and divide.
+Shear: x -> exp(gamma M / 2) x at constant volume, M = diag(1, -1) or its turn by 45 degrees, gives
+    G = d^2 E / dgamma^2 / V, averaged over directions.
 
-Units: k_n / d^(D-2).
+Units: k_n / d^(D-2). Reference: Maloney and Lemaitre, Phys. Rev. E 74 (2006) 016118.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sparse
 from scipy.sparse.linalg import splu
 
 from wavesim.errors import WavesimError
-from wavesim.granular.packing import SPRING_CONSTANT, Packing, force_scale, packing_fraction
+from wavesim.granular.packing import KINDS, SPRING_CONSTANT, Contacts, Packing, force_scale, packing_fraction
 
 if TYPE_CHECKING:
     from wavesim.granular._lammps import Engine
@@ -32,34 +35,66 @@ def bulk_modulus(packing: Packing) -> float:
     Raises:
         WavesimError: no network carries load, or it has a floppy mode.
     """
-    contacts, dim = packing.backbone, packing.dim
-    if not len(contacts):
-        raise WavesimError(f"no contact of the packing at phi {packing.phi:.5f} carries load: compress it first")
-    length = np.linalg.norm(contacts.vectors, axis=1)
-    normal = contacts.vectors / length[:, None]
-    particles, ends = np.unique(contacts.pairs, return_inverse=True)
-    ends = ends.reshape(-1, 2)
-
-    # Incidence times normal: the relative motion of each contact along each axis.
-    rows = np.arange(len(contacts))
-    signs = sparse.csr_array(
-        (np.tile([-1.0, 1.0], len(contacts)), (np.repeat(rows, 2), ends.ravel())), (len(contacts), len(particles))
+    network, dim = _Network.of(packing), packing.dim
+    length = network.length
+    coupling = (
+        network.relative.T @ (SPRING_CONSTANT * (length - network.contacts.overlap)[:, None] * network.normal).ravel()
     )
-    relative = sparse.kron(signs, sparse.identity(dim), format="csr")
-    prestress = SPRING_CONSTANT * contacts.overlap / length
-    projector = np.einsum("ci,cj->cij", normal, normal)
-    stiffness = SPRING_CONSTANT * projector - prestress[:, None, None] * (np.eye(dim) - projector)
-    blocks = sparse.bsr_array((stiffness, rows, np.arange(len(contacts) + 1)))
-    hessian = (relative.T @ blocks @ relative).tocsc()
-
-    coupling = relative.T @ (SPRING_CONSTANT * (length - contacts.overlap)[:, None] * normal).ravel()
-    try:
-        answer = splu(hessian[dim:, dim:]).solve(coupling[dim:])
-    except RuntimeError as error:
-        raise WavesimError(f"the network of {len(particles)} particles has a floppy mode: no bulk modulus") from error
+    answer = network.factor.solve(coupling[dim:])
     affine = SPRING_CONSTANT * float(np.sum(length**2))
     relaxed = affine - float(coupling[dim:] @ answer)
     return relaxed / (dim**2 * packing.volume) + (dim - 1) / dim * packing.pressure
+
+
+def partial_bulk_moduli(packing: Packing) -> dict[str, float]:
+    """The parts LL, LS and SS of K, by the contacts whose share in the pressure grows; they sum to `bulk_modulus`.
+
+    Raises:
+        WavesimError: as `bulk_modulus`.
+    """
+    network, dim = _Network.of(packing), packing.dim
+    contacts, length = network.contacts, network.length
+    stretch = np.einsum("ci,ci->c", network.normal, network.relaxed_rate(np.eye(dim)))
+    pressure = SPRING_CONSTANT * contacts.overlap * length / (dim * packing.volume)
+    rate = SPRING_CONSTANT * (contacts.overlap - length) * stretch / (dim * packing.volume) - dim * pressure
+    return {str(kind): float(-rate[contacts.kind == kind].sum() / dim) for kind in KINDS[::-1]}
+
+
+def shear_modulus(packing: Packing) -> float:
+    """G from the Hessian, averaged over all directions of shear; the packing must be in equilibrium.
+
+    Raises:
+        WavesimError: as `bulk_modulus`.
+    """
+    network, dim = _Network.of(packing), packing.dim
+    load = SPRING_CONSTANT * network.contacts.overlap[:, None] * network.normal
+    straight: list[float] = []
+    turned: list[float] = []
+    for a, b in itertools.combinations(range(dim), 2):
+        for found, entries in ((straight, ((a, a, 1), (b, b, -1))), (turned, ((a, b, 1), (b, a, 1)))):
+            strain = np.zeros((dim, dim))
+            for row, column, value in entries:
+                strain[row, column] = value
+            affine = network.contacts.vectors @ strain
+            rate = network.relaxed_rate(strain)
+            curvature = np.einsum("ci,cij,cj->", affine, network.stiffness, rate) - np.sum(load * (affine @ strain))
+            found.append(curvature / (4 * packing.volume))
+    # Straight strains span D - 1 dimensions of all traceless ones, turned ones D (D - 1) / 2.
+    weights = (dim - 1, dim * (dim - 1) / 2)
+    return float(np.average([np.mean(straight), np.mean(turned)], weights=weights))
+
+
+def wave_speeds(packing: Packing) -> tuple[float, float]:
+    """Speeds of long P- and S-waves, from K, G and the mean density phi, the particles' own density being 1.
+
+    c_P = sqrt((K + 2 (D - 1) G / D) / rho), c_S = sqrt(G / rho), in sqrt(k_n / d^(D-2)) over the root of that density.
+
+    Raises:
+        WavesimError: as `bulk_modulus`.
+    """
+    bulk, shear = bulk_modulus(packing), shear_modulus(packing)
+    longitudinal = bulk + 2 * (packing.dim - 1) / packing.dim * shear
+    return float(np.sqrt(longitudinal / packing.phi)), float(np.sqrt(max(shear, 0.0) / packing.phi))
 
 
 def bulk_modulus_by_strain(engine: Engine, radii: np.ndarray, strain: float = 1e-3, tolerance: float = 1e-7) -> float:
@@ -85,3 +120,59 @@ def bulk_modulus_by_strain(engine: Engine, radii: np.ndarray, strain: float = 1e
         pressures.append(state.pressure)
     engine.restore(start)
     return packing_fraction(radii, start.box) * (pressures[1] - pressures[0]) / (phis[1] - phis[0])
+
+
+@dataclass(frozen=True)
+class _Network:
+    """The load-bearing contacts of a packing and its factorised Hessian.
+
+    contacts: C of them; length: (C,); normal: (C, D); relative: (C D, n D), displacements of the n particles to the
+    relative ones of the contacts; stiffness: (C, D, D), S of each; factor: of E_uu without the first particle.
+    """
+
+    contacts: Contacts
+    length: np.ndarray
+    normal: np.ndarray
+    relative: Any
+    stiffness: np.ndarray
+    factor: Any
+
+    @classmethod
+    def of(cls, packing: Packing) -> _Network:
+        contacts, dim = packing.backbone, packing.dim
+        if not len(contacts):
+            raise WavesimError(f"no contact of the packing at phi {packing.phi:.5f} carries load: compress it first")
+        length = np.linalg.norm(contacts.vectors, axis=1)
+        normal = contacts.vectors / length[:, None]
+        particles, ends = np.unique(contacts.pairs, return_inverse=True)
+        ends = ends.reshape(-1, 2)
+
+        # Incidence times normal: the relative motion of each contact along each axis.
+        rows = np.arange(len(contacts))
+        signs = sparse.csr_array(
+            (np.tile([-1.0, 1.0], len(contacts)), (np.repeat(rows, 2), ends.ravel())), (len(contacts), len(particles))
+        )
+        relative = sparse.kron(signs, sparse.identity(dim), format="csr")
+        prestress = SPRING_CONSTANT * contacts.overlap / length
+        projector = np.einsum("ci,cj->cij", normal, normal)
+        stiffness = SPRING_CONSTANT * projector - prestress[:, None, None] * (np.eye(dim) - projector)
+        blocks = sparse.bsr_array((stiffness, rows, np.arange(len(contacts) + 1)))
+        hessian = (relative.T @ blocks @ relative).tocsc()
+        try:
+            factor = splu(hessian[dim:, dim:])
+        except RuntimeError as error:
+            raise WavesimError(
+                f"the network of {len(particles)} particles has a floppy mode: no elastic moduli"
+            ) from error
+        return cls(contacts, length, normal, relative, stiffness, factor)
+
+    def answer(self, coupling: np.ndarray) -> np.ndarray:
+        """(n D,) E_uu^+ times `coupling` (n D,), the first particle being held."""
+        held = self.normal.shape[1]
+        return np.concatenate([np.zeros(held), self.factor.solve(coupling[held:])])
+
+    def relaxed_rate(self, strain: np.ndarray) -> np.ndarray:
+        """(C, D) how the contact vectors change with the strain (D, D), symmetric, the particles following."""
+        affine = self.contacts.vectors @ strain
+        coupling = self.relative.T @ np.einsum("cij,cj->ci", self.stiffness, affine).ravel()
+        return affine - (self.relative @ self.answer(coupling)).reshape(affine.shape)

@@ -195,9 +195,14 @@ class Packing:
         return largest / force_scale(self.pressure, self.radii, self.dim) if self.pressure > 0 else math.inf
 
     @property
-    def converged(self) -> bool:
+    def balanced(self) -> bool:
         """Whether it is in mechanical equilibrium under load."""
         return self.unbalanced_force <= EQUILIBRIUM
+
+    @property
+    def converged(self) -> bool:
+        """Whether its moduli are those of a mechanical equilibrium, and measured."""
+        return self.balanced and self.bulk_modulus is not None
 
 
 def ball_volume(dim: int) -> float:

@@ -74,7 +74,7 @@ def append(path: Path, name: str, packing: Packing) -> None:
     Raises:
         WavesimError: the packing is not in mechanical equilibrium; the disk is full.
     """
-    if not packing.converged:
+    if not packing.balanced:
         raise WavesimError(
             f"packing {name} is not in mechanical equilibrium (unbalanced force {packing.unbalanced_force:.1e}): "
             "nothing was written"

@@ -1,0 +1,111 @@
+"""The jamming diagram of spheres and disks of two sizes: phi_J, bulk modulus and who carries, against X_S.
+
+Each point is the mean over packings from different starts (stepwise compression, then decompression), with
+its standard deviation. A sweep that is cut short goes on where it stopped. It writes the packings' measurements and the
+means, a table and the figures to benchmarks/results/jamming.
+
+    OMP_NUM_THREADS=1 python benchmarks/jamming.py [--quick] [--sweeps 0.73 0.4 disks-0.71] [--workers 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wavesim.granular.diagram import generate_diagram, points, summarise
+from wavesim.granular.diagram_figure import draw
+from wavesim.granular.jamming import Compression
+from wavesim.granular.mixture import Mixture
+
+RESULTS = Path(__file__).parent / "results" / "jamming"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The points of one size ratio: the smaller the small ones, the more of them it takes, and the more time."""
+
+    size_ratio: float
+    particles: int
+    seeds: int
+    pressure: float
+    fractions: tuple[float, ...]
+    dim: int = 3
+
+
+ALL = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.0)
+MIXED = ALL[1:-1]  # equal disks crystallise
+SWEEPS = {
+    "0.73": Sweep(0.73, 500, 3, 1e-5, ALL),
+    "0.4": Sweep(0.4, 800, 3, 1e-5, ALL),
+    "0.22": Sweep(0.22, 2000, 2, 1e-4, (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)),
+    "0.15": Sweep(0.15, 4000, 2, 1e-4, (0.05, 0.1, 0.15)),
+    "disks-0.71": Sweep(1 / 1.4, 500, 3, 1e-5, MIXED, 2),
+    "disks-0.4": Sweep(0.4, 500, 3, 1e-5, MIXED, 2),
+}
+QUICK = {"0.73": Sweep(0.73, 100, 1, 1e-5, (0.0, 0.5)), "disks-0.71": Sweep(1 / 1.4, 64, 1, 1e-5, (0.5,), 2)}
+
+
+def with_spread(row: dict[str, Any], name: str, digits: int) -> str:
+    """The mean, with its standard deviation over seeds where there are several."""
+    if row.get(name) is None:
+        return ""
+    spread = row[f"{name}_deviation"]
+    return f"{row[name]:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """One line a mixture."""
+    heads = "D|size ratio|X_S|N|large|packings|failed|phi_J|without rattlers|K|LL|LS|SS|Z|small that carry|bracket|s"
+    lines = [f"| {heads.replace('|', ' | ')} |", "|" + "---|" * (heads.count("|") + 1)]
+    for row in rows:
+        mixture = Mixture(row["particles"], row["size_ratio"], row["small_fraction"], row["dim"])
+        cells = [f"{row['dim']}", f"{row['size_ratio']:.2f}", f"{row['small_fraction']:.2f}", f"{row['particles']}"]
+        cells += [f"{row['particles'] - mixture.small}", f"{row['packings']}", f"{row['failed']}"]
+        cells += [with_spread(row, name, 4) for name in ("phi_j", "phi_j_carrying")]
+        cells += [with_spread(row, name, 3) for name in ("bulk_modulus", "LL", "LS", "SS", "coordination")]
+        cells += [with_spread(row, "carrying_small", 3)]
+        cells += [f"{row['bracket']:.0e}", f"{row['seconds']:.0f}"] if row["packings"] else ["", ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a few small mixtures, one packing each")
+    parser.add_argument("--sweeps", nargs="*", default=["0.73", "0.4", "disks-0.71", "disks-0.4"], choices=list(SWEEPS))
+    parser.add_argument("--finished", action="store_true", help="only show the points that are there")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    sweeps = QUICK if arguments.quick else {name: SWEEPS[name] for name in arguments.sweeps}
+    rows = []
+    for name, sweep in sweeps.items():
+        mixtures = points((sweep.size_ratio,), sweep.fractions, sweep.particles, sweep.dim)
+        protocol, out = Compression(pressure=sweep.pressure), arguments.out / name
+        if not arguments.finished:
+            generate_diagram(mixtures, sweep.seeds, out, 0, arguments.workers, protocol=protocol)
+        rows += [row for row in summarise(mixtures, sweep.seeds, out, 0, protocol) if row["packings"] or row["failed"]]
+    for dim, name in ((2, "disks.png"), (3, "spheres.png")):
+        chosen = [row for row in rows if row["dim"] == dim]
+        if chosen:
+            draw(chosen, arguments.out / name)
+    lines = [
+        f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}, load {os.getloadavg()[1]:.1f}, "
+        "seed 0; ± standard deviation over packings; K and its parts in k_n / d^(D-2), at pressures of "
+        + ", ".join(f"{sweep.pressure:g} ({name})" for name, sweep in sweeps.items())
+        + "; "
+        "the bracket is between the last jammed state and the first unjammed one.",
+        "",
+        table(rows),
+    ]
+    (arguments.out / "diagram.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The sweep of the jamming diagram: its lines, its means, and a run that is killed, extended, or fails in parts."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wavesim.errors import WavesimError
+from wavesim.granular import diagram
+from wavesim.granular.diagram import furnas, generate_diagram, points, summarise
+from wavesim.granular.jamming import Compression
+
+GRID = points((0.7,), (0.3, 0.6), 32, 2)
+COMMAND = ["--dim", "2", "--size-ratios", "0.7", "--fractions", "0.3,0.6", "--particles", "32", "--seeds", "3"]
+
+
+def lines(out: Path, name: str = "diagram.jsonl") -> list[dict]:
+    return [json.loads(line) for line in (out / name).read_text().splitlines()]
+
+
+def settled(out: Path) -> list[dict]:
+    """Without what depends on the machine's mood."""
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines(out)]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory) -> tuple[Path, list[dict]]:
+    out = tmp_path_factory.mktemp("diagram")
+    return out, generate_diagram(GRID, 3, out, workers=2, progress=False)
+
+
+def test_the_limits_of_furnas_cross_where_they_should():
+    """For phi_R = 0.64 at X_S = 0.36 / 1.36 and phi = 0.870; one species alone is at phi_R."""
+    crossing = 0.36 / 1.36
+    large, small = furnas(np.array([0.0, crossing, 1.0]), 0.64)
+    assert large[0] == small[2] == 0.64 and small[0] == 1 and large[2] == np.inf
+    assert large[1] == pytest.approx(small[1], rel=1e-12) and large[1] == pytest.approx(0.8704, abs=1e-4)
+
+
+def test_every_line_holds_a_balanced_packing_whose_two_phi_j_agree(swept):
+    for line in lines(swept[0]):
+        assert line["unbalanced_force"] < 1e-4
+        assert line["phi_unjammed"] < line["phi_j"] < line["phi_jammed"] < line["phi_unjammed"] + 2e-4
+        assert line["phi_unjammed"] < line["phi_j_extrapolated"] < line["phi_jammed"]
+        assert line["phi_j_carrying"] <= line["phi_j"]
+        assert line["LL"] + line["LS"] + line["SS"] == pytest.approx(line["bulk_modulus"], rel=1e-4)
+        assert 0.5 < line["carrying_small"] <= 1 and 0.5 < line["carrying_large"] <= 1
+
+
+def test_means_and_deviations_are_those_of_the_lines(swept):
+    out, rows = swept
+    assert len({line["phi_j"] for line in lines(out)}) == 6
+    assert [row["small_fraction"] for row in rows] == [0.3, 0.6]
+    for row in rows:
+        for name in ("phi_j", "bulk_modulus", "SS", "carrying_small"):
+            values = [line[name] for line in lines(out) if line["small_fraction"] == row["small_fraction"]]
+            assert len(values) == 3 == row["packings"]
+            assert row[name] == pytest.approx(sum(values) / 3)
+            spread = (sum((value - row[name]) ** 2 for value in values) / 2) ** 0.5
+            assert row[f"{name}_deviation"] == pytest.approx(spread)
+    assert json.loads((out / "diagram.json").read_text())["rows"] == rows
+
+
+def test_a_point_depends_on_its_mixture_and_seed_alone(swept, tmp_path):
+    """Made after others or alone, by one process or two, at once or a seed at a time."""
+    for seeds in (1, 3):
+        generate_diagram(GRID[1:], seeds, tmp_path, workers=1, progress=False)
+    assert settled(tmp_path) == [line for line in settled(swept[0]) if line["small_fraction"] == 0.6]
+
+
+def test_a_killed_sweep_is_completed_by_a_second_call(swept, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "wavesim",
+        "generate",
+        "diagram",
+        *COMMAND,
+        "--workers",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "diagram.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert 0 < len(lines(tmp_path)) < 6
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 3, done.stderr
+    assert settled(tmp_path) == settled(swept[0])
+    assert (tmp_path / "diagram.png").stat().st_size > 10_000
+
+
+def test_what_never_balances_is_counted_and_not_tried_again(tmp_path, monkeypatch):
+    hasty = Compression(steps=40, stretch=20)
+    (row,) = generate_diagram(GRID[:1], 1, tmp_path, workers=1, progress=False, protocol=hasty)
+    assert (row["packings"], row["failed"]) == (0, 1) and "phi_j" not in row
+    reasons = lines(tmp_path, "failed.jsonl")
+    assert [line["attempt"] for line in reasons] == list(range(diagram.ATTEMPTS))
+    assert all("not in mechanical equilibrium" in line["reason"] for line in reasons)
+    monkeypatch.setattr(diagram, "_outcomes", lambda jobs, workers: pytest.fail("tried again"))
+    assert generate_diagram(GRID[:1], 1, tmp_path, workers=1, progress=False, protocol=hasty) == [row]
+
+
+def test_what_is_there_is_summarised_without_making_more(swept, tmp_path):
+    """Of five seeds asked for, the three that are there; and nothing of another protocol."""
+    (tmp_path / "diagram.jsonl").write_text((swept[0] / "diagram.jsonl").read_text())
+    assert summarise(GRID, 5, tmp_path) == swept[1]
+    assert [row["packings"] for row in summarise(GRID, 5, tmp_path, protocol=Compression(pressure=1e-4))] == [0, 0]
+
+
+def test_a_point_that_cannot_be_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(WavesimError, match="without a small one"):
+        points((0.7,), (0.3, 1e-6), 32, 2)
+    with pytest.raises(WavesimError, match="give at least one of both"):
+        generate_diagram(GRID, 0, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_committed_diagram_s_script_runs(tmp_path):
+    script = Path(__file__).parents[2] / "benchmarks" / "jamming.py"
+    command = [sys.executable, str(script), "--quick", "--out", str(tmp_path)]
+    table = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    assert table.count("\n| 3 | 0.73 |") == 2 and table.count("\n| 2 | 0.71 |") == 1 and "nan" not in table
+    assert sorted(path.name for path in tmp_path.glob("*.*g")) == ["disks.png", "spheres.png"]

@@ -1,0 +1,68 @@
+"""phi_J: the extrapolated pressure and the last jammed state agree, and stepwise compression finds the known values."""
+
+from __future__ import annotations
+
+import pytest
+
+from wavesim.granular import Mixture, Packing
+from wavesim.granular.jamming import Compression, Protocol, jam
+from wavesim.granular.transition import Bracket, bracket, extrapolated
+from wavesim.provenance import generator
+
+
+def compressed(mixture: Mixture, seed: int) -> tuple[Packing, Bracket]:
+    packing = jam(mixture, generator(seed, "test"), Compression())
+    return packing, bracket(packing)
+
+
+@pytest.fixture(scope="module")
+def disks(elsewhere) -> list[tuple[Packing, Bracket]]:
+    """512 disks, 1 : 1.4, half of them small."""
+    return [elsewhere(compressed, Mixture(512, 1 / 1.4), seed) for seed in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def spheres(elsewhere) -> tuple[Packing, Bracket]:
+    """500 equal spheres."""
+    return elsewhere(compressed, Mixture(500, 1.0, 0.0, 3), 1)
+
+
+def test_disks_compressed_from_a_dilute_state_jam_at_the_published_packing_fraction(disks):
+    """0.842 for 1 : 1.4, 50 : 50 by number (O'Hern et al. 2003), with K 0.346 and four contacts each."""
+    for packing, _ in disks:
+        assert packing.phi_j == pytest.approx(0.842, abs=0.006)
+        assert packing.coordination == pytest.approx(4, abs=0.06)
+        assert packing.bulk_modulus == pytest.approx(0.346, rel=0.08)
+
+
+def test_equal_spheres_jam_at_random_close_packing(spheres):
+    """0.64 with six contacts each; K is 0.2485."""
+    packing, _ = spheres
+    assert packing.phi_j == pytest.approx(0.64, abs=0.01)
+    assert packing.coordination == pytest.approx(6, abs=0.1)
+    assert packing.bulk_modulus == pytest.approx(0.2485, rel=0.1)
+    assert (packing.species == 1).all()
+
+
+def test_both_ways_to_phi_j_agree(disks, spheres):
+    """The bracket comes from equilibria alone, the extrapolation from pressures, phi_j from the Hessian."""
+    for packing, found in (*disks, spheres):
+        assert found.unjammed < found.jammed == packing.phi
+        assert found.unjammed <= extrapolated(packing) <= found.jammed
+        assert found.unjammed <= packing.phi_j <= found.jammed
+        assert found.jammed - found.unjammed < 2e-4
+
+
+def test_a_packing_of_small_particles_alone_is_one_of_large_ones_in_other_units(elsewhere):
+    """Half the diameter: the same phi_J and coordination; in space K d = 0.25 k_n, so twice the modulus."""
+    large, small = (elsewhere(compressed, Mixture(200, 0.5, fraction, 3), 4)[0] for fraction in (0.0, 1.0))
+    assert small.radii.max() == 0.25 and (small.species == 0).all()
+    assert small.phi_j == pytest.approx(large.phi_j, abs=0.02)
+    assert small.bulk_modulus == pytest.approx(2 * large.bulk_modulus, rel=0.15)
+
+
+def test_a_packing_far_above_jamming_is_bracketed_by_as_wide_a_gap(elsewhere):
+    packing = elsewhere(jam, Mixture(64, 1 / 1.4), generator(3, "test"), Protocol(pressure=1e-3))
+    found = elsewhere(bracket, packing)
+    assert found.unjammed < found.jammed
+    assert 1e-3 < found.jammed - found.unjammed < 2e-2

@@ -1,0 +1,203 @@
+"""The jamming diagram: phi_J, moduli and who carries the load, over (size ratio, X_S), with the spread over seeds.
+
+    OUT/diagram.jsonl    one line a packing, see Measurements
+    OUT/failed.jsonl     one line an attempt that gave no packing in equilibrium, with its reason
+    OUT/diagram.json     one row a mixture: means, and standard deviations over the seeds
+
+A packing is a function of its mixture, seed and protocol alone, so a sweep goes on where it stopped, and grows.
+Limits of large size contrast, for random close packing phi_R (Furnas, Ind. Eng. Chem. 23 (1931) 1052-1058): the large
+ones jam and the small ones fit in between, phi_R / (1 - X_S); or the small ones jam around isolated large ones,
+phi_R / (phi_R + (1 - phi_R) X_S).
+
+Reference: Petit, Kumar, Luding, Sperl, arXiv:2103.02557.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from wavesim import processes
+from wavesim.errors import WavesimError
+from wavesim.granular._lammps import require_engine
+from wavesim.granular.jamming import Compression, NotJammedError, Protocol, jam
+from wavesim.granular.mixture import Mixture
+from wavesim.granular.moduli import partial_bulk_moduli, shear_modulus
+from wavesim.granular.packing import LARGE, SMALL, Packing
+from wavesim.granular.transition import bracket, extrapolated
+from wavesim.provenance import generator, log_lines, read_lines, revision, settings_hash, versions, write_json
+
+ATTEMPTS = 3
+SPREAD = ("phi_j", "phi_j_carrying", "bulk_modulus", "LL", "LS", "SS", "shear_modulus", "coordination",
+          "carrying_small", "carrying_large")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One packing to make and to measure."""
+
+    mixture: Mixture
+    seed: int
+    number: int
+    protocol: Protocol
+
+    @property
+    def key(self) -> str:
+        return settings_hash([asdict(self.mixture), self.seed, self.number, self.protocol.describe()])
+
+
+def generate_diagram(
+    mixtures: Sequence[Mixture],
+    seeds: int,
+    out: Path,
+    seed: int = 0,
+    workers: int = 2,
+    progress: bool = True,
+    protocol: Protocol | None = None,
+) -> list[dict[str, Any]]:
+    """Jam and measure `seeds` packings of each mixture; go on where an earlier call stopped.
+
+    Args:
+        mixtures: the points of the diagram, see `points`.
+        out: a folder, made where it is missing.
+        seed: of everything random. workers: processes. protocol: stepwise compression where none is given.
+    Returns:
+        a row a mixture, as in OUT/diagram.json; `failed` counts packings that no attempt balanced.
+    Raises:
+        WavesimError: LAMMPS missing, a full disk.
+    """
+    if seeds < 1 or not mixtures:
+        raise WavesimError(f"{len(mixtures)} mixtures with {seeds} seeds each: give at least one of both")
+    protocol, out = protocol or Compression(), Path(out)
+    # Seed by seed, so that a sweep cut short has some of every mixture.
+    jobs = [_Job(mixture, seed, number, protocol) for number in range(seeds) for mixture in mixtures]
+    done = _done(out)
+    missing = [job for job in jobs if job.key not in done]
+    if missing:
+        require_engine()
+        with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="diagram", unit="packing",
+                  disable=None if progress else True) as bar:  # fmt: skip
+            for job, (row, failures) in _outcomes(missing, workers):
+                log_lines(out / "failed.jsonl", failures, key=job.key)
+                if row is not None:
+                    log_lines(out / "diagram.jsonl", [row], key=job.key)
+                bar.update()
+    return summarise(mixtures, seeds, out, seed, protocol)
+
+
+def summarise(
+    mixtures: Sequence[Mixture], seeds: int, out: Path, seed: int = 0, protocol: Protocol | None = None
+) -> list[dict[str, Any]]:
+    """The rows of `generate_diagram` from what is there, finished or not; OUT/diagram.json is written anew."""
+    protocol, out = protocol or Compression(), Path(out)
+    lines = read_lines(out / "diagram.jsonl")
+    failures = Counter(line["key"] for line in read_lines(out / "failed.jsonl"))
+    rows = []
+    for mixture in mixtures:
+        keys = {_Job(mixture, seed, number, protocol).key for number in range(seeds)}
+        lost = sum(failures[key] >= ATTEMPTS for key in keys)
+        rows.append(_row(mixture, [line for line in lines if line["key"] in keys], lost))
+    about = {"seed": seed, "seeds": seeds, "protocol": asdict(protocol), "versions": versions("scipy", "lammps")}
+    write_json(out / "diagram.json", {**about, "revision": revision(), "rows": rows})
+    return rows
+
+
+def points(size_ratios: Sequence[float], fractions: Sequence[float], particles: int, dim: int) -> list[Mixture]:
+    """The mixtures of a grid of size ratios and concentrations.
+
+    Raises:
+        WavesimError: a mixture that cannot be.
+    """
+    return [Mixture(particles, ratio, fraction, dim) for ratio, fraction in itertools.product(size_ratios, fractions)]
+
+
+def furnas(fraction: np.ndarray, close_packing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Both limits of phi_J at concentrations `fraction`: the large ones jam, the small ones jam."""
+    with np.errstate(divide="ignore"):
+        return close_packing / (1 - fraction), close_packing / (close_packing + (1 - close_packing) * fraction)
+
+
+def measured(packing: Packing, protocol: Protocol) -> dict[str, Any]:
+    """What a line of diagram.jsonl says of a packing. Loads the engine, for the bracket of phi_J.
+
+    phi_j_carrying counts no rattlers; carrying_small and carrying_large are shares of their species (absent without
+    one); LL, LS and SS are the parts of bulk_modulus.
+
+    Raises:
+        NotJammedError: no bracket was found.
+    """
+    found = bracket(packing, protocol)
+    volumes = packing.radii**packing.dim
+    carrying = ~packing.rattlers
+    shares = {
+        f"carrying_{name}": float(carrying[packing.species == kind].mean())
+        for name, kind in (("small", SMALL), ("large", LARGE))
+        if (packing.species == kind).any()
+    }
+    return {
+        "phi_j": packing.phi_j,
+        "phi_j_carrying": float(packing.phi_j * volumes[carrying].sum() / volumes.sum()),
+        "phi_j_extrapolated": extrapolated(packing),
+        "phi_unjammed": found.unjammed,
+        "phi_jammed": found.jammed,
+        "pressure": packing.pressure,
+        "unbalanced_force": packing.unbalanced_force,
+        "bulk_modulus": packing.bulk_modulus,
+        **partial_bulk_moduli(packing),
+        "shear_modulus": shear_modulus(packing),
+        "coordination": packing.coordination,
+        **shares,
+    }
+
+
+def _make(job: _Job) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """A line, or None where no attempt gave a packing, and why attempts failed. Runs in a process of its own."""
+    begin = time.perf_counter()
+    of = {**asdict(job.mixture), "seed": job.seed, "number": job.number}
+    failures = []
+    for attempt in range(ATTEMPTS):
+        rng = generator(job.seed, "diagram", settings_hash(asdict(job.mixture)), job.number, attempt)
+        try:
+            row = measured(jam(job.mixture, rng, job.protocol), job.protocol)
+        except (NotJammedError, WavesimError) as error:
+            failures.append({**of, "attempt": attempt, "reason": str(error)})
+            continue
+        return {**of, "attempt": attempt, **row, "seconds": round(time.perf_counter() - begin, 3)}, failures
+    return None, failures
+
+
+def _outcomes(jobs: list[_Job], workers: int) -> Iterator[tuple[_Job, Any]]:
+    with processes.pool(min(workers, len(jobs))) as pool:
+        futures: list[Future[Any]] = [pool.submit(_make, job) for job in jobs]
+        for job, future in zip(jobs, futures, strict=True):
+            yield job, future.result()
+
+
+def _done(out: Path) -> set[str]:
+    """The keys of which a line is there, or of which every attempt failed."""
+    failures = Counter(line["key"] for line in read_lines(out / "failed.jsonl"))
+    lost = {key for key, attempts in failures.items() if attempts >= ATTEMPTS}
+    return lost | {line["key"] for line in read_lines(out / "diagram.jsonl")}
+
+
+def _row(mixture: Mixture, lines: list[dict[str, Any]], failed: int) -> dict[str, Any]:
+    """Means and standard deviations over the seeds of one mixture."""
+    row: dict[str, Any] = {**asdict(mixture), "packings": len(lines), "failed": failed}
+    for name in SPREAD:
+        values = [line[name] for line in lines if name in line]
+        if values:
+            row[name] = float(np.mean(values))
+            row[f"{name}_deviation"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    if lines:
+        row["bracket"] = max(line["phi_jammed"] - line["phi_unjammed"] for line in lines)
+        row["seconds"] = float(np.mean([line["seconds"] for line in lines]))
+    return row

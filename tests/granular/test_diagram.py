@@ -7,16 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from wavesim.errors import WavesimError
-from wavesim.granular import diagram
+from wavesim.granular import diagram, read_packings
 from wavesim.granular.diagram import furnas, generate_diagram, points, summarise
-from wavesim.granular.jamming import Compression
+from wavesim.granular.jamming import Compression, NotJammedError
+from wavesim.granular.transition import Bracket
 
+SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "packings.h5"
 GRID = points((0.7,), (0.3, 0.6), 32, 2)
 COMMAND = ["--dim", "2", "--size-ratios", "0.7", "--fractions", "0.3,0.6", "--particles", "32", "--seeds", "3"]
 
@@ -49,6 +52,7 @@ def test_every_line_holds_a_balanced_packing_whose_two_phi_j_agree(swept):
         assert line["unbalanced_force"] < 1e-4
         assert line["phi_unjammed"] < line["phi_j"] < line["phi_jammed"] < line["phi_unjammed"] + 2e-4
         assert line["phi_unjammed"] < line["phi_j_extrapolated"] < line["phi_jammed"]
+        assert line["phi_j"] == pytest.approx(line["phi_j_extrapolated"], abs=2e-4)
         assert line["phi_j_carrying"] <= line["phi_j"]
         assert line["LL"] + line["LS"] + line["SS"] == pytest.approx(line["bulk_modulus"], rel=1e-4)
         assert 0.5 < line["carrying_small"] <= 1 and 0.5 < line["carrying_large"] <= 1
@@ -110,6 +114,18 @@ def test_what_never_balances_is_counted_and_not_tried_again(tmp_path, monkeypatc
     assert all("not in mechanical equilibrium" in line["reason"] for line in reasons)
     monkeypatch.setattr(diagram, "_outcomes", lambda jobs, workers: pytest.fail("tried again"))
     assert generate_diagram(GRID[:1], 1, tmp_path, workers=1, progress=False, protocol=hasty) == [row]
+
+
+def test_a_packing_of_two_minds_about_phi_j_is_no_point_of_the_diagram(monkeypatch):
+    """A twentieth of its bulk modulus puts phi_J twenty times as far below; the engine is left out."""
+    packing = read_packings(SAMPLE)[3]
+    assert packing.bulk_modulus is not None
+    distance = packing.phi - packing.phi_j
+    monkeypatch.setattr(diagram, "bracket", lambda packing, _: Bracket(packing.phi - 10 * distance, packing.phi))
+    assert diagram.measured(packing, Compression())["phi_j"] == packing.phi_j
+    wrong = replace(packing, phi_j=packing.phi - 20 * distance)
+    with pytest.raises(NotJammedError, match="differ by more than"):
+        diagram.measured(wrong, Compression())
 
 
 def test_what_is_there_is_summarised_without_making_more(swept, tmp_path):

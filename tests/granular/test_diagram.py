@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wavesim.cli import main
 from wavesim.errors import WavesimError
 from wavesim.granular import diagram, read_packings
 from wavesim.granular.diagram import furnas, generate_diagram, points, summarise
@@ -133,6 +134,23 @@ def test_what_is_there_is_summarised_without_making_more(swept, tmp_path):
     (tmp_path / "diagram.jsonl").write_text((swept[0] / "diagram.jsonl").read_text())
     assert summarise(GRID, 5, tmp_path) == swept[1]
     assert [row["packings"] for row in summarise(GRID, 5, tmp_path, protocol=Compression(pressure=1e-4))] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--size-ratios", "0.7;0.4"), "--size-ratios '0.7;0.4' are no numbers separated by commas"),
+        (("--fractions", "0.5,1.5"), "small_fraction 1.5 is not between 0 and 1"),
+        (("--size-ratios", "0.15", "--fractions", "0.2"), "use at least"),
+    ],
+)
+def test_a_diagram_that_cannot_be_is_refused_in_one_line(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.setattr(sys, "argv", ["wavesim", "generate", "diagram", *arguments, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    said = capsys.readouterr().err
+    assert words in said and len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_point_that_cannot_be_is_refused_before_anything_is_written(tmp_path):

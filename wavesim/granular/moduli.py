@@ -57,7 +57,7 @@ def partial_bulk_moduli(packing: Packing) -> dict[str, float]:
     stretch = np.einsum("ci,ci->c", network.normal, network.relaxed_rate(np.eye(dim)))
     pressure = SPRING_CONSTANT * contacts.overlap * length / (dim * packing.volume)
     rate = SPRING_CONSTANT * (contacts.overlap - length) * stretch / (dim * packing.volume) - dim * pressure
-    return {str(kind): float(-rate[contacts.kind == kind].sum() / dim) for kind in KINDS[::-1]}
+    return {str(kind): float(-rate[contacts.kind == kind].sum() / dim) + 0.0 for kind in KINDS[::-1]}  # never -0.0
 
 
 def shear_modulus(packing: Packing) -> float:

@@ -1,13 +1,15 @@
 """Seconds to a given error: our elements, deepwave and devito, each at the best of its settings.
 
-(1/kappa) p_tt = lap p on the unit square between pressure-release walls, ten wavelengths across, until time 1, which is
-one crossing of the background: a packet exp(-r^2 / 2 W^2) cos(2 pi s / 0.1) at rest, W = 0.04, s along the diagonal.
+(1/kappa) p_tt = lap p + s on the unit square between pressure-release walls, ten wavelengths across, for one crossing
+of the background, time 1: a packet exp(-r^2 / 2 W^2) cos(2 pi s / 0.1) at rest, W = 0.04, s along the diagonal; or,
+because a packet over interfaces makes kinks, a Ricker wavelet of frequency 10 in one point, whose peak is at time 0.15.
 
-    smooth    kappa = exp(g), g a sum of random cosines, between 0.5 and 2
-    circle    kappa 1/4 in a disk of radius 0.2: waves half as long; our cells follow it
-    packing   64 disks with kappa 4, blended over 0.03, the datasets' own interfaces
+    smooth    kappa = exp(g), g a sum of random cosines, between 0.5 and 2; packet
+    circle    kappa 1/4 in a disk of radius 0.2: waves half as long; our cells follow it; packet
+    packing   64 disks with kappa 4, which our cells follow; wavelet in one of them, until time 1.15
+    blended   the same disks, blended over 0.03, the demo's interfaces; packet
 
-In the circle's case finite differences see 1/kappa averaged over their cells (4 x 4 points), else kappa itself. Error:
+In disks finite differences see 1/kappa averaged over their cells (4 x 4 points), else kappa itself. Error:
 relative L2 of the pressure at 40,000 places, against our own run at a finer mesh and degree, whose rounding is 1e-5;
 the smallest error of each code is given. Seconds of the processor for the steps alone, the least of three: neither
 assembly nor compilation, float32, one thread. Settings: ours degree 2 to 8, order 4 in time; deepwave order 4 and 8,
@@ -31,10 +33,13 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 from truth_convergence import relaxed_disks
 
-from wavesim.fem import Nodes, Sides, assemble, packing, stepper
+from wavesim.fem import Nodes, PointSource, Ricker, Sides, assemble, packing, stepper
 from wavesim.fem.arcs import on_circles
+from wavesim.fem.conforming import conforming
 from wavesim.fem.medium import Materials, Medium
 from wavesim.fem.mesh import Mesh
+from wavesim.fem.packing_mesh import SquarePacking
+from wavesim.fem.window import seen
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "fem"))
 os.environ.setdefault("DEVITO_LOGGING", "ERROR")
@@ -43,6 +48,8 @@ from exact.meshes import disk_in_square
 WIDTH, WAVELENGTH, START = 0.04, 0.1, (0.22, 0.22)
 PLACES = (np.arange(200) + 0.5) / 200
 TARGETS = (0.1, 0.01, 0.001)
+WAVELET, BEGUN = Ricker(1 / WAVELENGTH), 0.3  # from when on the wavelet is below 1e-8 of its peak
+SCALE = 0.9  # of the disks' radii
 
 
 def packet(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -54,13 +61,21 @@ def packet(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Case:
-    """bulk_modulus(x, y), at most `largest`; runs, finest: elements a side, by degree; or of disk_in_square."""
+    """bulk_modulus(x, y), at most `largest`, which jumps or not. runs: n by degree, and `finest`, what the truth is
+    computed with; mesh: of n and degree, with its medium. source: in which place, or a packet."""
 
     bulk_modulus: Callable[[np.ndarray, np.ndarray], np.ndarray]
     runs: dict[int, tuple[int, ...]]
     finest: tuple[int, int]
     largest: float
-    follows_circle: bool = False
+    mesh: Callable[[Callable, int, int], tuple[Nodes | Mesh, Medium | Materials]]
+    jumps: bool = False
+    source: tuple[float, float] | None = None
+
+    @property
+    def end(self) -> float:
+        """Time of the comparison."""
+        return 1.0 if self.source is None else 1.15
 
 
 def smooth(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -79,17 +94,60 @@ def disk(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
+def disks() -> SquarePacking:
+    return SquarePacking("relaxed", *relaxed_disks(1 / 1.4), 1 / 1.4)
+
+
+@lru_cache(maxsize=1)
 def grains() -> Medium:
-    positions, radii = relaxed_disks(1 / 1.4)
-    return packing(positions, radii, 4.0, 1.0, 0.03, radius_scale=0.9)
+    return packing(disks().positions, disks().radii, 4.0, 1.0, 0.03, radius_scale=SCALE)
+
+
+def sharp(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """4 in the disks."""
+    inside = np.zeros(np.broadcast_shapes(x.shape, y.shape), bool)
+    for at_x, at_y, radius in seen(disks().positions, disks().radii, SCALE):
+        inside |= np.hypot(x - at_x, y - at_y) < radius
+    return np.where(inside, 4.0, 1.0)
+
+
+def plain(bulk_modulus: Callable, n: int, degree: int) -> tuple[Nodes, Medium]:
+    """n x n elements."""
+    return Nodes((n, n), degree), Medium(bulk_modulus, lambda x, y: np.ones(np.broadcast_shapes(x.shape, y.shape)))
+
+
+def around(bulk_modulus: Callable, n: int, degree: int) -> tuple[Mesh, Materials]:
+    """Cells that follow the circle."""
+    return on_circles(*disk_in_square(n), degree), Materials((1.0, 0.25), (1.0, 1.0))
+
+
+@lru_cache(maxsize=4)
+def between(n: int) -> Mesh:
+    return conforming(disks(), SCALE, 1 / n, wave_speed=2.0)
+
+
+def along(bulk_modulus: Callable, n: int, degree: int) -> tuple[Mesh, Materials]:
+    """Cells that follow all disks, 1/n long."""
+    return between(n), Materials((1.0, 4.0), (1.0, 1.0))
+
+
+def middle_of_a_grain() -> tuple[float, float]:
+    """The point deepest in one that all grids have, twentieths of the side."""
+    x, y = np.meshgrid(np.arange(5, 16) / 20, np.arange(5, 16) / 20)
+    around = seen(disks().positions, disks().radii, SCALE)
+    depth = np.min([np.hypot(x - at_x, y - at_y) - radius for at_x, at_y, radius in around], axis=0)
+    k = np.argmin(depth)
+    return float(x.flat[k]), float(y.flat[k])
 
 
 SQUARE = {2: (48, 64, 96, 128), 4: (12, 16, 20, 24, 32, 40, 48, 64), 6: (8, 10, 12, 14, 16, 20, 24, 32)}
 ROUND = {4: (12, 16, 20, 24, 28, 32), 6: (8, 10, 12, 16, 20), 8: (6, 8, 10, 12)}
+PACKED = {degree: (20, 25, 33) for degree in (2, 3, 4, 5)}
 CASES = {
-    "smooth": Case(smooth, SQUARE, (40, 8), 2.0),
-    "circle": Case(disk, ROUND, (20, 8), 1.0, True),
-    "packing": Case(lambda x, y: grains().bulk_modulus(x, y), SQUARE, (64, 8), 4.0),
+    "smooth": Case(smooth, SQUARE, (40, 8), 2.0, plain),
+    "circle": Case(disk, ROUND, (20, 8), 1.0, around, jumps=True),
+    "packing": Case(sharp, PACKED, (33, 7), 4.0, along, jumps=True, source=middle_of_a_grain()),
+    "blended": Case(lambda x, y: grains().bulk_modulus(x, y), SQUARE, (64, 8), 4.0, plain),
 }
 
 
@@ -103,32 +161,47 @@ def seconds(run: Callable[[], np.ndarray], repeat: int = 3) -> tuple[float, np.n
     return min(times), result
 
 
-def ours(case: Case, elements: int, degree: int, order: int = 4, slower: float = 1, repeat: int = 3):
-    """(seconds, p at the places) of a run."""
-    mesh: Nodes | Mesh = Nodes((elements, elements), degree)
-    medium: Medium | Materials = Medium(case.bulk_modulus, lambda x, y: np.ones(np.broadcast_shapes(x.shape, y.shape)))
-    if case.follows_circle:
-        mesh, medium = on_circles(*disk_in_square(elements), degree), Materials((1.0, 0.25), (1.0, 1.0))
-    problem = assemble(medium, mesh, 1.0, (8, 8), Sides.all("soft"), order=order, dtype=np.float32, degree=degree)
-    operator = problem.operator
+def ours(case: Case, n: int, degree: int, order: int = 4, slower: float = 1, repeat: int = 3):
+    """(seconds, p at the places, unknowns, steps) of a run."""
+    mesh, medium = case.mesh(case.bulk_modulus, n, degree)
+
+    def over(time: float, source: bool, steps: int | None = None):
+        sources = [PointSource(case.source, WAVELET)] if source and case.source else []
+        return assemble(medium, mesh, time, (8, 8), Sides.all("soft"), 0, sources, order, steps, np.float32, degree)
+
+    problem = over(1.0, False)
     if slower > 1:
-        steps = int(slower * operator.steps)
-        problem = assemble(medium, mesh, 1.0, (8, 8), Sides.all("soft"), 0, (), order, steps, np.float32, degree)
-        operator = problem.operator
-    state = stepper.init(operator, problem.at_unknowns(packet))
-    took, end = seconds(lambda: stepper.advance(operator, state).pressure, repeat)
+        problem = over(1.0, False, int(slower * problem.operator.steps))
+    steps = problem.operator.steps
+    if case.source:  # in steps of the same length while the wavelet lasts, and after
+        lasting = over(BEGUN, True, int(np.ceil(steps * BEGUN)))
+        problem = over(case.end - BEGUN, False, int(np.ceil(steps * (case.end - BEGUN))))
+        steps = lasting.operator.steps + problem.operator.steps
+
+    def run() -> np.ndarray:
+        if not case.source:
+            return stepper.advance(
+                problem.operator, stepper.init(problem.operator, problem.at_unknowns(packet))
+            ).pressure
+        begun = stepper.advance(lasting.operator, stepper.init(lasting.operator, 0 * lasting.operator.mass))
+        frame = stepper.frame(lasting.operator, begun)
+        return stepper.advance(
+            problem.operator, stepper.init(problem.operator, frame.pressure, frame.pressure_rate)
+        ).pressure
+
+    took, end = seconds(run, repeat)
     x, y = np.meshgrid(PLACES, PLACES)
-    return took, (problem.at(np.column_stack([x.ravel(), y.ravel()])) @ end).reshape(x.shape), end.size, operator.steps
+    return took, (problem.at(np.column_stack([x.ravel(), y.ravel()])) @ end).reshape(x.shape), end.size, steps
 
 
 def on_grid(case: Case, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The line of n + 1 intervals' inner nodes, kappa and p there, arrays (x, y)."""
     line = np.arange(1, n) / n
-    m = 4 if case.follows_circle else 1
+    m = 4 if case.jumps else 1
     parts = (np.add.outer(line, (np.arange(m) - (m - 1) / 2) / (m * n))).ravel()
     slow = 1 / case.bulk_modulus(parts[:, None], parts[None])
     kappa = 1 / slow.reshape(n - 1, m, n - 1, m).mean(axis=(1, 3))
-    return line, kappa, packet(line[:, None], line[None])
+    return line, kappa, packet(line[:, None], line[None]) * (case.source is None)
 
 
 def at_places(line: np.ndarray, field: np.ndarray) -> np.ndarray:
@@ -144,16 +217,24 @@ def by_deepwave(case: Case, n: int, order: int, steps: int):
 
     torch.set_num_threads(1)
     line, kappa, p = on_grid(case, n)
-    h, dt = 1 / n, 1 / steps
+    h, dt = 1 / n, case.end / steps
     before = torch.tensor((p + dt**2 / 2 * kappa * laplacian(p, h)).astype(np.float32))[None]
     speed, now = torch.tensor(np.sqrt(kappa).astype(np.float32)), torch.tensor(p.astype(np.float32))[None]
+    source: dict[str, torch.Tensor] = {}
+    if case.source:
+        signal = np.array([WAVELET(k * dt) for k in range(steps)], np.float32)
+        node = np.round(np.array(case.source) * n).astype(int) - 1
+        source = {
+            "source_amplitudes": torch.tensor(-signal / h**2)[None, None],
+            "source_locations": torch.tensor(node)[None, None],
+        }
 
     def run() -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return deepwave.scalar(
-                speed, h, dt, nt=steps, wavefield_0=now, wavefield_m1=before, boundary="free", pml_width=0,
-                accuracy=order, pml_freq=10.0, origin=[0, 0], max_vel=float(speed.max()),
+                speed, h, dt, nt=None if source else steps, wavefield_0=now, wavefield_m1=before, boundary="free",
+                pml_width=0, accuracy=order, pml_freq=10.0, origin=[0, 0], max_vel=float(speed.max()), **source,
             )[0][0].numpy()  # fmt: skip
 
     took, end = seconds(run)
@@ -171,8 +252,8 @@ def laplacian(p: np.ndarray, h: float) -> np.ndarray:
 
 
 @lru_cache
-def compiled(n: int, order: int):
-    """devito's operator with the walls as odd images."""
+def compiled(n: int, order: int, source: tuple[float, float] | None, samples: int):
+    """devito's operator with the walls as odd images, and the place of a source."""
     import devito
 
     devito.configuration["log-level"] = "ERROR"
@@ -186,14 +267,23 @@ def compiled(n: int, order: int):
         for out, back in ((-k, k), (n + k, n - k)):
             walls.append(devito.Eq(u[t + 1, out, y], -u[t + 1, back, y]))
             walls.append(devito.Eq(u[t + 1, x, out], -u[t + 1, x, back]))
-    return u, m, devito.Operator([devito.Eq(u.forward, later, subdomain=grid.interior), *walls])
+    equations = [devito.Eq(u.forward, later, subdomain=grid.interior)]
+    wavelet = None
+    if source:
+        wavelet = devito.SparseTimeFunction(name="s", grid=grid, npoint=1, nt=samples)
+        wavelet.coordinates.data[:] = source
+        equations += wavelet.inject(u.forward, wavelet * t.spacing**2)
+    return u, m, wavelet, devito.Operator([*equations, *walls])
 
 
 def by_devito(case: Case, n: int, order: int, steps: int):
     """The same by devito."""
     line, kappa, p = on_grid(case, n)
-    u, m, operator = compiled(n, order)
-    h, dt = 1 / n, 1 / steps
+    u, m, wavelet, operator = compiled(n, order, case.source, steps if case.source else 0)
+    h, dt = 1 / n, case.end / steps
+    if wavelet is not None:
+        at_x, at_y = np.round(np.array(case.source) * n).astype(int) - 1
+        wavelet.data[:, 0] = [kappa[at_x, at_y] * n**2 * WAVELET(k * dt) for k in range(steps)]
     m.data[:] = 1
     m.data[1:n, 1:n] = kappa
 
@@ -227,7 +317,7 @@ def runs(case: Case, name: str, truth: np.ndarray, quick: bool) -> Iterator[tupl
     for order in {"deepwave": (4, 8), "devito": (8, 12)}[name][: 1 if quick else None]:
         for slower in (1,) if quick else (1, 3, 9):
             for n in (60,) if quick else (60, 80, 100, 140, 200, 280, 400):
-                steps = int(np.ceil(slower * n * np.sqrt(case.largest) * 1.75))
+                steps = int(np.ceil(slower * n * np.sqrt(case.largest) * 1.75 * case.end))
                 took, found = solve(case, n, order, steps)
                 if np.isfinite(found).all():
                     yield error(found), took, f"order {order}, {n} x {n}, {steps} steps"

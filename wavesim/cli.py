@@ -137,8 +137,8 @@ def generate_waves(
         str,
         typer.Argument(
             metavar="PRESET|CONFIG.toml",
-            help="cavity, layers, random, lens or packing; or a TOML file that says `preset = NAME`, or has a table "
-            "waves; `wavesim settings --config NAME` prints one to edit",
+            help="cavity, layers, random, lens, packing or packing-smooth; or a TOML file that says `preset = NAME`, "
+            "or has a table waves; `wavesim settings --config NAME` prints one to edit",
         ),
     ] = "packing",
     out: Out = Path("runs/waves"),
@@ -149,6 +149,9 @@ def generate_waves(
         Path | None, typer.Option(help="packings.h5, made by `wavesim generate packings`, or its folder")
     ] = None,
     scheduler: Scheduler = None,
+    device: Annotated[
+        str | None, typer.Option(help="of torch, for the time steps: cpu, cuda, cuda:0, mps; default: compiled loops")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it takes, from a short trial, and stop")] = False,
 ) -> None:
     """Run FE waves through a preset's media: a dataset in The Well's layout, split by medium."""
@@ -159,7 +162,10 @@ def generate_waves(
     from wavesim.preset_config import dataset_config
 
     found = None if packings is None else find_packings(packings)
-    plan = plan_dataset(dataset_config(what), found, out, seed, n)
+    config = dataset_config(what)
+    if device is not None:
+        config = config.model_copy(update={"device": device})
+    plan = plan_dataset(config, found, out, seed, n)
     if dry_run:
         summary = estimate(plan, workers)
         require_room(out, int(summary["gigabytes"] * 1e9))
@@ -355,7 +361,7 @@ def print_settings(config: Settings = "demo") -> None:
     from wavesim.config import as_toml
     from wavesim.preset_config import NAMES, dataset_config
 
-    if config == "packing":
+    if config == "packing-smooth":
         typer.echo(f'preset = "{config}"')
     typer.echo(as_toml(dataset_config(config) if config in NAMES else settings(config)))
 

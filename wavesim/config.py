@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from wavesim.devices import NAME
 from wavesim.errors import WavesimError
 
 Positive = Annotated[float, Field(gt=0)]
@@ -47,12 +48,12 @@ class PackingsConfig(Settings):
 
 @dataclass(frozen=True)
 class Domain:
-    """The rectangle that waves run in. lengths: (Lx, Ly); cells: (y, x) of the sampled grid; elements: (nx, ny);
-    sides: left, right, bottom, top; layer: elements of an absorbing side."""
+    """The rectangle that waves run in. lengths: (Lx, Ly); cells: (y, x) of the sampled grid; elements: (nx, ny) of its
+    own mesh, or none; sides: left, right, bottom, top; layer: elements of an absorbing side."""
 
     lengths: tuple[float, float]
     cells: tuple[int, int]
-    elements: tuple[int, int]
+    elements: tuple[int, int] | None
     sides: tuple[Side, Side, Side, Side]
     layer: int
 
@@ -72,6 +73,10 @@ class WaveSettings(Settings):
     degree: Annotated[int, Field(ge=1, le=8)] = Field(default=4, description="polynomial degree of the elements")
     time_order: Literal[2, 4] = Field(
         default=4, description="order of the time stepper: leapfrog, or modified equation"
+    )
+    device: Annotated[str, Field(pattern=rf"^({NAME})$")] | None = Field(
+        default=None,
+        description="of torch (cpu, cuda, cuda:0, mps) that steps; none: this processor, by compiled loops",
     )
     valid_share: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.125, description="share of the files kept for validation"
@@ -114,15 +119,21 @@ class WaveSettings(Settings):
         return self
 
 
-class WavesConfig(WaveSettings):
-    """Waves through packings: the medium, the pulse, and the spectral elements that compute the truth."""
+class GrainsConfig(WaveSettings):
+    """Waves through packings: what their datasets have in common."""
 
     grid: Annotated[int, Field(ge=16)] = Field(default=64, description="cells along each side of the sampled field")
-    pulses: Count = Field(
-        default=4, description="simulations through each packing, each with its own cut of it and pulse"
-    )
+    pulses: Count = Field(default=4, description="simulations through each packing")
     bulk_modulus: Positive = Field(default=20.0, description="bulk modulus of the grains over that of the background")
     density: Positive = Field(default=5.0, description="density of the grains over that of the background")
+    verified: Annotated[int, Field(ge=0)] = Field(
+        default=2, description="test trajectories run once more, one degree higher, for the truth's own error"
+    )
+
+
+class WavesConfig(GrainsConfig):
+    """Waves through packings with smooth interfaces: each has a cut of its packing and a pulse of its own."""
+
     radius_scale: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.9, description="the grains' radii are scaled by this, which opens a declared gap at every contact"
     )
@@ -132,9 +143,6 @@ class WavesConfig(WaveSettings):
     # Pressure after one crossing, degree 4: 48 elements 1.3 % off, 56 0.9 %, 64 0.5 %, for 1 : 1.6 : 2.4 of the time
     # (benchmarks/results/truth_convergence.md).
     elements: Count = Field(default=48, description="spectral elements along each side")
-    verified: Annotated[int, Field(ge=0)] = Field(
-        default=2, description="test trajectories run once more, one degree higher, for the truth's own error"
-    )
 
     @property
     def domain(self) -> Domain:
@@ -302,9 +310,12 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def parse(content: dict[str, Any], kind: type[Config], source: str) -> Config:
-    """Settings from a plain dictionary; errors as for `load`, with `source` named."""
+    """Settings from a plain dictionary; errors as for `load`, with `source` named.
+
+    Strict, as TOML's own kinds are: "64" is no number and 1 no truth value, but 1 is a number where 1.0 is one.
+    """
     try:
-        return kind.model_validate(content)
+        return kind.model_validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

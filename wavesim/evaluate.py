@@ -34,7 +34,7 @@ SHARES = (1 / 3, 5 / 12, 1 / 2, 7 / 12, 2 / 3)
 FIRST_FRAMES = 10
 TURNS, BURST = 15, 4  # each run is timed in so many turns of so many frames
 
-Run = tuple[str, int, int]  # name, elements, degree
+Run = tuple[str, int | None, int]  # name, elements along x or those of the file's own mesh, degree
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,10 @@ def _ladder(test: WaveDataset) -> list[Run]:
     if "trajectories" not in test.about(0):
         return []
     config = recall(*test.place(0))[0]
+    if config.domain.elements is None:  # a mesh that follows grains: there is one, of any degree
+        degrees = [degree for degree in DEGREES if degree < config.degree]
+        truth = (f"FE degree {config.degree} on the grains' mesh, the truth", None, config.degree)
+        return [*((f"FE degree {degree} on the grains' mesh", None, degree) for degree in degrees), truth]
     elements = config.domain.elements[0]
     nodes = elements * config.degree
     chosen = sorted({(degree, round(share * nodes / degree)) for degree in DEGREES for share in SHARES})

@@ -2,7 +2,8 @@
 
     cavity    a uniform medium, its own in every trajectory        random    a Gaussian random field of wave speed
     layers    layers of random places and materials                lens      a Luneburg lens of random place and size
-    packing   grains of a packings.h5 (`config.WavesConfig`)
+    packing   sharp grains of a packings.h5, on meshes that follow them
+    packing-smooth    the same grains with smooth interfaces, on a plain grid (`config.WavesConfig`)
 
 Lengths, times and units are those of config.py; pairs of numbers go along x and along y, or from and to.
 """
@@ -14,11 +15,23 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from wavesim.config import Count, Domain, Positive, RunConfig, Side, WavesConfig, WaveSettings, parse, read
+from wavesim.config import (
+    Count,
+    Domain,
+    GrainsConfig,
+    Positive,
+    RunConfig,
+    Side,
+    WavesConfig,
+    WaveSettings,
+    parse,
+    read,
+)
 from wavesim.errors import WavesimError
 
 Cells = Annotated[int, Field(ge=16)]
 Range = tuple[Positive, Positive]
+Closed = Literal["rigid", "soft"]
 
 
 class PresetConfig(WaveSettings):
@@ -112,16 +125,48 @@ class LensConfig(PresetConfig):
         return self
 
 
+class ResolvedConfig(GrainsConfig):
+    """Waves through sharp grains, on meshes that follow them; bursts of sources are over when the frames begin."""
+
+    preset: Literal["packing"] = "packing"
+    sides: tuple[Closed, Closed, Closed, Closed] = Field(
+        default=("rigid",) * 4, description="left, right, bottom and top: rigid or soft"
+    )
+    # Touching grains need a gap. It decides where the waves go (docs/truth.md), and the time step.
+    radius_scale: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.95, description="the grains' radii are scaled by this, which opens a declared gap at every contact"
+    )
+    # (20, 5), 64 grains, after one crossing: degree 3 1.6 % off for 5 ms a frame, degree 4 0.1 % for 29
+    # (benchmarks/results/packing_cost.md).
+    element_size: Annotated[float, Field(gt=0, le=0.25)] = Field(
+        default=0.03, description="edge of an element, in domain sides; shorter in narrow gaps"
+    )
+    frequency: Positive = Field(
+        default=6.0, description="of the sources' Ricker wavelets, per crossing; they take 3 periods"
+    )
+
+    @property
+    def domain(self) -> Domain:
+        """The unit square."""
+        return Domain((1.0, 1.0), (self.grid, self.grid), None, self.sides, self.layer)
+
+    @property
+    def precision(self) -> Literal["single", "double"]:
+        """Single: three times as fast, and its rounding is far below the truth's own error."""
+        return "single"
+
+
 PRESETS: dict[str, type[PresetConfig]] = {
     "cavity": CavityConfig,
     "layers": LayersConfig,
     "random": RandomConfig,
     "lens": LensConfig,
 }
-NAMES = (*PRESETS, "packing")
+GRAINS: dict[str, type[GrainsConfig]] = {"packing": ResolvedConfig, "packing-smooth": WavesConfig}
+NAMES = (*PRESETS, *GRAINS)
 
 
-def dataset_config(name: str | Path) -> PresetConfig | WavesConfig:
+def dataset_config(name: str | Path) -> PresetConfig | GrainsConfig:
     """The settings of a preset, or of a TOML file that says `preset = NAME`, or has the table `waves` of a whole run.
 
     Raises:
@@ -139,11 +184,13 @@ def dataset_config(name: str | Path) -> PresetConfig | WavesConfig:
     return parse(content, RunConfig, str(name)).waves
 
 
-def preset_config(content: dict[str, Any], source: str) -> PresetConfig | WavesConfig:
+def preset_config(content: dict[str, Any], source: str) -> PresetConfig | GrainsConfig:
     """Settings from a plain dictionary with the key `preset`; errors as for `config.parse`, with `source` named."""
     preset = content.get("preset")
-    if preset == "packing":
-        return parse({key: value for key, value in content.items() if key != "preset"}, WavesConfig, source)
+    if isinstance(preset, str) and preset in GRAINS:
+        kind = GRAINS[preset]
+        named = "preset" in kind.model_fields
+        return parse({key: value for key, value in content.items() if named or key != "preset"}, kind, source)
     if preset not in PRESETS:
         raise WavesimError(f"{source}: unknown preset {preset!r}; presets: {', '.join(NAMES)}")
     return parse(content, PRESETS[preset], source)

@@ -3,6 +3,7 @@
     t0_fields/pressure, pressure_rate                  (trajectory, time, x, y) float32
     t0_fields/bulk_modulus, density, speed_of_sound    (trajectory, x, y) float32
     scalars/NAME                                       a parameter of the file, or (trajectory, time) float32
+    mesh/NAME                                          our own: of what cannot be meshed again to the last bit
     boundary_conditions/{x,y}_KIND                     mask: the first or the last cell of the axis, or both
 
 The Well knows three kinds of sides: WALL, OPEN and PERIODIC. A side that is free of pressure is a WALL with a value, 0,
@@ -42,6 +43,7 @@ class Shard:
     pressure, pressure_rate: (trajectory, time, y, x); bulk_modulus, density: (trajectory, y, x);
     time: (time,); x: (x,), y: (y,) cell centres. parameters: numbers that hold for the whole file. about: provenance,
     anything that JSON can hold. sides: left, right, bottom, top. series: numbers that change, (trajectory, time).
+    mesh: arrays of the mesh that the fields were computed on, where it is no rectangle's own.
     """
 
     pressure: np.ndarray
@@ -56,6 +58,7 @@ class Shard:
     sides: tuple[Side, Side, Side, Side] = ("rigid",) * 4
     series: Mapping[str, np.ndarray] = field(default_factory=dict)
     gzip: bool = False
+    mesh: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def stored_bytes(trajectories: int, frames: int, grid: tuple[int, int]) -> int:
@@ -125,6 +128,8 @@ def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -
             data = group.create_dataset(name, data=values.swapaxes(-1, -2), chunks=chunks, **packing)
             data.attrs.update(dim_varying=[True, True], sample_varying=True, time_varying=varying)
             file.flush()  # chunks get their places now, not when a dataset happens to be closed
+        for name, values in shard.mesh.items():
+            file[f"mesh/{name}"] = values
         for name in ("t1_fields", "t2_fields"):
             file.create_group(name).attrs["field_names"] = np.array([], dtype="S1")
 

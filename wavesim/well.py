@@ -14,6 +14,7 @@ Format and data: PolymathicAI/the_well, docs/data_format.md and datasets/acousti
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ import numpy as np
 from wavesim.config import Side
 from wavesim.dataset import SPLITS, check, write_checksums, write_statistics
 from wavesim.errors import WavesimError
+from wavesim.fem.card import write_imported_card
+from wavesim.lock import sole_user
 from wavesim.provenance import file_hash
 from wavesim.shard import Shard, write_shard
 
@@ -40,7 +43,8 @@ def import_well(source: str | Path, out: str | Path, split: str = "test") -> dic
     Returns:
         the number of trajectories of each split.
     Raises:
-        WavesimError: nothing to import, a file without the fields above, a grid or times that are not uniform.
+        WavesimError: nothing to import, a file without the fields above, a grid or times that are not uniform; another
+            process at work in the folder.
     """
     source, out = Path(source), Path(out)
     if split not in SPLITS:
@@ -52,17 +56,23 @@ def import_well(source: str | Path, out: str | Path, split: str = "test") -> dic
         found = [(name, path) for name, folder in folders for path in sorted(folder.glob("*.h*5"))]
     if not found:
         raise WavesimError(f"{source} is no .hdf5 file, and no folder with {source}/data/train/*.hdf5 and its like")
-    for name, path in found:
-        for first, shard in _shards(path, out / "data" / name / path.stem):
-            write_shard(out / "data" / name / f"{path.stem}_{first:06d}.hdf5", shard, f"imported_{path.stem}")
-    if (out / "data" / "train").is_dir():
-        write_statistics(out)
-    write_checksums(out)
-    return check(out)
+    for _, path in found:
+        with _opened(path):
+            pass  # before anything is written
+    with sole_user(out):
+        for name, path in found:
+            for first, shard in _shards(path, out / "data" / name / path.stem):
+                write_shard(out / "data" / name / f"{path.stem}_{first:06d}.hdf5", shard, f"imported_{path.stem}")
+        if (out / "data" / "train").is_dir():
+            write_statistics(out)
+        write_checksums(out)
+        counts = check(out)
+        write_imported_card(out, counts)
+    return counts
 
 
-def _shards(path: Path, begin: Path) -> Iterator[tuple[int, Shard]]:
-    """The files that are not there yet, each with the number of its first trajectory."""
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -71,6 +81,12 @@ def _shards(path: Path, begin: Path) -> Iterator[tuple[int, Shard]]:
         missing = [name for name in NEEDED if name not in file]
         if missing:
             raise WavesimError(f"{path} is no acoustic scattering file of The Well: it lacks {', '.join(missing)}")
+        yield file
+
+
+def _shards(path: Path, begin: Path) -> Iterator[tuple[int, Shard]]:
+    """The files that are not there yet, each with the number of its first trajectory."""
+    with _opened(path) as file:
         time, x, y = (file[f"dimensions/{name}"][:].astype(float) for name in ("time", "x", "y"))
         for name, axis in (("time", time), ("x", x), ("y", y)):
             steps = np.diff(axis)

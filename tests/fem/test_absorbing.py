@@ -144,6 +144,17 @@ def test_the_step_keeps_its_order_until_the_layer_is_met_and_the_second_after(ti
         assert errors[0] < 2e-3 * np.linalg.norm(fields[-1]), errors
 
 
+def test_a_pulse_that_joins_a_wave_in_the_layer_is_superposed():
+    problem = assemble(uniform(), Nodes((6, 6), 4), 0.2, (4, 4), Sides.all("absorbing"), layer=2)
+    first, second = (
+        stepper.init(problem.operator, problem.at_unknowns(Pulse(place, 0.1))) for place in ((0.1, 0.5), (0.8, 0.7))
+    )
+    first = stepper.advance(problem.operator, first)
+    apart = [stepper.advance(problem.operator, state).pressure for state in (first, second)]
+    together = stepper.advance(problem.operator, stepper.superposed(first, second)).pressure
+    assert np.abs(together - sum(apart)).max() < 1e-13
+
+
 def test_a_reflection_that_cannot_be_is_refused():
     with pytest.raises(WavesimError, match="must lie between 0 and 1"):
         absorbing.damping(Nodes((4, 4), 2, margins=(1, 0, 0, 0)), np.zeros((1, 2)), 1.0, 2.0)

@@ -13,7 +13,9 @@ from scipy import sparse
 from wavesim.errors import WavesimError
 from wavesim.fem import Medium, Nodes, Pulse, Sides, assemble, kernel, packing, stepper, uniform
 from wavesim.fem.cells import cells
+from wavesim.fem.device import OnDevice
 from wavesim.fem.mesh import Mesh
+from wavesim.fem.source import PointSource, Ricker, SpreadSource
 
 GRAINS = (np.array([[0.2, 0.3], [0.7, 0.6]]), np.array([0.2, 0.25]))
 STIFF, HEAVY = packing(*GRAINS, 20.0, 1.0, 0.1), packing(*GRAINS, 20.0, 5.0, 0.1)
@@ -105,11 +107,73 @@ def test_torch_steps_equal_those_by_scipy_to_rounding(dtype):
         assert np.abs(a - b).max() < 50 * np.finfo(dtype).eps * np.abs(b).max()
 
 
-def test_a_device_does_not_step_a_layer():
-    with pytest.raises(WavesimError, match="device 'cpu' steps neither"):
-        stepper.operator(
-            sparse.identity(3, format="csr"), np.ones(3), 0.1, device="cpu", layer=lambda step: pytest.fail("asked")
-        )
+# What enters a step besides B: a layer, sources, both; and a batch of pulses through one medium.
+FORCED = {
+    "layer": (Sides.all("absorbing"), []),
+    "sources": (Sides("soft", "rigid", "periodic", "periodic"), [PointSource((0.5, 0.4), Ricker(3.0, 0.1))]),
+    "both": (
+        Sides("absorbing", "soft", "periodic", "periodic"),
+        [PointSource((0.5, 0.4), Ricker(3.0, 0.1)), SpreadSource(Pulse((0.9, 0.2), 0.1), np.sin)],
+    ),
+}
+
+
+def by_the_equations(operator: stepper.Operator, state: stepper.WaveState, steps: int) -> list[np.ndarray]:
+    """p, d and f+ after so many steps: absorbing.py and stepper.py line by line, in double precision, by scipy."""
+    b, p, d, later = (
+        operator.stepping,
+        *(np.asarray(part, float) for part in (state.pressure, state.increment, state.later)),
+    )
+    layer, drive, h = operator.layer, operator.drive, operator.time_step
+    for k in range(state.steps + 1, state.steps + steps + 1):
+        p = p + d
+        force = b @ p
+        if layer is not None:
+            before, later = later, layer.decay * later + layer.gain * (layer.derivative @ p)
+            force += layer.scale * (layer.push @ (before + later))
+        if operator.order == 4:
+            force -= b @ force / 12
+        if drive is not None:
+            f = [np.array(drive.signal((k + j) * h)) for j in (-1, 0, 1)]
+            force -= drive.level @ f[1]
+            if operator.order == 4:
+                force -= drive.curve @ (f[0] - 2 * f[1] + f[2])
+        d = d - force if layer is None else layer.keep * d - layer.kick * (force + layer.pull * p)
+    return [p, d, later]
+
+
+@pytest.mark.parametrize("medium", [STIFF, HEAVY], ids=["uniform density", "packing"])
+@pytest.mark.parametrize(
+    ("device", "dtype"), [(None, np.float64), (None, np.float32), ("cpu", np.float64), ("cpu", np.float32)]
+)
+@pytest.mark.parametrize("order", [2, 4])
+@pytest.mark.parametrize("case", FORCED)
+def test_layers_and_sources_are_stepped_as_by_scipy_to_rounding(case, order, device, dtype, medium):
+    sides, sources = FORCED[case]
+    operator = assemble(
+        medium, NODES[4], 0.1, (4, 4), sides, 2, sources, order=order, dtype=dtype, device=device
+    ).operator
+    random = np.random.default_rng(8)
+    p, d = random.standard_normal((2, operator.mass.size)).astype(dtype)
+    state = stepper.WaveState(p, d, 5)
+    if operator.layer is not None:
+        rows = np.diff(operator.layer.derivative.indptr) > 0  # f lies at points of elements, not where none fills up
+        before, later = (rows * random.standard_normal((2, rows.size))).astype(dtype)
+        state = stepper.WaveState(p, d, 5, before, later)
+    want = by_the_equations(operator, state, operator.steps)
+    found = stepper.advance(operator, state)
+    one_by_one = state
+    for _ in range(operator.steps):
+        one_by_one = stepper.step(operator, one_by_one)
+    assert found.steps == one_by_one.steps == 5 + operator.steps
+    for state in (found, one_by_one):
+        for a, b in zip((state.pressure, state.increment, state.later), want, strict=True):
+            assert np.abs(a - b).max() <= 200 * np.finfo(dtype).eps * np.abs(b).max()
+
+
+def test_a_device_that_cannot_multiply_is_one_line():
+    with pytest.raises(WavesimError, match=r"torch takes no steps on xyz \(.*\): leave the device out"):
+        OnDevice(sparse.identity(3, format="csr"), None, "xyz").product(np.ones(3))
 
 
 def test_neither_a_field_nor_a_state_is_changed_in_place():

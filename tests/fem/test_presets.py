@@ -25,7 +25,7 @@ from wavesim.fem.plan import file_splits, plan_preset
 from wavesim.fem.presets import draw
 from wavesim.fem.trial import estimate
 from wavesim.fem.waves import require_room
-from wavesim.preset_config import NAMES, PRESETS, RandomConfig, dataset_config
+from wavesim.preset_config import NAMES, PRESETS, RandomConfig, ResolvedConfig, dataset_config
 from wavesim.provenance import generator
 
 # Wider than high, other cells along x than along y, and nothing symmetric: an exchange of x and y shows.
@@ -42,11 +42,11 @@ def dataset(tmp_path_factory):
 
 
 def contents(out):
-    """The bytes of everything but the run's log of timings."""
+    """The bytes of everything but the run's log of timings and the number of its process."""
     return {
         path.relative_to(out): path.read_bytes()
         for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name != "run.jsonl"
+        if path.is_file() and path.name not in ("run.jsonl", ".lock")
     }
 
 
@@ -228,7 +228,11 @@ def test_a_toml_file_may_hold_a_preset_or_the_waves_of_a_whole_run(tmp_path):
     path.write_text('preset = "random"\ncontrast = 0.1\n')
     assert dataset_config(path) == RandomConfig(contrast=0.1)
     path.write_text("[waves]\ngrid = 32\n")
-    assert dataset_config(path) == dataset_config("packing").model_copy(update={"grid": 32})
+    assert dataset_config(path) == dataset_config("packing-smooth").model_copy(update={"grid": 32})
+    path.write_text('preset = "packing-smooth"\ngrid = 32\n')
+    assert dataset_config(path) == dataset_config("packing-smooth").model_copy(update={"grid": 32})
+    path.write_text('preset = "packing"\ngrid = 32\n')
+    assert dataset_config(path) == ResolvedConfig(grid=32)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -57,11 +57,11 @@ def dataset(packings, tmp_path_factory):
 
 
 def contents(out):
-    """The bytes of everything but the run's log of timings."""
+    """The bytes of everything but the run's log of timings and the number of its process."""
     return {
         path.relative_to(out): path.read_bytes()
         for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name != "run.jsonl"
+        if path.is_file() and path.name not in ("run.jsonl", ".lock")
     }
 
 

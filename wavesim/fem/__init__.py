@@ -14,14 +14,27 @@ if TYPE_CHECKING:
     from wavesim.fem.boundary import Sides
     from wavesim.fem.conforming import conforming
     from wavesim.fem.live import LiveSolver
-    from wavesim.fem.media import from_modulus, graded, image, inclusions, layered, luneburg, picture, random_field
+    from wavesim.fem.media import (
+        from_modulus,
+        graded,
+        image,
+        inclusions,
+        jammed,
+        layered,
+        luneburg,
+        picture,
+        random_field,
+        read_diagram,
+    )
     from wavesim.fem.medium import Materials, Medium, packing, uniform
     from wavesim.fem.mesh import Mesh
     from wavesim.fem.mesh_files import read_mesh, write_mesh
     from wavesim.fem.raster import Raster
+    from wavesim.fem.resolved import waves_through
     from wavesim.fem.sampling import Nodes
     from wavesim.fem.simulation import Problem, Simulation, Traces, assemble, listen, simulate, start
     from wavesim.fem.source import (
+        Burst,
         PlanePacket,
         PointSource,
         Pulse,
@@ -35,6 +48,7 @@ if TYPE_CHECKING:
     from wavesim.fem.waves import generate_dataset, generate_waves
 
 __all__ = [
+    "Burst",
     "LiveSolver",
     "Materials",
     "Medium",
@@ -60,6 +74,7 @@ __all__ = [
     "graded",
     "image",
     "inclusions",
+    "jammed",
     "layered",
     "listen",
     "luneburg",
@@ -68,12 +83,14 @@ __all__ = [
     "picture",
     "random_field",
     "random_pulse",
+    "read_diagram",
     "read_mesh",
     "recall",
     "rerun",
     "simulate",
     "start",
     "uniform",
+    "waves_through",
     "write_mesh",
 ]
 
@@ -81,10 +98,23 @@ _HOME = {
     **dict.fromkeys(("on_circles",), "arcs"),
     **dict.fromkeys(("conforming",), "conforming"),
     **dict.fromkeys(("Raster",), "raster"),
+    **dict.fromkeys(("waves_through",), "resolved"),
     **dict.fromkeys(("Sides",), "boundary"),
     **dict.fromkeys(("LiveSolver",), "live"),
     **dict.fromkeys(
-        ("from_modulus", "graded", "image", "inclusions", "layered", "luneburg", "picture", "random_field"), "media"
+        (
+            "from_modulus",
+            "graded",
+            "image",
+            "inclusions",
+            "jammed",
+            "layered",
+            "luneburg",
+            "picture",
+            "random_field",
+            "read_diagram",
+        ),
+        "media",
     ),
     **dict.fromkeys(("Materials", "Medium", "packing", "uniform"), "medium"),
     **dict.fromkeys(("Mesh",), "mesh"),
@@ -92,7 +122,17 @@ _HOME = {
     **dict.fromkeys(("Nodes",), "sampling"),
     **dict.fromkeys(("Problem", "Simulation", "Traces", "assemble", "listen", "simulate", "start"), "simulation"),
     **dict.fromkeys(
-        ("PlanePacket", "PointSource", "Pulse", "Ricker", "Ring", "SpreadSource", "StandingMode", "random_pulse"),
+        (
+            "Burst",
+            "PlanePacket",
+            "PointSource",
+            "Pulse",
+            "Ricker",
+            "Ring",
+            "SpreadSource",
+            "StandingMode",
+            "random_pulse",
+        ),
         "source",
     ),
     **dict.fromkeys(("recall", "rerun"), "stored"),

@@ -25,13 +25,19 @@ Reference: Grote and Sim, Efficient PML for the wave equation, arXiv 1001.0319 (
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy import sparse
 
 from wavesim.errors import WavesimError
-from wavesim.fem.boundary import first_nodes
+from wavesim.fem.boundary import Sides, first_nodes, numbers
+from wavesim.fem.cells import side_by_side
+from wavesim.fem.medium import Field, Materials, Medium
+from wavesim.fem.mesh import Mesh
+from wavesim.fem.raster import Raster
 from wavesim.fem.sampling import Nodes
 from wavesim.fem.space import Space
 
@@ -45,22 +51,55 @@ REFLECTION = 1e-6
 class Layer:
     """The layer's part of a step, for n unknowns and m points of its elements, times the time step where it enters.
 
-    keep, kick: (n,) factors of the increment: d+ = keep d - kick F. pull: (n,), 4 a_x a_y.
-    derivative: (2 m, n), p_x and p_y at the layer's points. push: (n, 2 m) from f to the force.
-    decay, gain: (2 m,), f+ = decay f- + gain (p_x, p_y).
+    keep, kick: (n[, batch]) factors of the increment: d+ = keep d - kick F. pull: alike, 4 a_x a_y. scale: alike, 1/M.
+    derivative: D (2 m, n), p_x and p_y at the layer's points. weight: (2 m,), h^2 w / 2 rho, and push: (n, 2 m), D^T
+    weight, from f+ + f- to M F. decay, gain: (2 m[, batch]), f+ = decay f- + gain (p_x, p_y). unknown: (elements,
+    points), -1 where there is none; size: of an element along x and y.
+
+    The rows of `derivative` go by groups of elements, as many as a vector has lanes, filled up with empty ones; then by
+    point, then x and y, then the element in its group: so kernel.c reads them.
     """
 
     keep: np.ndarray
     kick: np.ndarray
     pull: np.ndarray
+    scale: np.ndarray
     derivative: sparse.csr_matrix
     push: sparse.csr_matrix
     decay: np.ndarray
     gain: np.ndarray
+    weight: np.ndarray
+    unknown: np.ndarray
+    size: tuple[float, float]
 
-    def astype(self, dtype: type) -> Layer:
-        """The same in another precision."""
-        return Layer(**{field.name: getattr(self, field.name).astype(dtype) for field in fields(self)})
+
+def with_margins(
+    medium: Medium | Materials | Raster, mesh: Nodes | Mesh, sides: Sides, layer: int
+) -> tuple[Medium | Materials | Raster, Nodes | Mesh]:
+    """Medium and mesh with `layer` elements beyond each absorbing side.
+
+    Raises:
+        WavesimError: absorbing sides without a layer, or of another mesh than a rectangle's own.
+    """
+    margins = sides.margins(layer)
+    if "absorbing" in (sides.left, sides.right, sides.bottom, sides.top) and layer < 1:
+        raise WavesimError(
+            f"layer {layer}: an absorbing side needs at least one element, better one wavelength of them"
+        )
+    if not any(margins):
+        return medium, mesh
+    if isinstance(mesh, Mesh) or not isinstance(medium, Medium):
+        raise WavesimError("absorbing sides need a rectangle's own mesh and a medium of functions, not a tagged mesh")
+    return continued(medium, mesh.lengths), replace(mesh, margins=margins)
+
+
+def continued(medium: Medium, lengths: tuple[float, float]) -> Medium:
+    """The medium, which goes on beyond the rectangle's sides as it is there."""
+
+    def beyond(field: Field) -> Field:
+        return lambda x, y: field(np.clip(x, 0, lengths[0]), np.clip(y, 0, lengths[1]))
+
+    return Medium(beyond(medium.bulk_modulus), beyond(medium.density))
 
 
 def damping(nodes: Nodes, points: np.ndarray, wave_speed: float, reflection: float = REFLECTION) -> np.ndarray:
@@ -89,37 +128,71 @@ def inside(nodes: Nodes, points: np.ndarray) -> np.ndarray:
     return (x < 0) | (x > width) | (y < 0) | (y > height)
 
 
-def layer(
+def of_space(
     space: Space,
     prolongation: sparse.csr_matrix,
     mass: np.ndarray,
+    bulk_modulus: np.ndarray,
     density: np.ndarray,
-    wave_speed: float,
+    dtype: type,
+) -> Callable[[float], Layer] | None:
+    """The layer for a time step, where a space has margins; bulk_modulus and mass: of one medium or of a batch."""
+    nodes = space.nodes
+    if nodes is None or not any(nodes.margins):
+        return None
+    wave_speed = np.sqrt((bulk_modulus.T / density)[..., inside(nodes, space.element_points)].max(axis=-1))
+    # The points of a rectangle's space lie on an open grid.
+    along, side = nodes.degree + 1, tuple(axis.total for axis in nodes.axes)
+    lines = np.arange(space.weights.size).reshape(side[1], along, side[0], along)
+    elements = lines.swapaxes(1, 2).reshape(-1, along**2)
+    return partial(layer, space, nodes, elements, prolongation, mass, density, wave_speed, dtype=dtype)
+
+
+def layer(
+    space: Space,
+    nodes: Nodes,
+    elements: np.ndarray,
+    prolongation: sparse.csr_matrix,
+    mass: np.ndarray,
+    density: np.ndarray,
+    wave_speed: float | np.ndarray,
     time_step: float,
-    reflection: float = REFLECTION,
+    dtype: type = np.float64,
 ) -> Layer:
     """The layer in the margins of a rectangle's mesh.
 
     Args:
-        prolongation: P (nodes, unknowns); mass: (unknowns,); density: (element points,); wave_speed: the largest in it.
+        elements: (elements, points) the numbers of each element's points among the space's, s fastest.
+        prolongation: P (nodes, unknowns); mass: (unknowns[, batch]); density: (element points,); wave_speed: the
+            largest in the layer, of each medium of a batch.
     """
-    assert space.nodes is not None
+    elements = elements[inside(nodes, space.element_points[elements].mean(axis=1))]
+    points = side_by_side(elements, -1, np.dtype(dtype))
+    places = np.stack([points, points], axis=2)
+    axis = np.broadcast_to(np.array([0, 1])[:, None], places.shape).ravel()
+    places = places.ravel()
+
     # Any node of an unknown will do: z is the same at a node and at its periodic image.
-    along_x, along_y = damping(space.nodes, space.points[first_nodes(prolongation)], wave_speed, reflection)
-    within = np.flatnonzero(inside(space.nodes, space.element_points))
-    rates = damping(space.nodes, space.element_points[within], wave_speed, reflection)
-    flux = sparse.diags(np.tile(space.weights[within] / density[within], 2))
-    derivative = sparse.vstack([d[within] @ prolongation for d in space.gradient]).tocsr()
-    half = time_step / 2
-    own, other = half * np.concatenate([rates[0], rates[1]]), half * np.concatenate([rates[1], rates[0]])
-    a_x, a_y = half * along_x, half * along_y
+    half = time_step / 2 * np.asarray(wave_speed)
+    a_x, a_y = (
+        np.multiply.outer(half, rates).T for rates in damping(nodes, space.points[first_nodes(prolongation)], 1.0)
+    )
+    rates = damping(nodes, space.element_points[places], 1.0)
+    own, other = (np.multiply.outer(half, np.where(axis == k, *rates)).T for k in (0, 1))
+    rows = np.where(places < 0, 2 * space.weights.size, places + axis * space.weights.size)
+    slopes = sparse.vstack([*space.gradient, sparse.csr_matrix((1, space.size))]).tocsr()[rows] @ prolongation
+    weight = np.where(places < 0, 0, time_step**2 / 2 * (space.weights / density)[places])
     kick = 1 / ((1 + a_x) * (1 + a_y))
     return Layer(
-        keep=(1 - a_x) * (1 - a_y) * kick,
-        kick=kick,
-        pull=4 * a_x * a_y,
-        derivative=derivative,
-        push=(sparse.diags(time_step**2 / mass) @ derivative.T @ flux).tocsr(),
-        decay=(1 - own) / (1 + own),
-        gain=2 * (other - own) / (1 + own),
+        keep=((1 - a_x) * (1 - a_y) * kick).astype(dtype),
+        kick=kick.astype(dtype),
+        pull=(4 * a_x * a_y).astype(dtype),
+        scale=(1 / mass).astype(dtype),
+        derivative=slopes.tocsr().astype(dtype),
+        push=(slopes.T @ sparse.diags(weight)).tocsr().astype(dtype),
+        decay=((1 - own) / (1 + own)).astype(dtype),
+        gain=(2 * (other - own) / (1 + own)).astype(dtype),
+        weight=weight.astype(dtype),
+        unknown=numbers(prolongation)[space.node_of[elements]],
+        size=(nodes.lengths[0] / nodes.elements[0], nodes.lengths[1] / nodes.elements[1]),
     )

@@ -30,8 +30,7 @@ def on_circles(mesh: Mesh, circles: np.ndarray, circle_of: np.ndarray, degree: i
     """
     cells, line = mesh.cells, lobatto(degree)
     start, end = cells, np.roll(cells, -1, axis=1)  # (cells, edges)
-    own = np.where(circle_of[start] == circle_of[end], circle_of[start], NONE)
-    own = np.where(_between_tags(mesh), own, NONE)
+    own = interfaces(cells, mesh.tags, circle_of)
     bent = np.zeros((*own.shape, degree + 1, 2))  # d_k along the edge's own direction
     for cell, edge in np.argwhere(own != NONE):
         x, y, radius = circles[own[cell, edge]]
@@ -46,14 +45,14 @@ def on_circles(mesh: Mesh, circles: np.ndarray, circle_of: np.ndarray, degree: i
     return Mesh(mesh.points, cells, mesh.tags, mesh.positions(degree) + moved.reshape(len(cells), -1, 2))
 
 
-def _between_tags(mesh: Mesh) -> np.ndarray:
-    """(cells, edges) whether an edge lies between cells of different tags."""
-    cells = mesh.cells
-    ends = np.sort(np.stack([cells, np.roll(cells, -1, axis=1)], axis=2), axis=2) @ [len(mesh.points), 1]
+def interfaces(cells: np.ndarray, tags: np.ndarray, circle_of: np.ndarray) -> np.ndarray:
+    """(cells, edges) the circle that both ends of an edge between cells of different tags are on, or -1."""
+    after = np.roll(cells, -1, axis=1)
+    ends = np.sort(np.stack([cells, after], axis=2), axis=2) @ [cells.max() + 1, 1]
     keys, number = np.unique(ends, return_inverse=True)
     number = number.reshape(cells.shape)
-    tags = np.broadcast_to(mesh.tags[:, None], cells.shape)
-    low, high = np.full(len(keys), mesh.tags.max()), np.zeros(len(keys), int)
-    np.minimum.at(low, number, tags)
-    np.maximum.at(high, number, tags)
-    return (low < high)[number]
+    each = np.broadcast_to(tags[:, None], cells.shape)
+    low, high = np.full(len(keys), tags.max()), np.zeros(len(keys), int)
+    np.minimum.at(low, number, each)
+    np.maximum.at(high, number, each)
+    return np.where((circle_of[cells] == circle_of[after]) & (low < high)[number], circle_of[cells], NONE)

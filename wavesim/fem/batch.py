@@ -1,8 +1,8 @@
 """Trajectories through many media at once.
 
-Where the density is the same everywhere and in all of them, the stiffness K does not depend on the medium, 1/kappa
-sits in the diagonal M alone, and a step of the whole batch is one product of K with a matrix (unknowns, batch): K is
-read once for all of them. Any other media, and absorbing sides, run one by one.
+Where the density is the same in all of them, the stiffness K does not depend on the medium, and 1/kappa sits in the
+diagonal M alone: K, its largest eigenvalue and the absorbing layer are made once for all, and a step of the whole batch
+is one product with a matrix (unknowns, batch). Any other media run one by one.
 
 All in a batch take the same time steps, set by the fastest medium. So who is in it is part of a trajectory's settings.
 """
@@ -10,14 +10,22 @@ All in a batch take the same time steps, set by the fastest medium. So who is in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from wavesim.config import WaveSettings
-from wavesim.fem import stepper
+from wavesim.fem import absorbing, stepper
 from wavesim.fem.boundary import Sides, unknowns
 from wavesim.fem.medium import Medium
-from wavesim.fem.simulation import DTYPES, Problem, Simulation, mesh_of, run, simulate
+from wavesim.fem.simulation import (
+    DTYPES,
+    Problem,
+    Simulation,
+    mesh_of,
+    run,
+    simulate,
+)
 from wavesim.fem.source import Pulse
 
 
@@ -45,27 +53,39 @@ def simulate_all(
 def assemble_batch(
     config: WaveSettings, media: Sequence[Medium], elements: int | None = None, degree: int | None = None
 ) -> Problem | None:
-    """The problem of all media together; None where they do not share K, or a side is absorbing.
+    """The problem of all media together; None where they do not share K.
 
     Raises:
         WavesimError: as `assemble`.
     """
-    if "absorbing" in config.domain.sides or len(media) < 2:
+    if len(media) < 2:
         return None
     from wavesim.fem import _dolfinx  # inside the function, so that the package is there without dolfinx
 
-    domain, dtype = config.domain, DTYPES[config.precision]
-    space = _dolfinx.space(mesh_of(config, elements, degree)[0])
+    domain, dtype, sides = config.domain, DTYPES[config.precision], Sides(*config.domain.sides)
+    nodes, layer = mesh_of(config, elements, degree)
+    nodes = replace(nodes, margins=sides.margins(layer))
+    media = [absorbing.continued(medium, nodes.lengths) for medium in media]
+    space = _dolfinx.space(nodes)
     density = space.evaluate(media[0].density)
-    if any(np.any(other != density[0]) for other in (density, *(space.evaluate(m.density) for m in media[1:]))):
+    if any(np.any(space.evaluate(medium.density) != density) for medium in media[1:]):
         return None
-    prolongation = unknowns(space.points, Sides(*domain.sides))
-    mass = np.stack([prolongation.T @ space.mass(space.evaluate(m.bulk_modulus)) for m in media], axis=1)
+    prolongation = unknowns(space.points, sides)
+    bulk_moduli = [space.evaluate(medium.bulk_modulus) for medium in media]
+    mass = np.stack([prolongation.T @ space.mass(values) for values in bulk_moduli]).T
     stiffness = (prolongation.T @ space.stiffness(density) @ prolongation).tocsr()
     return Problem(
         space,
         prolongation,
-        stepper.operator(stiffness, mass, config.frame_interval, order=config.time_order, dtype=dtype),
+        stepper.operator(
+            stiffness,
+            mass,
+            config.frame_interval,
+            order=config.time_order,
+            dtype=dtype,
+            layer=absorbing.of_space(space, prolongation, mass, np.stack(bulk_moduli).T, density, dtype),
+            device=config.device,
+        ),
         (space.cell_averages(domain.cells) @ prolongation).astype(dtype),
         domain.cells,
         config.frame_interval,

@@ -92,3 +92,11 @@ def unknowns(points: np.ndarray, sides: Sides) -> sparse.csr_matrix:
 def first_nodes(prolongation: sparse.csr_matrix) -> np.ndarray:
     """(unknowns,) the first node of each unknown."""
     return np.asarray(prolongation.tocsc().indices[prolongation.tocsc().indptr[:-1]])
+
+
+def numbers(prolongation: sparse.csr_matrix) -> np.ndarray:
+    """(nodes,) the unknown that each node is, -1 where it is none."""
+    found = np.full(prolongation.shape[0], -1)
+    rows = np.flatnonzero(np.diff(prolongation.indptr))
+    found[rows] = prolongation.indices[prolongation.indptr[rows]]
+    return found

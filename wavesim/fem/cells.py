@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from wavesim.fem.boundary import numbers
 from wavesim.fem.diagonals import LANES, annihilating, filled
 from wavesim.fem.sampling import differentiation
 from wavesim.fem.space import Space
@@ -34,14 +35,19 @@ class Cells:
 
 @dataclass(frozen=True)
 class Groups:
-    """The same as kernel.c reads it, for fields of one precision. scale: s = h^2 / M (1 or batch, unknowns)."""
+    """The same as kernel.c reads it, for fields of one precision: what each array is says kernel.c's `cells`.
 
-    node: np.ndarray
+    scale: s = h^2 / M, (1 or batch, field).
+    """
+
     slope: np.ndarray
     metric: np.ndarray
+    rim: np.ndarray
+    pair: np.ndarray
     start: np.ndarray
     place: np.ndarray
     scale: np.ndarray
+    order: np.ndarray
 
 
 def cells(space: Space, density: np.ndarray, prolongation: sparse.csr_matrix) -> Cells | None:
@@ -67,32 +73,58 @@ def cells(space: Space, density: np.ndarray, prolongation: sparse.csr_matrix) ->
     (s_x, t_x), (s_y, t_y) = factors
     metric = np.stack([s_x**2 + s_y**2, s_x * t_x + s_y * t_y, t_x**2 + t_y**2], axis=-1)
     metric *= (space.weights / density).reshape(*node.shape, 1)
-    first = np.full(space.size, -1)
-    rows = np.flatnonzero(np.diff(prolongation.indptr))
-    first[rows] = prolongation.indices[prolongation.indptr[rows]]
-    return Cells(space.degree, metric, first[node])
+    return Cells(space.degree, metric, numbers(prolongation)[node])
 
 
 def groups(cells_: Cells, scale: np.ndarray, dtype: np.dtype) -> Groups:
-    """The elements side by side. scale: s (1 or batch, unknowns)."""
-    lanes, size = LANES // dtype.itemsize, scale.shape[1]
-    count = len(cells_.unknown)
-    number = -(-count // lanes)
+    """The elements side by side, and the numbers of a field so that most lie where they are used.
 
-    def side_by_side(values: np.ndarray, rest: float) -> np.ndarray:
-        whole = np.full((number * lanes, *values.shape[1:]), rest, values.dtype)
-        whole[:count] = values
-        return np.moveaxis(whole.reshape(number, lanes, *values.shape[1:]), 1, -1)
-
-    node = side_by_side(np.where(cells_.unknown < 0, size, cells_.unknown), size).astype(np.int32, order="C")
-    order = np.argsort(node.ravel(), kind="stable").astype(np.int32)
-    start = np.searchsorted(node.ravel()[order], np.arange(size + 1)).astype(np.int32)
-    slope = annihilating(differentiation(cells_.degree).T).T if dtype == np.float32 else differentiation(cells_.degree)
+    scale: s (1 or batch, unknowns).
+    """
+    points = cells_.degree + 1
+    unknown = side_by_side(cells_.unknown, -1, dtype)
+    a, b = np.arange(points**2) % points, np.arange(points**2) // points
+    on_rim = (a % cells_.degree == 0) | (b % cells_.degree == 0)
+    inner, rim = unknown[:, ~on_rim].ravel(), unknown[:, on_rim]
+    shared, times = np.unique(rim[rim >= 0], return_counts=True)
+    pairs = times <= 2
+    order = np.concatenate([inner, shared[pairs], shared[~pairs], [-1]])
+    where = np.full(scale.shape[1] + 1, len(order) - 1)  # the last is that of -1
+    where[order[len(inner) : -1]] = np.arange(len(inner), len(order) - 1)
+    rim = where[rim]
+    place = np.argsort(rim.ravel(), kind="stable")
+    start = np.searchsorted(rim.ravel()[place], np.arange(len(inner), len(order)))
+    edges = int(pairs.sum())
+    first, last = start[:edges], start[1 : edges + 1]
+    pair = np.stack([place[first], np.where(last - first == 2, place[last - 1], rim.size)], axis=1)
     return Groups(
-        node,
-        np.array(slope, dtype, order="C"),
-        filled(side_by_side(cells_.metric, 0.0), dtype),
-        start,
-        order,
-        np.array(scale, dtype, order="C"),
+        slopes(cells_.degree, dtype),
+        filled(side_by_side(cells_.metric, 0, dtype), dtype),
+        rim.astype(np.int32, order="C"),
+        pair.astype(np.int32, order="C"),
+        (start[edges:] - start[edges]).astype(np.int32),
+        place[start[edges] :].astype(np.int32),
+        filled(np.where(order < 0, 0, scale[:, order]), dtype),
+        order.astype(np.int32),
     )
+
+
+def side_by_side(values: np.ndarray, rest: float, dtype: np.dtype) -> np.ndarray:
+    """(groups, ..., lanes) values (elements, ...), filled up with `rest`: a group has as many as a vector's lanes."""
+    lanes, count = LANES // dtype.itemsize, len(values)
+    whole = np.full((-(-count // lanes) * lanes, *values.shape[1:]), rest, values.dtype)
+    whole[:count] = values
+    return np.moveaxis(whole.reshape(-1, lanes, *values.shape[1:]), 1, -1)
+
+
+def lying(unknown: np.ndarray, size: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`node`, `start` and `place` of an absorbing layer for unknowns (elements, points), -1 for none of `size`."""
+    node = side_by_side(np.where(unknown < 0, size, unknown), size, dtype).astype(np.int32, order="C")
+    place = np.argsort(node.ravel(), kind="stable").astype(np.int32)
+    return node, np.searchsorted(node.ravel()[place], np.arange(size + 1)).astype(np.int32), place
+
+
+def slopes(degree: int, dtype: np.dtype) -> np.ndarray:
+    """Derivatives along an edge of length 1 that send a constant to zero exactly, rounded or not."""
+    exact = differentiation(degree)
+    return np.array(annihilating(exact.T).T if dtype == np.float32 else exact, dtype, order="C")

@@ -5,7 +5,7 @@
     regions     what lies between, each with an even number of edges around it
     fill        quadrilaterals in a region; in a disk there is a ring of them along the circle first
     relax       all vertices moved for the largest time step
-    arcs        edges on circles bent; those few that would fold a cell stay straight
+    arcs        edges on circles bent
 
 Where grains touch, the gap that `radius_scale` leaves sets the time step. Everything follows from the input alone.
 
@@ -17,29 +17,19 @@ from __future__ import annotations
 import numpy as np
 
 from wavesim.errors import WavesimError
-from wavesim.fem.arcs import on_circles
+from wavesim.fem.arcs import interfaces, on_circles
+from wavesim.fem.curves import RING
 from wavesim.fem.fill import fill
 from wavesim.fem.mesh import Mesh
-from wavesim.fem.outline import RING, Outline
+from wavesim.fem.outline import Outline
 from wavesim.fem.packing_mesh import SquarePacking
 from wavesim.fem.regions import Region, regions
 from wavesim.fem.relax import ALONG_X, ALONG_Y, FIXED, FREE, ON_CIRCLE, Relaxation
 from wavesim.fem.sampling import lobatto
 from wavesim.fem.window import seen
 
-TRIES = (
-    1.0,
-    0.94,
-    1.06,
-    0.88,
-    1.12,
-    0.82,
-    1.18,
-    0.76,
-)  # of the element size: where a region cannot be meshed, the next one is taken
-ENOUGH = 3  # meshes, of which the one is taken that loses least area to edges that stay chords,
-NEGLIGIBLE = 2e-4  # unless this little is lost
-STRAIGHTENED = 8  # rounds, after which all cells stay straight
+SMALL = 16  # vertices around a cut disk, up to which its cells need no ring along the circle
+TOUCH = 1e-3  # of the distance of two centres: as far apart as grains still touch
 NARROWEST = 0.01  # gap between disks, in radii of the smaller one
 
 
@@ -49,13 +39,15 @@ def conforming(
     element_size: float = 0.03,
     wave_speed: float = 2.0,
     curved: bool = True,
+    neck: float = 0.0,
 ) -> Mesh:
     """The unit square with the disks of a periodic packing, cut by the walls as window.py says.
 
     Args:
         radius_scale: multiplies the radii, which opens gaps where grains touch. element_size: edge length where nothing
             asks for shorter ones. wave_speed: in the grains over that in the background; the faster of the two is given
-            the larger elements. curved: whether edges on circles are bent, to degree 4.
+            the larger elements. curved: whether edges on circles are bent, to degree 4. neck: the width of straight
+            necks of grain, in radii of the smaller disk, that join those that touch; none where a wall is in the way.
     Raises:
         WavesimError: values out of range, grains that overlap or leave no gap, gmsh is not installed, or no mesh.
     """
@@ -63,55 +55,51 @@ def conforming(
         raise WavesimError(f"element_size {element_size} must be above 0 and at most 0.25 of the square's side")
     if not wave_speed > 0:
         raise WavesimError(f"wave_speed {wave_speed} must be positive")
+    if not 0 <= neck <= 0.5:
+        raise WavesimError(f"neck {neck} must be from 0, which leaves contacts open, to 0.5 of the smaller radius")
     disks = seen(packing.positions, packing.radii, radius_scale)
     _check(disks, radius_scale)
-    speeds = np.array([1.0, wave_speed]) / max(1.0, wave_speed)
-    made: list[tuple[float, Mesh]] = []
-    for size in element_size * np.array(TRIES):
-        try:
-            made.append(_meshed(disks, float(size), speeds, curved))
-        except WavesimError as error:
-            if "gmsh is not installed" in str(error):
-                raise
-            reason = error
-        if made and (len(made) == ENOUGH or not curved or made[-1][0] < NEGLIGIBLE):
-            break
-    if not made:
-        tried = f"{min(TRIES) * element_size:.3g} to {max(TRIES) * element_size:.3g}"
-        raise WavesimError(
-            f"no mesh was found for element sizes of {tried} ({reason}); use another element_size or radius_scale"
-        ) from reason
-    return min(made, key=lambda one: one[0])[1]
+    outline = Outline(disks, element_size, _bridged(disks, radius_scale, neck) if neck else {})
+    return _meshed(outline, np.array([1.0, wave_speed]) / max(1.0, wave_speed), curved)
 
 
-def _meshed(disks: np.ndarray, element_size: float, speeds: np.ndarray, curved: bool) -> tuple[float, Mesh]:
-    """A mesh, and the area between circles and those edges that stay chords."""
-    outline = Outline(disks, element_size)
+def _meshed(outline: Outline, speeds: np.ndarray, curved: bool) -> Mesh:
     quads: list[tuple[int, ...]] = list(outline.blocks)
-    tags = [0] * len(outline.blocks)
+    tags = [int(k in outline.necks) for k in range(len(quads))]
     rims: list[tuple[int, ...]] = []
+    circles: list[np.ndarray] = []
     owners: list[int] = []
     for region in regions(outline):
-        if region.owner >= 0:
+        whole = region.owner >= 0 and all(region.arc)
+        if region.owner >= 0 and (whole or len(region.vertices) > SMALL):
             ring, core = _ring(outline, region)
             quads += ring
             tags += [1] * len(ring)
             rims.append(core)
+            circles.append(np.full(len(core), -1))
         else:
             rims.append(region.vertices)
+            circles.append(np.array([outline.circle_of[k] for k in region.vertices]))
         owners.append(region.owner)
-    inside = np.array(owners) >= 0
     polygons = [np.array([outline.points[k] for k in rim]) for rim in rims]
-    speed = speeds[inside.astype(int)]
-    sizes = np.full(len(rims), element_size)
-    for rim, polygon, filling, disk in zip(
-        rims, polygons, fill(polygons, speed, sizes, element_size), owners, strict=True
-    ):
+    speed = speeds[(np.array(owners) >= 0).astype(int)]
+    filled = fill(polygons, circles, outline.disks, speed, outline.element_size)
+    for rim, filling, disk in zip(rims, filled, owners, strict=True):
         number = np.concatenate([rim, [outline.add(point) for point in filling.points]]).astype(int)
-        assert len(polygon) == len(rim)
         quads += [tuple(quad) for quad in number[filling.quads]]
         tags += [int(disk >= 0)] * len(filling.quads)
     return _finished(outline, np.array(quads), np.array(tags), speeds, curved)
+
+
+def _bridged(disks: np.ndarray, radius_scale: float, neck: float) -> dict[tuple[int, int], float]:
+    """The width of the neck of each pair of disks that touched before their radii were scaled."""
+    found = {}
+    for i, (x, y, radius) in enumerate(disks):
+        reach = (radius + disks[i + 1 :, 2]) / radius_scale
+        touch = np.hypot(disks[i + 1 :, 0] - x, disks[i + 1 :, 1] - y) < reach * (1 + TOUCH)
+        for j in i + 1 + np.flatnonzero(touch):
+            found[i, int(j)] = neck * min(radius, disks[j, 2])
+    return found
 
 
 def _check(disks: np.ndarray, radius_scale: float) -> None:
@@ -147,9 +135,7 @@ def _ring(outline: Outline, region: Region) -> tuple[list[tuple[int, ...]], tupl
     return [(a, b, inner[b], inner[a]) for a, b in pairs], tuple(core)
 
 
-def _finished(
-    outline: Outline, quads: np.ndarray, tags: np.ndarray, speeds: np.ndarray, curved: bool
-) -> tuple[float, Mesh]:
+def _finished(outline: Outline, quads: np.ndarray, tags: np.ndarray, speeds: np.ndarray, curved: bool) -> Mesh:
     points, circle_of = np.array(outline.points), np.array(outline.circle_of)
     kinds = [
         FREE if curve is None else ON_CIRCLE if curve >= 0 else (ALONG_Y, ALONG_X)[(-1 - curve) % 2]
@@ -157,34 +143,24 @@ def _finished(
     ]
     motion = np.array(kinds)
     motion[list(outline.fixed)] = FIXED
-    on = outline.disks[np.maximum(circle_of, 0)]
-    points = Relaxation(points, motion, on, quads, speeds[tags], outline.element_size).run(((1, 60), (2, 60)))
-    bent = circle_of if curved else None
-    last = Relaxation(points, motion, on, quads, speeds[tags], outline.element_size, bent)
-    points = last.run(((1, 20), (2, 60), (4, 80)))
+    straight = np.full(quads.shape, -1)
+    arcs = interfaces(quads, tags, circle_of) if curved else straight
+    for follow, schedule in ((straight, ((1, 60), (2, 60))), (arcs, ((1, 20), (2, 60), (4, 80)))):
+        moving = Relaxation(points, motion, circle_of, outline.disks, quads, follow, speeds[tags], outline.element_size)
+        points = moving.run(schedule)
     mesh = Mesh(points, quads, tags)
-    for _ in range(STRAIGHTENED if curved else 0):
-        bent_mesh = on_circles(mesh, outline.disks, circle_of)
-        folded = _jacobians(bent_mesh).min(axis=1) <= 0
-        if not folded.any():
-            whole = on_circles(mesh, outline.disks, np.array(outline.circle_of))
-            return _grain_area(whole) - _grain_area(bent_mesh), bent_mesh
-        first = np.argmax(
-            circle_of[mesh.cells[folded]] >= 0, axis=1
-        )  # two edges meet at each vertex: the least to give up
-        circle_of[mesh.cells[folded][np.arange(len(first)), first]] = -1
-    return np.inf, mesh
+    if not curved:
+        return mesh
+    mesh = on_circles(mesh, outline.disks, circle_of)
+    if len(folded := np.flatnonzero(jacobians(mesh).min(axis=1) <= 0)):
+        x, y = points[quads[folded[0]]].mean(axis=0)
+        raise WavesimError(
+            f"{len(folded)} cells are folded by their arcs, the first near ({x:.4g}, {y:.4g}): use another element_size"
+        )
+    return mesh
 
 
-def _grain_area(mesh: Mesh) -> float:
-    """Of the cells with tag 1, by Green's formula around each."""
-    own = mesh.positions(4)[mesh.tags == 1].reshape(-1, 5, 5, 2)
-    rim = np.concatenate([own[:, 0, :-1], own[:, :-1, -1], own[:, -1, :0:-1], own[:, :0:-1, 0]], axis=1)
-    (x, y), (next_x, next_y) = np.moveaxis(rim, 2, 0), np.moveaxis(np.roll(rim, -1, axis=1), 2, 0)
-    return float((x * next_y - y * next_x).sum() / 2)
-
-
-def _jacobians(mesh: Mesh) -> np.ndarray:
+def jacobians(mesh: Mesh) -> np.ndarray:
     """(cells, 25) of the map from the unit square, at its GLL points of degree 4."""
     places = mesh.positions(4).reshape(len(mesh.cells), 5, 5, 2)
     line = lobatto(4)

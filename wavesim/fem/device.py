@@ -1,20 +1,26 @@
-"""B p and whole steps of stepper.py by torch, on any device: compressed rows, fields there and back at every call.
+"""B p and whole steps by torch, on any device: compressed rows, fields there and back at every call.
 
-One call of `advance` takes a whole interval's steps, so that the way there and back is short beside them.
+One call takes a whole interval's steps, with a layer and sources too, so that the way there and back is short beside
+them.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-if TYPE_CHECKING:  # it takes a second to import, and without a device nobody needs it
-    import torch
+from wavesim.errors import WavesimError
+from wavesim.fem import march
+from wavesim.fem.absorbing import Layer
+from wavesim.fem.drive import Drive
+from wavesim.fem.march import Motion
 
 
 @dataclass(frozen=True)
@@ -24,41 +30,74 @@ class OnDevice:
     matrix: sparse.csr_matrix
     scale: np.ndarray | None
     device: str
+    layer: Layer | None = None
+    drive: Drive | None = None
 
     def product(self, field: np.ndarray) -> np.ndarray:
         """B times a field (unknowns[, batch])."""
-        return self._times(self._there(field)).cpu().numpy().reshape(field.shape)
+        with self._told():
+            return self._times(self._there(field)).cpu().numpy().reshape(field.shape)
 
     def advance(
         self, pressure: np.ndarray, increment: np.ndarray, steps: int, order: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """p and d after so many steps."""
-        p, d = self._there(pressure), self._there(increment)
-        for _ in range(steps):
-            p += d
-            force = self._times(p)
-            d -= force
-            if order == 4:
-                d.add_(self._times(force), alpha=1 / 12)
-        return p.cpu().numpy().reshape(pressure.shape), d.cpu().numpy().reshape(pressure.shape)
+        """p and d after so many steps, where there is neither a layer nor a source."""
+        motion = self.march(Motion(pressure, increment), steps, order, 0)
+        return motion.pressure, motion.increment
 
-    def _times(self, field: torch.Tensor) -> torch.Tensor:
-        matrix, scale = self._tensors
-        return matrix @ field if scale is None else (matrix @ field).mul_(scale)
+    def march(self, motion: Motion, steps: int, order: int, taken: int) -> Motion:
+        """The motion after so many steps; `taken` have been before.
 
-    def _there(self, field: np.ndarray) -> torch.Tensor:
-        """A copy (unknowns, batch) on the device."""
-        import torch
+        Raises:
+            WavesimError: the device lacks what a step takes (sparse matrices, double precision, memory).
+        """
+        with self._told():
+            there = Motion(*(self._there(field) for field in motion.parts))
+            there = march.advance(self._times, there, steps, order, self._layer, self._drive, taken)
+            pairs = zip(there.parts, motion.parts, strict=True)
+            return Motion(*(now.cpu().numpy().reshape(np.shape(before)) for now, before in pairs))
 
-        return torch.tensor(field.reshape(len(field), -1), device=self.device)
+    def _times(self, field: Any) -> Any:
+        product = self._matrix @ field
+        return product if self._scale is None else product.mul_(self._scale)
 
-    @cached_property
-    def _tensors(self) -> tuple[torch.Tensor, torch.Tensor | None]:
-        import torch
+    def _there(self, values: Any) -> Any:
+        """A copy on the device: of a matrix, or of values (n[, batch]) as (n, batch)."""
+        import torch  # a second, and without a device nobody needs it
 
-        m = self.matrix
-        start, column, value = (torch.from_numpy(part) for part in (m.indptr, m.indices, m.data))
+        if not sparse.issparse(values):
+            values = np.asarray(values, self.matrix.dtype)
+            return torch.tensor(values.reshape(len(values) if values.ndim else 1, -1), device=self.device)
+        start, column, value = (torch.from_numpy(part) for part in (values.indptr, values.indices, values.data))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*(invariant checks|beta state)")
-            matrix = torch.sparse_csr_tensor(start, column, value, m.shape).to(self.device)
-        return matrix, None if self.scale is None else self._there(self.scale)
+            return torch.sparse_csr_tensor(start, column, value, values.shape).to(self.device)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (NotImplementedError, RuntimeError, TypeError) as error:
+            reason = str(error).split("\n")[0]
+            raise WavesimError(f"torch takes no steps on {self.device} ({reason}): leave the device out") from error
+
+    @cached_property
+    def _matrix(self) -> Any:
+        return self._there(self.matrix)
+
+    @cached_property
+    def _scale(self) -> Any:
+        return None if self.scale is None else self._there(self.scale)
+
+    @cached_property
+    def _layer(self) -> Layer | None:
+        names = ("keep", "kick", "pull", "scale", "derivative", "push", "decay", "gain")
+        return self.layer and replace(self.layer, **{name: self._there(getattr(self.layer, name)) for name in names})
+
+    @cached_property
+    def _drive(self) -> Drive | None:
+        drive = self.drive
+        if drive is None:
+            return None
+        level, curve = self._there(drive.level), None if drive.curve is None else self._there(drive.curve)
+        return replace(drive, signal=lambda time: self._there(drive.signal(time)), level=level, curve=curve)

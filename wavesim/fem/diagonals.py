@@ -79,6 +79,23 @@ def find(matrix: sparse.csr_matrix, scale: np.ndarray | None, mass: np.ndarray, 
     return Diagonals(along, across, coupled, filled(common.reshape(shape), dtype), cyclic)
 
 
+def repeated(along: np.ndarray) -> tuple[int, int, np.ndarray | None]:
+    """Between which columns all vectors of along (2 w + 1, columns) are the same, and that one, (2 w + 1, a vector).
+
+    Whole blocks of four vectors, at least two; (0, 0, None) where there are none. Elements of one width repeat, if a
+    vector holds whole ones: their numbers then stay in registers, where a long row's would leave the nearest cache.
+    """
+    lanes = LANES // along.itemsize
+    if along.ndim == 2:
+        vectors = along[:, : along.shape[1] // (4 * lanes) * 4 * lanes].reshape(len(along), -1, 4, lanes)
+        if vectors.shape[1] > 3:
+            middle = vectors[:, vectors.shape[1] // 2, :1]
+            same = np.flatnonzero((vectors == middle[:, None]).all(axis=(0, 2, 3)))
+            if len(same) > 1 and len(same) == same[-1] - same[0] + 1:
+                return 4 * lanes * int(same[0]), 4 * lanes * int(same[-1] + 1), filled(middle[:, 0], along.dtype)
+    return 0, 0, None
+
+
 def filled(rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The same in whole vectors, which begin where the processor likes them to: twice as fast."""
     lanes = LANES // dtype.itemsize

@@ -1,9 +1,10 @@
 """Quadrilaterals that fill a polygon whose number of edges, 2 n, is even.
 
-Every other vertex makes a coarse polygon of n corners. It is cut into coarse cells, by all ways that diagonals allow
-where n <= 6, by Gmsh where n is more; and each coarse cell with k corners becomes k quadrilaterals around its centre,
-which meet at the middles of the coarse edges. The vertices left out are the middles of the rim. What is best is found
-by moving the inner vertices of each try for the largest time step (relax.py).
+Three ways are tried. Its own vertices can be enough: diagonals cut it into cells, and into stars of cells around a new
+point (cut.py); so it is in narrow regions. Or every other vertex makes a coarse polygon of n corners, which is cut by
+diagonals (cut.py), or with points inside by Gmsh; each coarse cell with k corners becomes k quadrilaterals around its
+centre, which meet at the middles of the coarse edges. The vertices left out are the middles of the rim. What is best is
+found by moving the inner vertices of each try for the largest time step (relax.py).
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from wavesim.errors import WavesimError, missing_engine
-from wavesim.fem.relax import FIXED, FREE, Relaxation, hardest
+from wavesim.fem.cut import cut_coarse, cut_fine
+from wavesim.fem.relax import FIXED, FREE, Relaxation, arc_angles, hardest
 
-DISSECTED = 6  # corners of the largest coarse polygon that is cut in all ways
+STARS = {24: 6, 14: 8, 10: 10}  # vertices of a polygon: edges of the largest star
+COARSE = {16: 4, 12: 6}  # corners of a coarse polygon: corners of the largest cell
+ROUND = 12  # vertices from which Gmsh is asked for points inside
+SIDE = np.deg2rad(140)  # an angle above does not end a side
 STRAIGHT = np.deg2rad(158)  # an angle above is not left to one cell, because its two edges may lie on one circle
 
 
@@ -35,71 +40,96 @@ class Filling:
     hardest: float
 
 
-def fill(polygons: Sequence[np.ndarray], speeds: np.ndarray, sizes: np.ndarray, unit: float) -> list[Filling]:
+def fill(
+    polygons: Sequence[np.ndarray], circle_of: Sequence[np.ndarray], disks: np.ndarray, speeds: np.ndarray, unit: float
+) -> list[Filling]:
     """The best filling of each polygon (2 n, 2), counter-clockwise.
 
     Args:
-        speeds: (polygons,) wave speeds over the largest. sizes: (polygons,) of cells. unit: of length in T.
+        circle_of: of each polygon, (2 n,) the disk whose circle a vertex is on, or -1; edges between two vertices of
+            one circle are its arcs. disks: (disks, 3) of x, y and radius. speeds: (polygons,) over the largest.
+            unit: of length in T, and the size of cells.
     Raises:
         WavesimError: Gmsh is needed and not installed, or a polygon cannot be filled.
     """
     tries: list[tuple[int, np.ndarray, np.ndarray]] = []  # polygon, points (rim first), quads
-    for number, polygon in enumerate(polygons):
-        if len(polygon) == 4:
-            tries.append((number, polygon, np.arange(4)[None]))
-        elif len(polygon) <= 2 * DISSECTED:
-            angles = _angles(polygon)
-            for phase in (0, 1):
-                coarse = np.roll(np.arange(len(polygon)), -phase)[::2]
-                for cells in dissections(len(coarse)):
-                    alone = np.bincount(np.concatenate(cells), minlength=len(coarse)) == 1
-                    # Around the middle of a disk few cells do; narrow regions with long arcs need the others.
-                    few = len(cells) <= 2 or len(coarse) < DISSECTED or angles.max() > STRAIGHT
-                    if few and (angles[coarse[alone]] < STRAIGHT).all():
-                        tries.append((number, *_split(polygon, phase, polygon[coarse], cells)))
-    tries += _by_gmsh(polygons, {k for k in range(len(polygons))} - {k for k, _, _ in tries}, sizes)
+    arcs = [np.where(on == np.roll(on, -1), on, -1) for on in circle_of]
+    for number, (polygon, arc) in enumerate(zip(polygons, arcs, strict=True)):
+        tries += [(number, *way) for way in _cuts(polygon, _turns(polygon, arc, disks), unit)]
+    tries += _by_gmsh(polygons, [k for k, polygon in enumerate(polygons) if len(polygon) >= ROUND], unit)
+    rims = [len(polygons[k]) for k, _, _ in tries]
     offsets = np.cumsum([0] + [len(points) for _, points, _ in tries])
-    motion = np.concatenate([np.where(np.arange(len(p)) < len(polygons[k]), FIXED, FREE) for k, p, _ in tries])
-    quads = np.concatenate([quads + offset for (_, _, quads), offset in zip(tries, offsets[:-1], strict=True)])
+    quads = np.concatenate([quads + offset for (_, _, quads), offset in zip(tries, offsets, strict=False)])
+    points = np.concatenate([points for _, points, _ in tries])
+    motion, follower, arc = np.full(len(points), FREE), np.full(len(points), -1), np.full(len(points), -1)
+    for (number, _, _), rim, offset in zip(tries, rims, offsets, strict=False):
+        own = slice(offset, offset + rim)
+        motion[own], follower[own], arc[own] = FIXED, offset + np.roll(np.arange(rim), -1), arcs[number]
+    along = np.where(np.roll(quads, -1, axis=1) == follower[quads], arc[quads], -1)
     owner = np.repeat(np.arange(len(tries)), [len(quads) for _, _, quads in tries])
     speed = speeds[np.array([k for k, _, _ in tries])[owner]]
-    points = np.concatenate([points for _, points, _ in tries])
-    still = Relaxation(points, motion, np.zeros((len(points), 3)), quads, speed, unit, group=owner)
+    still = Relaxation(points, motion, arc, disks, quads, along, speed, unit, group=owner)
     points = still.run(((1, 25), (2, 15)), untangling=15)
     worst = np.full(len(tries), -np.inf)
-    np.maximum.at(worst, owner, hardest(points, quads, speed, unit))
+    np.maximum.at(worst, owner, hardest(still.slopes, points, speed, unit))
     best: dict[int, Filling] = {}
     for k, (number, _, made) in enumerate(tries):
         if number not in best or worst[k] < best[number].hardest:
-            new = points[offsets[k] + len(polygons[number]) : offsets[k + 1]]
-            best[number] = Filling(new, made, float(worst[k]))
+            best[number] = Filling(points[offsets[k] + rims[k] : offsets[k + 1]], made, float(worst[k]))
     if bad := [k for k in range(len(polygons)) if k not in best]:
         x, y = polygons[bad[0]].mean(axis=0)
         raise WavesimError(f"no cells fill the region near ({x:.3g}, {y:.3g}): use another element_size or shift")
     return [best[k] for k in range(len(polygons))]
 
 
-def dissections(n: int) -> Iterator[list[list[int]]]:
-    """All ways to cut a polygon of n corners along diagonals that do not cross, as lists of cells."""
+def _turns(polygon: np.ndarray, arcs: np.ndarray, disks: np.ndarray) -> np.ndarray:
+    """(2 n,) from each edge to the tangent at its start of the arc outside of which the polygon lies, or 0."""
+    after = np.roll(np.arange(len(polygon)), -1)
+    return -arc_angles(polygon, np.column_stack([np.arange(len(polygon)), after]), arcs[:, None], disks)[:, 0] / 2
 
-    def parts(chain: list[int]) -> Iterator[list[list[int]]]:
-        # The cell at the edge from the chain's last corner to its first, and what lies behind its other sides.
-        if len(chain) == 2:
-            yield []
-            return
-        for cell in cells(chain):
-            ways: list[list[list[int]]] = [[cell]]
-            for a, b in pairwise(cell):
-                behind = list(parts(chain[chain.index(a) : chain.index(b) + 1]))
-                ways = [way + more for way in ways for more in behind]
-            yield from ways
 
-    def cells(chain: list[int]) -> Iterator[list[int]]:
-        middle = chain[1:-1]
-        for bits in range(1, 1 << len(middle)):
-            yield [chain[0], *(corner for k, corner in enumerate(middle) if bits >> k & 1), chain[-1]]
+def _cuts(polygon: np.ndarray, turns: np.ndarray, unit: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Points and cells, by diagonals alone."""
+    n = len(polygon)
+    star, cell = (
+        max((size for most, size in sizes.items() if m <= most), default=0)
+        for m, sizes in ((n, STARS), (n // 2, COARSE))
+    )
+    if star:
+        cut = cut_fine(polygon / unit, turns, star)
+        yield cut.points * unit, cut.quads
+        yield from _peeled(polygon / unit, turns, star, unit)
+    if n == 4 and _angles(polygon).max() > SIDE:  # a frame of cells: two at each corner
+        inner = polygon.mean(axis=0) + (polygon - polygon.mean(axis=0)) / 2
+        yield (
+            np.vstack([polygon, inner]),
+            np.array([*((k, (k + 1) % 4, (k + 1) % 4 + 4, k + 4) for k in range(4)), (4, 5, 6, 7)]),
+        )
+    for phase in (0, 1) if cell and n > 4 else ():
+        cells = cut_coarse(polygon / unit, turns, phase, cell)
+        yield _split(polygon, phase, np.roll(polygon, -phase, axis=0)[::2], cells)
 
-    yield from parts(list(range(n)))
+
+def _peeled(polygon: np.ndarray, turns: np.ndarray, star: int, unit: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A row of cells along one side of the polygon, and the best cut of what is left; lengths in units."""
+    n = len(polygon)
+    angles = _angles(polygon) - turns - np.roll(turns, 1)
+    ends = np.flatnonzero(angles < SIDE)
+    for first, last in zip(ends, np.roll(ends, -1), strict=True):
+        edges = int(last - first) % n or n
+        if not 2 <= edges <= n - 3:
+            continue
+        side = (first + np.arange(edges + 1)) % n
+        before, after = int(first - 1) % n, int(last + 1) % n
+        share = np.arange(1, edges)[:, None] / edges
+        points = np.vstack([polygon, polygon[before] + share * (polygon[after] - polygon[before])])
+        row = [before, *range(n, n + edges - 1), after]
+        rest = np.array([*row, *((after + 1 + np.arange(n - edges - 3)) % n)])
+        turned = np.concatenate([np.zeros(edges), turns[rest[edges:]]])
+        cut = cut_fine(points[rest], turned, star)
+        number = np.concatenate([rest, len(points) + np.arange(len(cut.points) - len(rest))])
+        cells = [(side[k], side[k + 1], row[k + 1], row[k]) for k in range(edges)]
+        yield np.vstack([points, cut.points[len(rest) :]]) * unit, np.vstack([cells, number[cut.quads]])
 
 
 def _split(polygon: np.ndarray, phase: int, coarse: np.ndarray, cells: Sequence) -> tuple[np.ndarray, np.ndarray]:
@@ -123,16 +153,16 @@ def _split(polygon: np.ndarray, phase: int, coarse: np.ndarray, cells: Sequence)
     return np.array(points), np.array(quads)
 
 
-def _by_gmsh(polygons: Sequence[np.ndarray], wanted: set[int], sizes: np.ndarray) -> list:
+def _by_gmsh(polygons: Sequence[np.ndarray], wanted: list[int], size: float) -> list:
     if not wanted:
         return []
     if find_spec("gmsh") is None:
         raise missing_engine("gmsh", "meshing this packing", "mesh")
-    tasks = [(k, phase, np.roll(polygons[k], -phase, axis=0)[::2]) for k in sorted(wanted) for phase in (0, 1)]
+    tasks = [(k, phase, np.roll(polygons[k], -phase, axis=0)[::2]) for k in wanted for phase in (0, 1)]
     with TemporaryDirectory() as folder:
         source, target = Path(folder) / "polygons.npz", Path(folder) / "cells.npz"
-        lengths, size = [len(coarse) for _, _, coarse in tasks], [2 * sizes[k] for k, _, _ in tasks]
-        np.savez(source, points=np.concatenate([coarse for _, _, coarse in tasks]), lengths=lengths, sizes=size)
+        lengths, sizes = [len(coarse) for _, _, coarse in tasks], [2 * size] * len(tasks)
+        np.savez(source, points=np.concatenate([coarse for _, _, coarse in tasks]), lengths=lengths, sizes=sizes)
         command = [sys.executable, "-m", "wavesim.fem._gmsh", str(source), str(target)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or not target.is_file():
@@ -146,8 +176,40 @@ def _by_gmsh(polygons: Sequence[np.ndarray], wanted: set[int], sizes: np.ndarray
     for task, (k, phase, _) in enumerate(tasks):
         mine = [[int(c) for c in cell if c >= 0] for cell in cells[owners == task]]
         if mine:
-            tries.append((k, *_split(polygons[k], phase, points[task], mine)))
+            straight = np.flatnonzero(np.roll(_angles(polygons[k]), -phase)[::2] > STRAIGHT)
+            coarse, mine = _shared(points[task], mine, straight)
+            tries.append((k, *_split(polygons[k], phase, coarse, mine)))
     return tries
+
+
+def _shared(points: np.ndarray, cells: list[list[int]], straight: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:
+    """Coarse points and cells, none of which holds a corner of `straight` alone: such a cell would be flat or folded.
+
+    It is cut from that corner; a triangle together with its neighbour on the other side. Where this would leave another
+    such corner alone, the two are cut around a new point.
+    """
+    for corner in straight.tolist():
+        held = [cell for cell in cells if corner in cell]
+        if len(held) > 1:
+            continue
+        at = held[0].index(corner)
+        whole, gone = [*held[0][at:], *held[0][:at]], held
+        if len(whole) == 3:
+            _, first, last = whole
+            beyond = next((c for c in cells if c is not held[0] and {first, last} <= set(c)), None)
+            if beyond is None:
+                continue
+            at = beyond.index(first)
+            whole, gone = [corner, *beyond[at:], *beyond[:at]], [held[0], beyond]
+        cells = [cell for cell in cells if not any(cell is other for other in gone)]
+        left = {k for k in whole[1:] if k in straight and not any(k in cell for cell in cells)}
+        if left - {whole[2]}:
+            pairs = pairwise([*whole, corner])
+            cells += [[a, b, len(points)] for a, b in pairs]
+            points = np.vstack([points, points[whole].mean(axis=0)])
+        else:
+            cells += [whole[:3], [corner, *whole[2:]]]
+    return points, cells
 
 
 def _angles(polygon: np.ndarray) -> np.ndarray:

@@ -13,11 +13,12 @@ typedef REAL vector __attribute__((vector_size(64), aligned(sizeof(REAL))));
 #define AT(address) (*(const vector *)(address))
 
 typedef struct {
-    long rows, columns, lag, stride, own;
+    long rows, columns, lag, stride, own, from, until;
     const REAL *along;          /* (2 w + 1, stride), or (rows, 2 w + 1, stride) where every row has its own */
     const REAL *across;         /* (rows, 2 w + 1), or (rows, 2 w + 1, stride) */
     const signed char *coupled; /* (rows, 2 w + 1), which rows a row needs */
     const REAL *scale;          /* (rows, stride), s */
+    const REAL *shared;         /* (2 w + 1, LANES), what `along` has for all vectors between from and until, or 0 */
 } grid;
 
 /* Where rows -w ... rows + w - 1 lie, in a ring of so many; the memory begins at all[rows + 2 w]. */
@@ -44,13 +45,35 @@ static void ends(const grid *g, REAL *line) {
     }
 }
 
-#define CENTRE(V, i, k) V += AT(along + (k) * g->stride + (i)) * AT(centre + (i) + (k) - w)
+#define KEPT(V, i, k) V += kept[k] * AT(centre + (i) + (k) - w)
+#define READ(V, i, k) V += AT(along + (k) * g->stride + (i)) * AT(centre + (i) + (k) - w)
 #define ACROSS(V, i, k) V += (own ? AT(own_factor[k] + (i)) : factor[k] + (vector){0}) * AT(near[k] + (i))
 #define FINISH(V, i)                                                  \
     {                                                                 \
-        vector f = AT(s + (i)) * V;                                   \
-        if (to) *(vector *)(to + (i)) = f;                            \
-        if (d) *(vector *)(d + (i)) = AT(d + (i)) + (part + (vector){0}) * f; \
+        vector product = AT(s + (i)) * V;                             \
+        if (to) *(vector *)(to + (i)) = product;                      \
+        if (d) *(vector *)(d + (i)) = AT(d + (i)) + (part + (vector){0}) * product; \
+    }
+
+#define FOUR(CENTRE)                                        \
+    {                                                       \
+        vector a = {0}, b = {0}, c = {0}, e = {0};          \
+        for (long k = 0; k <= 2 * w; k++) {                 \
+            CENTRE(a, i, k);                                \
+            CENTRE(b, i + LANES, k);                        \
+            CENTRE(c, i + 2 * LANES, k);                    \
+            CENTRE(e, i + 3 * LANES, k);                    \
+        }                                                   \
+        for (long k = 0; k < count; k++) {                  \
+            ACROSS(a, i, k);                                \
+            ACROSS(b, i + LANES, k);                        \
+            ACROSS(c, i + 2 * LANES, k);                    \
+            ACROSS(e, i + 3 * LANES, k);                    \
+        }                                                   \
+        FINISH(a, i);                                       \
+        FINISH(b, i + LANES);                               \
+        FINISH(c, i + 2 * LANES);                           \
+        FINISH(e, i + 3 * LANES);                           \
     }
 
 /* f = B p in row j of the field whose lines are `at`; to = f, d += part f. */
@@ -67,32 +90,20 @@ static inline __attribute__((always_inline)) void row(const grid *g, REAL *const
         own_factor[count] = g->across + (own ? place * g->stride : 0);
         factor[count++] = g->across[own ? 0 : place];
     }
-    for (; i + 4 * LANES <= g->stride; i += 4 * LANES) {
-        vector a = {0}, b = {0}, c = {0}, e = {0};
-        for (long k = 0; k <= 2 * w; k++) {
-            CENTRE(a, i, k);
-            CENTRE(b, i + LANES, k);
-            CENTRE(c, i + 2 * LANES, k);
-            CENTRE(e, i + 3 * LANES, k);
-        }
-        for (long k = 0; k < count; k++) {
-            ACROSS(a, i, k);
-            ACROSS(b, i + LANES, k);
-            ACROSS(c, i + 2 * LANES, k);
-            ACROSS(e, i + 3 * LANES, k);
-        }
-        FINISH(a, i);
-        FINISH(b, i + LANES);
-        FINISH(c, i + 2 * LANES);
-        FINISH(e, i + 3 * LANES);
+    if (g->shared && !own) {
+        for (; i < g->from; i += 4 * LANES) FOUR(READ);
+        vector kept[2 * w + 1];
+        for (long k = 0; k <= 2 * w; k++) kept[k] = AT(g->shared + k * LANES);
+        for (; i < g->until; i += 4 * LANES) FOUR(KEPT);
     }
+    for (; i + 4 * LANES <= g->stride; i += 4 * LANES) FOUR(READ);
     for (; i < g->stride; i += LANES) {
         vector a = {0}, b = {0}, c = {0};
         for (long k = 0; k < w; k++) {
-            CENTRE(a, i, k);
-            CENTRE(b, i, k + w);
+            READ(a, i, k);
+            READ(b, i, k + w);
         }
-        CENTRE(a, i, 2 * w);
+        READ(a, i, 2 * w);
         for (long k = 0; k < count; k++) ACROSS(c, i, k);
         a += b + c;
         FINISH(a, i);
@@ -185,23 +196,37 @@ int rows_advance(long n, long batch, const int *start, const int *column, const 
     return short_of_memory;
 }
 
+/* A field here is first the numbers inside of elements, (groups, inner points, LANES), then those on edges, shared by two
+   elements at most, then the others, then a zero for those that walls hold. */
 typedef struct {
-    long size, groups;
-    const int *node;    /* (groups, points, LANES), `size` where there is none: a group is one element a lane */
-    const REAL *slope;  /* (nodes, nodes), the derivative along an edge */
+    long groups, edges, others;
+    const REAL *slope;  /* (P, P), the derivative along an edge */
     const REAL *metric; /* (groups, points, 3, LANES), w / rho times ss, st and tt */
-    const int *start;   /* (size + 1), of the places of each unknown in (groups, points, LANES) */
+    const int *rim;     /* (groups, rim points, LANES), where in a field: a group is one element a lane */
+    const int *pair;    /* (edges, 2), places in the parts (groups, rim points, LANES), which end with a zero */
+    const int *start;   /* (others + 1), of the places of each */
     const int *place;
-    const REAL *scale; /* (size) */
+    const REAL *scale; /* of a field */
+    const int *order;  /* of a field, which unknown it is, -1 for none */
 } cells;
 
-/* out = K_e in of the elements of a group; P points along an edge. */
-static inline __attribute__((always_inline)) void group(const cells *m, long number, const REAL *in, REAL *out, const long P) {
+enum { P = WIDTH + 1, RIM = 4 * WIDTH, INNER = (WIDTH - 1) * (WIDTH - 1) };
+#define ON_RIM(a, b) ((a) == 0 || (a) == P - 1 || (b) == 0 || (b) == P - 1)
+
+/* to = f, d += part f inside of the elements of a group, and its parts of K in on their rims. */
+static void group(const cells *m, long number, const REAL *in, REAL *to, REAL *d, REAL part, REAL *parts) {
     vector u[P * P], along[P * P], up[P * P];
-    const int *node = m->node + number * P * P * LANES;
+    const int *node = m->rim + number * RIM * LANES;
     const REAL *metric = m->metric + number * P * P * 3 * LANES, *D = m->slope;
-    for (long q = 0; q < P * P; q++)
-        for (long l = 0; l < LANES; l++) ((REAL *)(u + q))[l] = in[node[q * LANES + l]];
+    long inner = number * INNER * LANES;
+    for (long q = 0, r = 0, i = inner; q < P * P; q++)
+        if (ON_RIM(q % P, q / P)) {
+            for (long l = 0; l < LANES; l++) ((REAL *)(u + q))[l] = in[node[r * LANES + l]];
+            r++;
+        } else {
+            u[q] = AT(in + i);
+            i += LANES;
+        }
     for (long b = 0; b < P; b++)
         for (long a = 0; a < P; a++) {
             vector s = {0}, t = {0};
@@ -213,6 +238,7 @@ static inline __attribute__((always_inline)) void group(const cells *m, long num
             along[b * P + a] = AT(g) * s + AT(g + LANES) * t;
             up[b * P + a] = AT(g + LANES) * s + AT(g + 2 * LANES) * t;
         }
+    parts += number * RIM * LANES;
     for (long b = 0; b < P; b++)
         for (long a = 0; a < P; a++) {
             vector s = {0}, t = {0};
@@ -220,19 +246,29 @@ static inline __attribute__((always_inline)) void group(const cells *m, long num
                 s += (D[k * P + a] + (vector){0}) * along[b * P + k];
                 t += (D[k * P + b] + (vector){0}) * up[k * P + a];
             }
-            *(vector *)(out + (number * P * P + b * P + a) * LANES) = s + t;
+            if (ON_RIM(a, b)) {
+                *(vector *)parts = s + t;
+                parts += LANES;
+            } else {
+                vector f = AT(m->scale + inner) * (s + t);
+                *(vector *)(to + inner) = f;
+                if (d) *(vector *)(d + inner) = AT(d + inner) + (part + (vector){0}) * f;
+                inner += LANES;
+            }
         }
 }
 
-static void by_cells(const cells *m, const REAL *in, REAL *parts) {
-    for (long k = 0; k < m->groups; k++) group(m, k, in, parts, WIDTH + 1);
-}
-
-/* d += part f, to = f, for f = B of the field that the parts belong to. */
-static void gather(const cells *m, const REAL *parts, REAL *to, REAL *d, REAL part) {
-    for (long i = 0; i < m->size; i++) {
+/* to = f, d += part f, for f = B in. */
+static void by_cells(const cells *m, const REAL *in, REAL *to, REAL *d, REAL part, REAL *parts) {
+    for (long k = 0; k < m->groups; k++) group(m, k, in, to, d, part, parts);
+    long i = m->groups * INNER * LANES;
+    for (long k = 0; k < m->edges; k++, i++) {
+        to[i] = m->scale[i] * (parts[m->pair[2 * k]] + parts[m->pair[2 * k + 1]]);
+        if (d) d[i] += part * to[i];
+    }
+    for (long k = 0; k < m->others; k++, i++) {
         REAL sum = 0;
-        for (int k = m->start[i]; k < m->start[i + 1]; k++) sum += parts[m->place[k]];
+        for (int at = m->start[k]; at < m->start[k + 1]; at++) sum += parts[m->place[at]];
         to[i] = m->scale[i] * sum;
         if (d) d[i] += part * to[i];
     }
@@ -240,22 +276,110 @@ static void gather(const cells *m, const REAL *parts, REAL *to, REAL *d, REAL pa
 
 /* The same steps, element by element. */
 int cells_advance(const cells *m, REAL *p, REAL *d, long steps, int order) {
-    size_t size = m->size * sizeof(REAL);
-    REAL *field = calloc(m->size + 1, sizeof(REAL)), *force = calloc(m->size + 1, sizeof(REAL));
-    REAL *parts = aligned_alloc(64, m->groups * (WIDTH + 1) * (WIDTH + 1) * LANES * sizeof(REAL));
-    int short_of_memory = !field || !force || !parts;
-    if (!short_of_memory) {
-        memcpy(field, p, size);
-        for (long step = 0; step < steps; step++) {
-            for (long i = 0; d && i < m->size; i++) field[i] += d[i];
-            by_cells(m, field, parts);
-            gather(m, parts, force, d, -1);
-            if (!d || order != 4) continue;
-            by_cells(m, force, parts);
-            gather(m, parts, force, d, (REAL)(1.0 / 12));
+    long size = m->groups * INNER * LANES + m->edges + m->others + 1, rims = m->groups * RIM * LANES;
+    long pitch = (size + LANES - 1) / LANES * LANES;
+    size_t memory = (3 * pitch + rims + LANES) * sizeof(REAL);
+    REAL *all = aligned_alloc(64, memory);
+    if (!all) return 1;
+    memset(all, 0, memory);
+    REAL *field = all, *increment = all + pitch, *force = increment + pitch, *parts = force + pitch;
+    for (long i = 0; i < size; i++)
+        if (m->order[i] >= 0) {
+            field[i] = p[m->order[i]];
+            if (d) increment[i] = d[m->order[i]];
         }
-        memcpy(p, d ? field : force, size);
+    for (long step = 0; step < steps; step++) {
+        for (long i = 0; d && i < size; i++) field[i] += increment[i];
+        by_cells(m, field, force, d ? increment : NULL, -1, parts);
+        if (d && order == 4) by_cells(m, force, force, increment, (REAL)(1.0 / 12), parts);
     }
-    free(field), free(force), free(parts);
+    for (long i = 0; i < size; i++)
+        if (m->order[i] >= 0) {
+            p[m->order[i]] = d ? field[i] : force[i];
+            if (d) d[m->order[i]] = increment[i];
+        }
+    free(all);
+    return 0;
+}
+
+typedef struct {
+    long groups;
+    const int *node;                        /* (groups, points, LANES), `size` where there is none */
+    const int *start, *place;               /* (size + 1), of the places of each unknown in the parts; and these */
+    const REAL *slope, *per_size;           /* per_size: 1 over the length of an element along x and y */
+    const REAL *weight, *decay, *gain;      /* (groups, points, 2, LANES) */
+    const REAL *scale, *keep, *kick, *pull; /* (size), as in absorbing.py */
+} layer;
+
+/* f+ = decay f- + gain (p_x, p_y) in the elements of a group, and out = their part of D^T weight (f+ + f-). */
+static void fade(const layer *l, long number, const REAL *in, REAL *before, REAL *later, REAL *out) {
+    vector u[P * P], push[2][P * P];
+    const int *node = l->node + number * P * P * LANES;
+    const REAL *D = l->slope;
+    for (long q = 0; q < P * P; q++)
+        for (long lane = 0; lane < LANES; lane++) ((REAL *)(u + q))[lane] = in[node[q * LANES + lane]];
+    for (long b = 0; b < P; b++)
+        for (long a = 0; a < P; a++) {
+            vector slope[2] = {{0}, {0}};
+            for (long k = 0; k < P; k++) {
+                slope[0] += (D[a * P + k] + (vector){0}) * u[b * P + k];
+                slope[1] += (D[b * P + k] + (vector){0}) * u[k * P + a];
+            }
+            for (long axis = 0; axis < 2; axis++) {
+                long i = ((number * P * P + b * P + a) * 2 + axis) * LANES;
+                vector per_size = l->per_size[axis] + (vector){0}, old = AT(later + i);
+                vector new = AT(l->decay + i) * old + AT(l->gain + i) * per_size * slope[axis];
+                if (before) *(vector *)(before + i) = old;
+                *(vector *)(later + i) = new;
+                push[axis][b * P + a] = AT(l->weight + i) * per_size * (old + new);
+            }
+        }
+    for (long b = 0; b < P; b++)
+        for (long a = 0; a < P; a++) {
+            vector s = {0}, t = {0};
+            for (long k = 0; k < P; k++) {
+                s += (D[k * P + a] + (vector){0}) * push[0][b * P + k];
+                t += (D[k * P + b] + (vector){0}) * push[1][k * P + a];
+            }
+            *(vector *)(out + (number * P * P + b * P + a) * LANES) = s + t;
+        }
+}
+
+static void times(const grid *g, REAL *const *line, const REAL *in, REAL *out) {
+    for (long j = 0; j < g->rows; j++) {
+        memcpy(line[j], in + j * g->columns, g->columns * sizeof(REAL));
+        ends(g, line[j]);
+    }
+    /* Each row is filled up beyond its end, where the next one begins. */
+    for (long j = 0; j < g->rows; j++) product(g, line, j, out + j * g->columns, NULL, 0);
+}
+
+/* The same steps on a rectangle with an absorbing layer; before and later: f half a step before p and after it. */
+int layer_advance(const grid *g, const layer *l, REAL *p, REAL *d, REAL *before, REAL *later, long steps, int order) {
+    const long size = g->rows * g->columns;
+    size_t bytes = (size + g->stride) * sizeof(REAL);
+    REAL *field = calloc(1, bytes), *force = calloc(1, bytes), *second = calloc(1, bytes), **all = lines(g, g->rows);
+    REAL *parts = aligned_alloc(64, (l->groups * P * P + 1) * LANES * sizeof(REAL));
+    int short_of_memory = !field || !force || !second || !parts || !all;
+    if (!short_of_memory) {
+        memcpy(field, p, size * sizeof(REAL));
+        for (long step = 1; step <= steps; step++) {
+            for (long i = 0; i < size; i++) field[i] += d[i];
+            for (long k = 0; k < l->groups; k++) fade(l, k, field, step == steps ? before : NULL, later, parts);
+            times(g, all + WIDTH, field, force);
+            for (long i = 0; i < size; i++) {
+                REAL sum = 0;
+                for (int k = l->start[i]; k < l->start[i + 1]; k++) sum += parts[l->place[k]];
+                force[i] += l->scale[i] * sum;
+            }
+            if (order == 4) {
+                times(g, all + WIDTH, force, second);
+                for (long i = 0; i < size; i++) force[i] -= second[i] * (REAL)(1.0 / 12);
+            }
+            for (long i = 0; i < size; i++) d[i] = l->keep[i] * d[i] - l->kick[i] * (force[i] + l->pull[i] * field[i]);
+        }
+        memcpy(p, field, size * sizeof(REAL));
+    }
+    free(field), free(force), free(second), free(parts), discard(g, all);
     return short_of_memory;
 }

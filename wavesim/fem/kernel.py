@@ -1,6 +1,7 @@
 """B p, and whole steps p <- p + d, d <- d - B' p of stepper.py, for B = h^2 M^-1 K: where the time goes.
 
-    Grid       a rectangle: 4 w + 1 diagonals (diagonals.py); simulations of a batch one after another, in the cache
+    Grid       a rectangle: 4 w + 1 diagonals (diagonals.py); simulations of a batch one after another, in the cache;
+               an absorbing layer is stepped element by element
     ByCells    a mesh of quadrilaterals in single precision: element by element (cells.py), 16 at a time
     Rows       any mesh: compressed rows; a batch together
     device.py  any mesh, by torch on another device
@@ -17,16 +18,22 @@ import platform
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 
+from wavesim.devices import require
 from wavesim.errors import WavesimError
-from wavesim.fem.cells import Cells, Groups, groups
+from wavesim.fem import march
+from wavesim.fem.absorbing import Layer
+from wavesim.fem.cells import Cells, Groups, groups, lying, slopes
 from wavesim.fem.device import OnDevice
-from wavesim.fem.diagonals import Diagonals, find
+from wavesim.fem.diagonals import Diagonals, find, repeated
+from wavesim.fem.drive import Drive
+from wavesim.fem.march import Motion
 
 X86 = ("-march=native", "-mprefer-vector-width=512")
 NATIVE = {"x86_64": X86, "AMD64": X86}.get(platform.machine(), ("-mcpu=native",))
@@ -34,8 +41,23 @@ FLAGS = ("-O3", *NATIVE, "-shared", "-fPIC")
 Pair = tuple[np.ndarray, np.ndarray]
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepByStep:
+    """What all have: steps one by one, where there is a layer and no faster way."""
+
+    layer: Layer | None = None
+
+    def product(self, field: np.ndarray) -> np.ndarray:
+        """B times a field (unknowns[, batch])."""
+        raise NotImplementedError
+
+    def absorbed(self, motion: Motion, steps: int, order: int) -> Motion:
+        """The motion after so many steps with the layer."""
+        return march.advance(self.product, motion, steps, order, self.layer)
+
+
 @dataclass(frozen=True)
-class Rows:
+class Rows(StepByStep):
     """Any mesh. matrix: B, or h^2 K where scale = 1/M (unknowns, batch) multiplies its product."""
 
     matrix: sparse.csr_matrix
@@ -60,7 +82,8 @@ class Rows:
         _check(_library(p.dtype.name).rows_advance(*sizes, *pointers, ctypes.c_long(steps), order))
 
 
-class _OneByOne:
+@dataclass(frozen=True)
+class _OneByOne(StepByStep):
     """Simulations of a batch one after another, in the cache; `_run` changes p and d, each (simulation, unknowns)."""
 
     def product(self, field: np.ndarray) -> np.ndarray:
@@ -81,20 +104,54 @@ class _OneByOne:
 
 @dataclass(frozen=True)
 class Grid(_OneByOne):
-    """A rectangle."""
+    """A rectangle; with a layer or without."""
 
     diagonals: Diagonals
 
     def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
+        run = _library(p.dtype.name, self.diagonals.coupled.shape[1] // 2).grid_advance
+        for k, pressure in enumerate(p):
+            fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
+            _check(run(ctypes.byref(self._layout(k, p.shape[1])), *fields, ctypes.c_long(steps), order))
+
+    def absorbed(self, motion: Motion, steps: int, order: int) -> Motion:
+        """The motion after so many steps with the layer."""
+        shape, flux = motion.pressure.shape, motion.later.shape
+        p, d, before, later = (_apart(field) for field in motion.parts)
+        run = _library(p.dtype.name, self.diagonals.coupled.shape[1] // 2).layer_advance
+        tables = self._tables
+        own = [tables[name] for name in ("decay", "gain", "scale", "keep", "kick", "pull")]
+        shared = [_pointer(tables[name]) for name in ("node", "start", "place", "slope", "per_size", "weight")]
+        for k in range(len(p)):
+            layer = _Layer(len(tables["node"]), *shared, *(_pointer(array[k % len(array)]) for array in own))
+            fields = [_pointer(array[k]) for array in (p, d, before, later)]
+            layout = self._layout(k, p.shape[1])
+            _check(run(ctypes.byref(layout), ctypes.byref(layer), *fields, ctypes.c_long(steps), order))
+        return Motion(p.T.reshape(shape), d.T.reshape(shape), before.T.reshape(flux), later.T.reshape(flux))
+
+    def _layout(self, number: int, unknowns: int) -> _Layout:
         m = self.diagonals
         rows, width = m.coupled.shape[0], m.coupled.shape[1] // 2
-        sizes = (rows, p.shape[1] // rows, rows if m.cyclic else width, m.along.shape[-1], m.along.ndim == 3)
-        tables = [_pointer(array) for array in (m.along, m.across, m.coupled)]
-        run = _library(p.dtype.name, width).grid_advance
-        for k, pressure in enumerate(p):
-            layout = _Layout(*sizes, *tables, _pointer(m.scale[k % len(m.scale)]))
-            fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
-            _check(run(ctypes.byref(layout), *fields, ctypes.c_long(steps), order))
+        sizes = (rows, unknowns // rows, rows if m.cyclic else width, m.along.shape[-1], m.along.ndim == 3)
+        begin, end, shared = self._shared
+        arrays = (m.along, m.across, m.coupled, m.scale[number % len(m.scale)], shared)
+        return _Layout(*sizes, begin, end, *(_pointer(array) for array in arrays))
+
+    @cached_property
+    def _tables(self) -> dict[str, np.ndarray]:
+        """The layer as kernel.c reads it."""
+        layer = self.layer
+        assert layer is not None
+        dtype = layer.keep.dtype
+        node, start, place = lying(layer.unknown, len(layer.keep), dtype)
+        own = {name: _apart(getattr(layer, name)) for name in ("decay", "gain", "scale", "keep", "kick", "pull")}
+        slope, per_size = slopes(isqrt(layer.unknown.shape[1]) - 1, dtype), 1 / np.array(layer.size, dtype)
+        return {"node": node, "start": start, "place": place, "slope": slope, "per_size": per_size,
+                "weight": layer.weight, **own}  # fmt: skip
+
+    @cached_property
+    def _shared(self) -> tuple[int, int, np.ndarray | None]:
+        return repeated(self.diagonals.along)
 
 
 @dataclass(frozen=True)
@@ -105,25 +162,34 @@ class ByCells(_OneByOne):
 
     def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
         m = self.groups
-        tables = [_pointer(array) for array in (m.node, m.slope, m.metric, m.start, m.place)]
+        tables = [_pointer(array) for array in (m.slope, m.metric, m.rim, m.pair, m.start, m.place)]
         run = _library(p.dtype.name, len(m.slope) - 1).cells_advance
         for k, pressure in enumerate(p):
-            layout = _Groups(p.shape[1], len(m.node), *tables, _pointer(m.scale[k % len(m.scale)]))
+            scale = _pointer(m.scale[k % len(m.scale)])
+            layout = _Groups(len(m.rim), len(m.pair), len(m.start) - 1, *tables, scale, _pointer(m.order))
             fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
             _check(run(ctypes.byref(layout), *fields, ctypes.c_long(steps), order))
 
 
 class _Groups(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_long) for name in ("size", "groups")),
-        *((name, ctypes.c_void_p) for name in ("node", "slope", "metric", "start", "place", "scale")),
+        *((name, ctypes.c_long) for name in ("groups", "edges", "others")),
+        *((name, ctypes.c_void_p) for name in ("slope", "metric", "rim", "pair", "start", "place", "scale", "order")),
+    ]
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = [
+        ("groups", ctypes.c_long),
+        *((name, ctypes.c_void_p) for name in ("node", "start", "place", "slope", "per_size", "weight")),
+        *((name, ctypes.c_void_p) for name in ("decay", "gain", "scale", "keep", "kick", "pull")),
     ]
 
 
 class _Layout(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_long) for name in ("rows", "columns", "lag", "stride", "own")),
-        *((name, ctypes.c_void_p) for name in ("along", "across", "coupled", "scale")),
+        *((name, ctypes.c_long) for name in ("rows", "columns", "lag", "stride", "own", "from", "until")),
+        *((name, ctypes.c_void_p) for name in ("along", "across", "coupled", "scale", "shared")),
     ]
 
 
@@ -185,6 +251,8 @@ def build(
     dtype: type,
     cells: Cells | None = None,
     device: str | None = None,
+    layer: Layer | None = None,
+    drive: Drive | None = None,
 ) -> Loops:
     """The fastest loops for B = matrix, or scale * matrix where scale = 1/M, in a precision.
 
@@ -195,8 +263,11 @@ def build(
     """
     if device is None:
         if (diagonals := find(matrix, scale, mass, np.dtype(dtype))) is not None:
-            return Grid(diagonals)
+            return Grid(diagonals, layer=layer)
         if cells is not None and dtype == np.float32:
             return ByCells(groups(cells, np.atleast_2d(time_step**2 / mass.T), np.dtype(dtype)))
     matrix, scale = matrix.astype(dtype), None if scale is None else scale.astype(dtype)
-    return Rows(matrix, scale) if device is None else OnDevice(matrix, scale, device)
+    if device is None:
+        return Rows(matrix, scale, layer=layer)
+    require(device)
+    return OnDevice(matrix, scale, device, layer, drive)

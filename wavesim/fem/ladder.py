@@ -13,9 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from wavesim.fem import stepper
-from wavesim.fem.boundary import Sides
-from wavesim.fem.simulation import assemble, mesh_of, start
-from wavesim.fem.stored import recall
+from wavesim.fem.stored import prepare, recall
 
 
 @dataclass(frozen=True)
@@ -33,20 +31,17 @@ class Rung:
         return state, (self.sampling @ state.pressure).reshape(self.grid)
 
 
-def rung(shard: str | Path, row: int, elements: int, degree: int) -> Rung:
-    """Set up the trajectory `row` of a file on `elements` along x of a degree.
+def rung(shard: str | Path, row: int, elements: int | None, degree: int) -> Rung:
+    """Set up the trajectory `row` of a file on `elements` along x of a degree; none where the file holds its mesh.
 
     Raises:
         WavesimError: no such trajectory, or dolfinx is not installed.
     """
-    config, medium, pulse = recall(shard, row)
-    (nodes, layer), domain = mesh_of(config, elements, degree), config.domain
-    sides, order = Sides(*domain.sides), config.time_order
-    ready = assemble(medium, nodes, config.frame_interval, domain.cells, sides, layer, order=order, dtype=np.float32)
-    return Rung(ready.operator, start(ready, pulse), ready.sampling, domain.cells)
+    _, _, ready, state = prepare(shard, row, elements, degree, dtype=np.float32)
+    return Rung(ready.operator, state, ready.sampling, ready.grid)
 
 
-def pressure(shard: str | Path, row: int, elements: int, degree: int) -> np.ndarray:
+def pressure(shard: str | Path, row: int, elements: int | None, degree: int) -> np.ndarray:
     """(time, y, x) pressure of all frames, the initial one not included."""
     ready = rung(shard, row, elements, degree)
     state, fields = ready.start, []

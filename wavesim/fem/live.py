@@ -21,7 +21,7 @@ from wavesim import processes
 from wavesim.errors import WavesimError, missing_engine
 from wavesim.fem import simulation, stepper
 from wavesim.fem.source import Pulse
-from wavesim.fem.stored import recall
+from wavesim.fem.stored import prepare
 
 
 class LiveSolver:
@@ -148,9 +148,7 @@ def _serve(connection: Connection, shard: str, row: int, elements: int | None, d
 
 
 def _answer(connection: Connection, shard: str, row: int, elements: int | None, degree: int | None) -> None:
-    config, medium, pulse = recall(shard, row)
-    problem = simulation.problem(config, medium, elements, degree)
-    state = simulation.start(problem, pulse)
+    config, medium, problem, state = prepare(shard, row, elements, degree)
     first = stepper.frame(problem.operator, state)
     allowed = float(first.energy)
     # Pressure as it is, the rate scaled by the frame interval: the state of the rest of the project.
@@ -168,8 +166,7 @@ def _answer(connection: Connection, shard: str, row: int, elements: int | None, 
         if added is None:
             state, frames = simulation.next_frame(problem, state), frames + 1
         else:
-            alone = simulation.start(problem, added)
-            state = stepper.WaveState(state.pressure + alone.pressure, state.increment + alone.increment, state.steps)
+            state = stepper.superposed(state, simulation.start(problem, added))
         frame = stepper.frame(problem.operator, state)
         fields = channels(frame)
         milliseconds = (time.perf_counter() - begin) * 1e3

@@ -120,12 +120,13 @@ def _curved(cells: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarr
     side = isqrt(cells.shape[1])
     square = cells.reshape(-1, side, side, 2)
     s, t = reference(square[:, [0, 0, -1, -1], [0, -1, -1, 0]], places)
-    slopes = differentiation(side - 1)
+    slopes, flat = differentiation(side - 1), square.reshape(-1, side, 2 * side)
     for _ in range(20):
         along_s, along_t = lagrange(side - 1, s), lagrange(side - 1, t)
+        across, risen = (line[:, None] @ flat for line in (along_t, along_t @ slopes))  # along t first: (p, 1, i d)
         there, by_s, by_t = (
-            np.einsum("pj,pi,pjid->pd", *pair, square)
-            for pair in ((along_t, along_s), (along_t, along_s @ slopes), (along_t @ slopes, along_s))
+            (along[:, None] @ lines.reshape(-1, side, 2))[:, 0]
+            for along, lines in ((along_s, across), (along_s @ slopes, across), (along_s, risen))
         )
         step_s, step_t = _solved(by_s, by_t, places - there)
         s, t = np.clip(s + step_s, -0.5, 1.5), np.clip(t + step_t, -0.5, 1.5)

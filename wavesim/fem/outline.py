@@ -4,28 +4,28 @@ Two circles of radii a, b whose gap is g are w(t) = g + t^2 (1/a + 1/b) / 2 + ..
 line of centres. There a block of cells spans the gap, its corners in pairs that face each other: at t = -s/2 and s/2,
 and further out while w < 0.8 s. A slanted edge across a narrow gap would cost more of the time step than the gap does.
 
-What remains of each curve is cut into runs of equal edges, whose number is chosen later (regions.py). Curve k >= 0 is
-the circle of disk k, with the angle as its parameter; the walls x = 0, y = 0, x = 1, y = 1 are -1, -2, -3, -4, with the
-free coordinate as theirs.
+Near a wall a block may begin at the vertices that circles have on it. A neck of grain material is a block whose middle
+cell has a given width and belongs to the grains.
+
+What remains of each curve (curves.py) is cut into runs of equal edges, whose number is chosen later (regions.py).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 
 from wavesim.errors import WavesimError
+from wavesim.fem.curves import NEAR, WALLS, Curves, turn
 from wavesim.fem.mesh import twice_area
 
-WALLS = (-1, -2, -3, -4)
-CIRCLE_EDGES = 8  # at least, around a whole disk
-NEAR = 1.4  # gaps below this part of the element size are spanned by a block
 TALL = 0.8  # and the block is made longer while its next cells are lower than this part of their length
 SHARE = 0.3  # of the angle between two neighbours that the block of one may take
-RING = 0.6  # radius at which the ring of cells along a circle ends (regions.py), in radii
 
 
 @dataclass(frozen=True)
@@ -47,87 +47,34 @@ class Run:
     inner: tuple[int, ...] = ()
 
 
-class Outline:
-    """Built in the order of the methods below.
+@dataclass(frozen=True)
+class _Station:
+    """A line across a gap: two curves, parameters and places on them; vertices: those that are there already."""
 
-    points: list of (2,); curve: list, the curve that a vertex may slide along, or None where it is fixed or free;
-    circle_of: list, the circle that a vertex is on, or -1; blocks: list of cells, four vertices each; runs; ring_end:
-    the vertex on the wall at which the ring of a cut disk ends, by the vertex where its circle meets that wall.
+    curves: tuple[int, int]
+    parameters: tuple[float, float]
+    ends: tuple[np.ndarray, np.ndarray]
+    vertices: tuple[int | None, int | None] = (None, None)
+
+
+class Outline(Curves):
+    """blocks: list of cells, four vertices each; necks: which of them are grain; runs.
+
+    Args:
+        disks: (disks, 3) of x, y and radius. bridged: of each pair of disks that a neck is to join, its width.
     """
 
-    def __init__(self, disks: np.ndarray, element_size: float):
-        self.disks, self.element_size = disks, element_size
-        self.size = np.minimum(element_size, 2 * np.pi * disks[:, 2] / CIRCLE_EDGES)
-        self.points: list[np.ndarray] = []
-        self.curve: list[int | None] = []
-        self.fixed: set[int] = set()
-        self.circle_of: list[int] = []
+    def __init__(
+        self, disks: np.ndarray, element_size: float, bridged: Mapping[tuple[int, int], float] = MappingProxyType({})
+    ):
+        super().__init__(disks, element_size)
         self.blocks: list[tuple[int, int, int, int]] = []
+        self.necks: list[int] = []
         self.runs: list[Run] = []
-        self.ring_end: dict[int, int] = {}
-        self._on: dict[int, list[tuple[float, int]]] = defaultdict(list)
-        self._crossings: dict[int, dict[int, list[int]]] = defaultdict(dict)  # disk: wall: vertices
-        self._facing: dict[tuple[int, int], int] = {}  # ends of a run: its fixed number of edges
+        self._bridged = bridged
         self._lines: list[tuple[np.ndarray, np.ndarray]] = []
-        self._meet_walls()
         self._span_gaps()
         self._cut_runs()
-
-    def position(self, curve: int, parameter: float) -> np.ndarray:
-        """(2,) the point of a curve."""
-        if curve >= 0:
-            x, y, radius = self.disks[curve]
-            return np.array([x + radius * np.cos(parameter), y + radius * np.sin(parameter)])
-        axis, end = (-1 - curve) % 2, float((-1 - curve) // 2)
-        return np.array([end, parameter] if axis == 0 else [parameter, end])
-
-    def add(self, point: np.ndarray, circle: int = -1) -> int:
-        """The number of a new vertex."""
-        self.points.append(point)
-        self.curve.append(None)
-        self.circle_of.append(circle)
-        return len(self.points) - 1
-
-    def add_on(self, curve: int, parameter: float) -> int:
-        """The number of a new vertex that may slide along a curve."""
-        vertex = self.add(self.position(curve, parameter), max(curve, -1))
-        self.curve[vertex] = curve
-        return vertex
-
-    def _given(self, curve: int, parameter: float) -> int:
-        vertex = self.add_on(curve, parameter)
-        self._on[curve].append((parameter % (2 * np.pi) if curve >= 0 else parameter, vertex))
-        return vertex
-
-    def _meet_walls(self) -> None:
-        for x, y in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            corner = self.add(np.array([x, y], float))
-            self.fixed.add(corner)
-            self._on[-1 - 2 * x].append((float(y), corner))
-            self._on[-2 - 2 * y].append((float(x), corner))
-        for disk, (*centre, radius) in enumerate(self.disks):
-            for wall in WALLS:
-                axis, end = (-1 - wall) % 2, (-1 - wall) // 2
-                away = end - centre[axis]
-                if abs(away) >= radius:
-                    continue
-                half = np.sqrt(radius**2 - away**2)
-                low, high = (np.clip(centre[1 - axis] + side * half, 0, 1) for side in (-1, 1))
-                if low == high:
-                    continue
-                hub = low if low == 0 else high if high == 1 else (low + high) / 2  # what the ring shrinks towards
-                self._crossings[disk][wall] = []
-                for along in (low, high):
-                    if 0 < along < 1:
-                        offset = along - centre[1 - axis]
-                        angle = np.arctan2(offset, away) if axis == 0 else np.arctan2(away, offset)
-                        vertex = self.add(self.position(wall, along), disk)
-                        self.fixed.add(vertex)
-                        self._on[disk].append((angle % (2 * np.pi), vertex))
-                        self._on[wall].append((along, vertex))
-                        self._crossings[disk][wall].append(vertex)
-                        self.ring_end[vertex] = self._given(wall, hub + RING * (along - hub))
-                        self._facing[vertex, self.ring_end[vertex]] = self._facing[self.ring_end[vertex], vertex] = 1
 
     def _contacts(self) -> list[tuple[float, int, int, float, float]]:
         """(gap, disk, disk or wall, angle on the first, angle on the second), the narrowest first, in free sight."""
@@ -179,40 +126,92 @@ class Outline:
 
     def _block(self, gap: float, i: int, j: int, here: float, there: float, rooms: list[float]) -> bool:
         """The cells across one gap; False if there is no place for them."""
-        pairs: list[list] = []
+        stations: list[_Station | None] = []
         for t in self._stations(gap, i, j, rooms):
-            pairs.append([])
             first = here + np.arcsin(t / self.disks[i, 2])
             start = self.position(i, first)
             second = there - np.arcsin(t / self.disks[j, 2]) if j >= 0 else start[(-j) % 2]
-            end = self.position(j, second)
-            if self._clear(i, first, start) and self._clear(j, second, end):
-                if not any(_cross(start, end, *line) for line in self._lines):
-                    pairs[-1] = [(i, first, start), (j, second, end)]
-        cells = [k for k, (a, b) in enumerate(pairwise(pairs)) if a and b]
+            station = _Station((i, j), (first, second), (start, self.position(j, second)))
+            free = self._clear(i, first, start) and self._clear(j, second, station.ends[1])
+            stations.append(station if free and not self._crossed(station) else None)
+        if j >= 0:
+            self._end_at_walls(stations, here, there)
+        cells = [k for k, (a, b) in enumerate(pairwise(stations)) if a and b]
         if not cells:
             return False
+        used = {k: station for k, station in enumerate(stations) if station and (k in cells or k - 1 in cells)}
+        widths = [float(np.hypot(*(station.ends[1] - station.ends[0]))) for station in used.values()]
+        across = max(1, round(widths[0] / self.element_size))
+        if any(None not in station.vertices for station in used.values()):
+            across = 1
         chains: dict[int, list[int]] = {}
-        for k in sorted({*cells, *(k + 1 for k in cells)}):
-            (_, first, start), (_, second, end) = pairs[k]
-            self._lines.append((start, end))
-            across = max(1, round(float(np.hypot(*(end - start))) / self.element_size))
-            if chains:
-                across = len(next(iter(chains.values()))) - 1
-            between = [self.add(start + (end - start) * m / across) for m in range(1, across)]
-            chains[k] = [self._given(i, first), *between, self._given(j, second)]
+        for k, station in used.items():
+            self._lines.append(station.ends)
+            first, last = (
+                self._given(curve, parameter) if vertex is None else vertex
+                for curve, parameter, vertex in zip(station.curves, station.parameters, station.vertices, strict=True)
+            )
+            start, end = station.ends
+            chains[k] = [first, *(self.add(start + (end - start) * m / across) for m in range(1, across)), last]
         for k in cells:
             before, after = chains[k], chains[k + 1]
             self._facing[before[0], after[0]] = 1
             self._facing[after[-1], before[-1]] = 1
             if j < 0:
                 self._facing[before[-1], after[-1]] = 1
+            if k == len(stations) // 2 - 1 and (i, j) in self._bridged:
+                self.necks += range(len(self.blocks), len(self.blocks) + len(before) - 1)
+                self.fixed |= {*before, *after}
             self.blocks += [(before[m], before[m + 1], after[m + 1], after[m]) for m in range(len(before) - 1)]
         for k, chain in chains.items():
-            if (k in cells) != (k - 1 in cells):
+            if None not in used[k].vertices:  # the wall's own edge
+                self._facing[chain[0], chain[1]] = self._facing[chain[1], chain[0]] = 1
+            elif (k in cells) != (k - 1 in cells):
                 side = Run(None, chain[0], chain[-1], 0, 1, len(chain) - 1, True, True, tuple(chain[1:-1]))
                 self.runs.append(side)
         return True
+
+    def _crossed(self, station: _Station) -> bool:
+        return any(_cross(*station.ends, *line) for line in self._lines)
+
+    def _end_at_walls(self, stations: list[_Station | None], here: float, there: float) -> None:
+        """Where a station had no place because a circle meets a wall, the next one begins at that vertex.
+
+        Faced by the vertex of the other circle on the same wall if nothing is between them, else by a new one.
+        """
+        have = [k for k, station in enumerate(stations) if station]
+        for k, beside in ((have[0] - 1, have[0]), (have[-1] + 1, have[-1])) if have else ():
+            last = stations[beside]
+            if not 0 <= k < len(stations) or last is None:
+                continue
+            ahead = k - beside
+            met = [
+                self._ahead(curve, parameter, way)
+                for curve, parameter, way in zip(last.curves, last.parameters, (ahead, -ahead), strict=True)
+            ]
+            if all(met):
+                (a, first), (b, second) = (one for one in met if one)
+                if self._wall_between(a, b):
+                    ends = self.points[a], self.points[b]
+                    stations[k] = _Station(last.curves, (first, second), ends, (a, b))
+                continue
+            for side, one in enumerate(met):
+                if not one:
+                    continue
+                vertex, parameter = one
+                straight = (here, there)
+                t = self.disks[last.curves[side], 2] * np.sin(turn(parameter - straight[side]))
+                other = last.curves[1 - side]
+                if abs(t) >= 0.65 * self.disks[other, 2]:
+                    continue
+                facing = straight[1 - side] - np.arcsin(t / self.disks[other, 2])
+                place = self.position(other, facing)
+                parts = ((last.curves[side], parameter, self.points[vertex], vertex), (other, facing, place, None))
+                curves, parameters, ends, vertices = zip(*(parts if side == 0 else parts[::-1]), strict=True)
+                station = _Station(curves, parameters, ends, vertices)
+                if self._clear(other, facing, place) and not self._crossed(station):
+                    stations[k] = station
+                    break
 
     def _stations(self, gap: float, i: int, j: int, rooms: list[float]) -> list[float]:
         """The distances t."""
@@ -222,6 +221,8 @@ class Outline:
         for radius, room in zip(radii, rooms, strict=True):
             half = min(half, radius * np.sin(min(SHARE * room, 0.6)))
             farthest = min(farthest, radius * np.sin(min(1.2 * SHARE * room, 0.65)))
+        if (i, j) in self._bridged:
+            half = self._bridged[i, j] / 2
         at = [half]
         while at[-1] + 2 * half <= farthest:
             width = gap + sum(radius - np.sqrt(radius**2 - at[-1] ** 2) for radius in radii)
@@ -230,18 +231,9 @@ class Outline:
             at.append(at[-1] + 2 * half)
         return [-t for t in at[::-1]] + at
 
-    def _clear(self, curve: int, parameter: float, point: np.ndarray) -> bool:
-        """Whether a vertex on a curve is inside of the square, and not too near to where the curve meets another."""
-        if curve < 0:
-            away = [abs(parameter - other) for other, _ in self._on[curve]]
-            return 0 < parameter < 1 and min(away) > 0.3 * self.element_size
-        met = [vertex for vertices in self._crossings[curve].values() for vertex in vertices]
-        away = [float(np.hypot(*(self.points[vertex] - point))) for vertex in met]
-        return bool(((point > 0) & (point < 1)).all()) and min(away, default=1.0) > 0.3 * self.size[curve]
-
     def _room(self, angles: list[float], angle: float) -> float:
         """The angle to the nearest other contact on the same circle."""
-        return min((turn for other in angles if (turn := abs(_turn(other - angle))) > 1e-9), default=np.pi)
+        return min((away for other in angles if (away := abs(turn(other - angle))) > 1e-9), default=np.pi)
 
     def _cut_runs(self) -> None:
         for disk in range(len(self.disks)):
@@ -257,10 +249,6 @@ class Outline:
         count = self._facing.get((first, last))
         of_block = count is not None and self.ring_end.get(first) != last and self.ring_end.get(last) != first
         self.runs.append(Run(curve, first, last, start, end, count or wanted, count is not None, of_block))
-
-
-def _turn(angle: float) -> float:
-    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def _inside(point: np.ndarray) -> bool:

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from wavesim.config import WavesConfig, WaveSettings
+from wavesim.config import GrainsConfig, WaveSettings
 from wavesim.dataset import SPLITS
-from wavesim.errors import WavesimError
+from wavesim.errors import WavesimError, missing_engine
 from wavesim.fem.packing_mesh import SquarePacking, read
-from wavesim.preset_config import PresetConfig
+from wavesim.preset_config import PresetConfig, ResolvedConfig
 from wavesim.provenance import settings_hash
 from wavesim.shard import stored_bytes
+
+MESH_BYTES = 1200.0  # of a mesh of 64 grains, times the square of its element size
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,11 @@ class Job:
 
     @property
     def bytes(self) -> int:
-        """What its fields take on the disk at most."""
-        return stored_bytes(self.rows, self.config.frames, self.config.domain.cells)
+        """What its fields take on the disk at most, and its mesh about."""
+        fields = stored_bytes(self.rows, self.config.frames, self.config.domain.cells)
+        if isinstance(self.config, ResolvedConfig):
+            return fields + int(MESH_BYTES / self.config.element_size**2)
+        return fields
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,11 @@ class Plan:
     jobs: list[Job]
     claim: dict[str, Any]
 
+    @property
+    def missing(self) -> list[Job]:
+        """The files that are not there yet."""
+        return [job for job in self.jobs if not job.path.exists()]
+
 
 def plan_dataset(config: WaveSettings, packings: Path | None, out: Path, seed: int, n: int | None) -> Plan:
     """`n` trajectories of any settings, by default 64, or `pulses` through each packing.
@@ -60,20 +71,22 @@ def plan_dataset(config: WaveSettings, packings: Path | None, out: Path, seed: i
     """
     if isinstance(config, PresetConfig):
         if packings is not None:
-            raise WavesimError(f"--packings is for the preset packing; {config.preset} draws its own media")
+            raise WavesimError(f"--packings is for the presets of packings; {config.preset} draws its own media")
         return plan_preset(config, out, 64 if n is None else n, seed)
-    assert isinstance(config, WavesConfig)
+    assert isinstance(config, GrainsConfig)
     if packings is None:
         raise WavesimError("waves through packings need --packings: a packings.h5, by `wavesim generate packings`")
     return plan_packings(config, packings, out, seed, n)
 
 
-def plan_packings(config: WavesConfig, packings: Path, out: Path, seed: int, n: int | None = None) -> Plan:
+def plan_packings(config: GrainsConfig, packings: Path, out: Path, seed: int, n: int | None = None) -> Plan:
     """One file a packing; `n` trajectories in all, by default `config.pulses` through each.
 
     Raises:
-        WavesimError: bad packings, too few of them, or n that they cannot share.
+        WavesimError: bad packings, too few of them, or n that they cannot share; gmsh is needed and not installed.
     """
+    if isinstance(config, ResolvedConfig) and find_spec("gmsh") is None:
+        raise missing_engine("gmsh", "meshing packings (the preset packing-smooth goes without)", "mesh")
     square = read(packings)
     if n is not None:
         if n % len(square):
@@ -115,7 +128,7 @@ def file_splits(files: int, config: PresetConfig) -> list[str]:
     return splits[:files]
 
 
-def split(size_ratios: Sequence[float], config: WavesConfig) -> list[str]:
+def split(size_ratios: Sequence[float], config: GrainsConfig) -> list[str]:
     """The split of each packing: the config's shares of every size ratio, at least one packing of it in each split.
 
     Raises:
@@ -138,7 +151,9 @@ def split(size_ratios: Sequence[float], config: WavesConfig) -> list[str]:
     return splits
 
 
-def _jobs(config: WavesConfig, packings: list[SquarePacking], splits: list[str], out: Path, seed: int) -> Iterator[Job]:
+def _jobs(
+    config: GrainsConfig, packings: list[SquarePacking], splits: list[str], out: Path, seed: int
+) -> Iterator[Job]:
     """One job a packing; the `config.verified` trajectories alternate between the size ratios of the test split."""
     test = [i for i, name in enumerate(splits) if name == "test"]
     ratios = [packings[i].size_ratio for i in test]

@@ -15,8 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -102,6 +101,7 @@ def assemble(
     dtype: type = np.float64,
     degree: int = 4,
     device: str | None = None,
+    apart: bool = False,
 ) -> Problem:
     """Assemble a medium on a mesh.
 
@@ -111,6 +111,7 @@ def assemble(
         layer: elements that an absorbing side is given; in them the medium goes on as it is at the side.
         sources: of volume. order: of the time steps, 2 or 4. steps: a frame; default: the fewest.
         dtype: of the fields; single precision steps faster. device: of torch ("cuda"), which then steps.
+        apart: whether each source is of a simulation of its own, in a batch of as many.
     Raises:
         WavesimError: dolfinx is not installed; a value of the medium that is not positive; a step that is not stable;
             absorbing sides without a layer.
@@ -118,47 +119,61 @@ def assemble(
     # Inside the function, so that the package is there without dolfinx.
     from wavesim.fem import _dolfinx
 
-    margins = sides.margins(layer)
-    if "absorbing" in (sides.left, sides.right, sides.bottom, sides.top) and layer < 1:
-        raise WavesimError(
-            f"layer {layer}: an absorbing side needs at least one element, better one wavelength of them"
-        )
-    if any(margins):
-        if isinstance(mesh, Mesh) or not isinstance(medium, Medium):
-            raise WavesimError(
-                "absorbing sides need a rectangle's own mesh and a medium of functions, not a tagged mesh"
-            )
-        mesh, medium = replace(mesh, margins=margins), _continued(medium, mesh.lengths)
+    medium, mesh = absorbing.with_margins(medium, mesh, sides, layer)
     space = _dolfinx.space(mesh) if isinstance(mesh, Nodes) else _dolfinx.mesh_space(mesh, degree)
     prolongation = unknowns(space.points, sides)
-    if isinstance(medium, Raster):
-        bulk_modulus, density = medium.evaluate(space.element_points)
-    else:
-        density, bulk_modulus = space.evaluate(medium.density), space.evaluate(medium.bulk_modulus)
+    bulk_modulus, density = values(medium, space)
     stiffness = (prolongation.T @ space.stiffness(density) @ prolongation).tocsr()
     mass = prolongation.T @ space.mass(bulk_modulus)
-    absorb = None
-    if any(margins):
-        assert space.nodes is not None
-        wave_speed = float(np.sqrt(bulk_modulus / density)[absorbing.inside(space.nodes, space.element_points)].max())
-        absorb = partial(absorbing.layer, space, prolongation, mass, density, wave_speed)
-    force = None
-    if sources:
-        loads = prolongation.T @ sparse.hstack([_load(space, source) for source in sources])
-        signals = [source.signal for source in sources]
-        force = stepper.Force(
-            (sparse.diags(1 / mass) @ loads).tocsr(), lambda time: np.array([signal(time) for signal in signals])
-        )
+    force = _force(space, prolongation, mass, sources, apart) if sources else None
     return Problem(
         space,
         prolongation,
         stepper.operator(
-            stiffness, mass, interval, steps, order, dtype, force, absorb, device, cells(space, density, prolongation)
+            stiffness,
+            mass,
+            interval,
+            steps,
+            order,
+            dtype,
+            force,
+            absorbing.of_space(space, prolongation, mass, bulk_modulus, density, dtype),
+            device,
+            cells(space, density, prolongation),
         ),
         (space.cell_averages(grid) @ prolongation).astype(dtype),
         grid,
         interval,
     )
+
+
+def values(medium: Medium | Materials | Raster, space: Space) -> tuple[np.ndarray, np.ndarray]:
+    """(element points,) bulk modulus and density, or of averages (2, 2, element points) of 1/rho.
+
+    Raises:
+        WavesimError: a value that is not positive and finite, or a tag without a value.
+    """
+    if isinstance(medium, Raster):
+        return medium.evaluate(space.element_points)
+    return space.evaluate(medium.bulk_modulus), space.evaluate(medium.density)
+
+
+def _force(
+    space: Space,
+    prolongation: sparse.csr_matrix,
+    mass: np.ndarray,
+    sources: Sequence[PointSource | SpreadSource],
+    apart: bool,
+) -> stepper.Force:
+    loads = prolongation.T @ sparse.hstack([_load(space, source) for source in sources])
+    shape = (sparse.diags(1 / mass) @ loads).tocsr()
+
+    def signal(time: float) -> np.ndarray:
+        values = np.array([source.signal(time) for source in sources])
+        return np.diag(values) if apart else values
+
+    spread = any(isinstance(source, SpreadSource) for source in sources)
+    return stepper.Force(shape.toarray() if spread else shape, signal)
 
 
 def _load(space: Space, source: PointSource | SpreadSource) -> sparse.spmatrix:
@@ -169,24 +184,16 @@ def _load(space: Space, source: PointSource | SpreadSource) -> sparse.spmatrix:
     return sparse.csr_matrix(space.sum_at_nodes(space.weights * shape)[:, None])
 
 
-def _continued(medium: Medium, lengths: tuple[float, float]) -> Medium:
-    """The medium, which goes on beyond the rectangle's sides as it is there."""
-
-    def beyond(field: Field) -> Field:
-        return lambda x, y: field(np.clip(x, 0, lengths[0]), np.clip(y, 0, lengths[1]))
-
-    return Medium(beyond(medium.bulk_modulus), beyond(medium.density))
-
-
 def problem(
     config: WaveSettings,
     medium: Medium,
     elements: int | None = None,
     degree: int | None = None,
     steps: int | None = None,
+    dtype: type | None = None,
 ) -> Problem:
-    """Assemble a medium on a config's domain; `elements` along x and `degree` default to the config's, and `steps` a
-    frame to the fewest.
+    """Assemble a medium on a config's domain; `elements` along x, `degree` and `dtype` default to the config's, and
+    `steps` a frame to the fewest.
 
     Raises:
         WavesimError: as `assemble`.
@@ -201,7 +208,8 @@ def problem(
         layer,
         order=config.time_order,
         steps=steps,
-        dtype=DTYPES[config.precision],
+        dtype=dtype or DTYPES[config.precision],
+        device=config.device,
     )
 
 
@@ -209,8 +217,15 @@ def mesh_of(config: WaveSettings, elements: int | None = None, degree: int | Non
     """The nodes of a config's domain, and the elements of an absorbing side's layer.
 
     With other `elements` along x, those along y and the layer keep their shares.
+
+    Raises:
+        WavesimError: settings of another mesh than a rectangle's own.
     """
     domain = config.domain
+    if domain.elements is None:
+        raise WavesimError(
+            "resolved packings have a mesh of their own; use waves_through, or the preset packing-smooth"
+        )
     along_x, along_y = domain.elements
     ratio = (elements or along_x) / along_x
     across = (elements or along_x, max(1, round(along_y * ratio)))
@@ -272,11 +287,11 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
     Raises:
         WavesimError: the energy of one grows.
     """
-    assert ready.space.nodes is not None
     batch, dtype = state.pressure[0].size, state.pressure.dtype
     fields = np.empty((2, batch, frames, *ready.grid), dtype)
     energy, share = np.empty((2, batch, frames))
-    norm_y, norm_x = (part.astype(dtype) for part in unresolved.norm(ready.space.nodes))
+    lengths, (one_part, other_part) = ready.space.lengths, unresolved.norm(ready.space)
+    one_part, other_part = one_part.astype(dtype), other_part.astype(dtype)
     prolongation = ready.prolongation.astype(dtype)
     spent = 0.0
     for k in range(frames):
@@ -287,8 +302,8 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
             fields[channel, :, k] = (ready.sampling @ field).reshape(-1, batch).T.reshape(batch, *ready.grid)
         spent += time.perf_counter() - begin
         nodal = (prolongation @ frame.pressure).reshape(-1, batch)
-        square = np.einsum("ib,ib->b", norm_y @ nodal, norm_x @ nodal, dtype=np.float64)
-        share[:, k] = unresolved.share(square, fields[0, :, k].reshape(batch, -1).T, ready.space.nodes.lengths)
+        square = np.einsum("ib,ib->b", one_part @ nodal, other_part @ nodal, dtype=np.float64)
+        share[:, k] = unresolved.share(square, fields[0, :, k].reshape(batch, -1).T, lengths)
         energy[:, k] = frame.energy
         for one in range(batch):
             check_growth(energy[one, k], energy[one, 0], k)

@@ -5,6 +5,7 @@
     packet   p(x, y, t) = a exp( -s^2 / (2 width^2) ) cos(2 pi s / wavelength),  s = n.(x - x0) - c t
     mode     p(x, y, t) = cos(m pi x / Lx) cos(n pi y / Ly) cos(omega t),      omega^2 = c^2 pi^2 (m^2/Lx^2 + n^2/Ly^2)
     source   s(x, y, t) = delta(x - x0) f(t) or g(x, y) f(t),  f a Ricker wavelet or any function
+    burst    s(x, y, t) = g(x, y) f(t),  g the pulse above and f a Ricker wavelet
 
 The mode solves the wave equation between rigid walls in a uniform medium of wave speed c. Nondimensional throughout.
 """
@@ -142,6 +143,31 @@ class SpreadSource:
 
     shape: Callable[[np.ndarray, np.ndarray], np.ndarray]
     signal: Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Burst:
+    """A spread source of Gaussian shape about `center` (x, y) and of a Ricker wavelet in time, over at `duration`.
+
+    width: standard deviation in space. amplitude: what p / kappa would rise to at the center if no wave left it, the
+    wavelet being the second derivative of a Gaussian with this peak.
+    """
+
+    center: tuple[float, float]
+    width: float
+    frequency: float
+    amplitude: float = 1.0
+
+    @property
+    def duration(self) -> float:
+        """When the wavelet is at 1e-8 of its peak again, as at the start."""
+        return 3 / self.frequency
+
+    @property
+    def source(self) -> SpreadSource:
+        """s(x, y, t)."""
+        curvature = -2 * (np.pi * self.frequency) ** 2 * self.amplitude
+        return SpreadSource(Pulse(self.center, self.width), Ricker(self.frequency, amplitude=curvature))
 
 
 def random_pulse(

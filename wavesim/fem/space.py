@@ -52,6 +52,14 @@ class Space:
         """The number of nodes."""
         return len(self.points)
 
+    @property
+    def lengths(self) -> tuple[float, float]:
+        """(Lx, Ly) of the rectangle that a grid covers: without absorbing layers, or around the mesh."""
+        if self.nodes is not None:
+            return self.nodes.lengths
+        along_x, along_y = np.ptp(self.points, axis=0)
+        return float(along_x), float(along_y)
+
     def moved(self, points: np.ndarray) -> Space:
         """The space whose nodes lie at points (nodes, 2): isoparametric images of this one's elements.
 

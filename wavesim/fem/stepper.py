@@ -17,11 +17,7 @@ difference v = (p+ - p-) / 2h = (d + B' p / 2) / h has the series v = (1 - B/6 +
 The scheme conserves E_h = (v.Mv + p.MB'p/h^2)/2 - |B'p|_M^2 / 8h^2 to rounding; the energy of the field,
 (p_t.Mp_t + p.Kp)/2, differs from it by O(h^order).
 
-Sources a(t) = M^-1 b(t) = G f(t) add to a step, by the same series (with a_tt from differences of f),
-
-    h^2 a (order 2)   or   h^2 (a - B a / 12 + (a+ - 2 a + a-) / 12) (order 4),
-
-and an absorbing layer changes the increment as absorbing.py says.
+What sources add to a step is in drive.py; an absorbing layer changes the increment as absorbing.py says.
 
 Reference: Shubin and Bell, SIAM J. Sci. Stat. Comput. 8 (1987) 135-151; Cohen, Higher-Order Numerical Methods for
 Transient Wave Equations (2002), chapter 5.
@@ -42,6 +38,9 @@ from wavesim.errors import WavesimError
 from wavesim.fem import kernel
 from wavesim.fem.absorbing import Layer
 from wavesim.fem.cells import Cells
+from wavesim.fem.drive import Drive, Force
+from wavesim.fem.drive import drive as in_steps
+from wavesim.fem.march import Motion, along, forced
 
 # Largest eigenvalue of B for which the scheme is stable.
 LIMITS = {2: 4.0, 4: 12.0}
@@ -71,53 +70,30 @@ class Operator:
     @cached_property
     def loops(self) -> kernel.Loops:
         """The product with B, and whole steps."""
-        return kernel.build(self.stepping, self.scale, self.mass, self.time_step, self.dtype, self.cells, self.device)
-
-
-@dataclass(frozen=True)
-class Force:
-    """A source's acceleration a(t) = G f(t). shape: G (unknowns, signals); signal: f(time), (signals[, batch])."""
-
-    shape: sparse.csr_matrix
-    signal: Callable[[float], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Drive:
-    """A force in steps h: increment h^2 (a - B a / 12 + (a+ - 2 a + a-) / 12) and lead h^2 a_t / 6, to the order."""
-
-    signal: Callable[[float], np.ndarray]
-    level: sparse.csr_matrix
-    curve: sparse.csr_matrix | None
-    time_step: float
-
-    def increment(self, steps: int) -> np.ndarray:
-        """What the sources add at a step, (unknowns[, batch])."""
-        now = self.signal(steps * self.time_step)
-        if self.curve is None:
-            return self.level @ now
-        after, before = (self.signal((steps + k) * self.time_step) for k in (1, -1))
-        return self.level @ now + self.curve @ (after - 2 * now + before)
-
-    def lead(self, steps: int) -> np.ndarray | float:
-        """What the centred difference is ahead of p_t by the sources, times the time step."""
-        if self.curve is None:
-            return 0.0
-        after, before = (self.signal((steps + k) * self.time_step) for k in (1, -1))
-        return self.curve @ (after - before)
+        return kernel.build(
+            self.stepping,
+            self.scale,
+            self.mass,
+            self.time_step,
+            self.dtype,
+            self.cells,
+            self.device,
+            self.layer,
+            self.drive,
+        )
 
 
 @dataclass(frozen=True)
 class WaveState:
     """pressure: p (unknowns,) or (unknowns, batch); increment: p at the next step less p, alike; steps: taken so far.
 
-    flux, later: the absorbing layer's f at the step, and half a step later.
+    before, later: the absorbing layer's f half a step before, and after.
     """
 
     pressure: np.ndarray
     increment: np.ndarray
     steps: int = 0
-    flux: np.ndarray | float = 0.0
+    before: np.ndarray | float = 0.0
     later: np.ndarray | float = 0.0
 
 
@@ -176,40 +152,29 @@ def operator(
         force: sources. layer: the absorbing layer for a time step. device: of torch ("cuda", "cpu") that steps;
             left out, the loops of kernel.py. cells: K element by element, which is faster in single precision.
     Raises:
-        WavesimError: the time step is above the stable limit; a batch of media, or a device, with a layer or sources.
+        WavesimError: the time step is above the stable limit; a batch of media with sources.
     """
-    if mass.ndim == 2 and (force is not None or layer is not None):
-        raise WavesimError("a batch of media has no absorbing layer and no sources; run its simulations one by one")
-    if device is not None and (force is not None or layer is not None):
-        raise WavesimError(f"device {device!r} steps neither an absorbing layer nor sources; leave the device out")
+    if mass.ndim == 2 and force is not None:
+        raise WavesimError("a batch of media has no sources; run its simulations one by one")
     # Less mass, higher frequencies: the least of a batch bounds all of it.
     limit = largest_time_step(stiffness, mass if mass.ndim == 1 else mass.min(axis=1), order)
     steps = stable_steps(interval, limit, steps, order)
     h = interval / steps
-    if mass.ndim == 2:
-        return Operator(
-            (h**2 * stiffness).tocsr(), mass, h, steps, order, 1 / mass, dtype=dtype, device=device, cells=cells
-        )
-    stepping = (sparse.diags(h**2 / mass) @ stiffness).tocsr()
+    scale = None if mass.ndim == 1 else 1 / mass
+    stepping = (h**2 * stiffness if mass.ndim == 2 else sparse.diags(h**2 / mass) @ stiffness).tocsr()
     return Operator(
         stepping,
         mass,
         h,
         steps,
         order,
-        layer=None if layer is None else layer(h).astype(dtype),
-        drive=None if force is None else _drive(force, stepping, h, order, dtype),
+        scale,
+        layer=None if layer is None else layer(h),
+        drive=None if force is None else in_steps(force, lambda field: stepping @ field, h, order, dtype),
         dtype=dtype,
         device=device,
         cells=cells,
     )
-
-
-def _drive(force: Force, stepping: sparse.csr_matrix, h: float, order: int, dtype: type) -> Drive:
-    level, curve = force.shape * h**2, None
-    if order == 4:
-        level, curve = level - stepping @ level / 12, (level / 12).astype(dtype)
-    return Drive(lambda time: np.asarray(force.signal(time), dtype), level.astype(dtype), curve, h)
 
 
 def init(operator: Operator, pressure: np.ndarray, pressure_rate: np.ndarray | None = None) -> WaveState:
@@ -220,38 +185,37 @@ def init(operator: Operator, pressure: np.ndarray, pressure_rate: np.ndarray | N
     if pressure_rate is not None:
         centred += operator.time_step * np.asarray(pressure_rate, dtype=pressure.dtype)
         if operator.order == 4:
-            centred -= _apply(operator, centred) / 6
+            centred -= operator.loops.product(centred) / 6
     if operator.drive is not None:
         centred += operator.drive.lead(0)
-    half = _force(operator, pressure, 0) / 2
     if layer is None:
-        return WaveState(pressure, centred - half)
-    keep, kick = _along(layer.keep, pressure), _along(layer.kick, pressure)
-    flux = _along(layer.gain / (1 + layer.decay), pressure) * (layer.derivative @ pressure)
-    return WaveState(pressure, 2 * (keep * centred - kick * half) / (1 + keep), 0, 0 * flux, flux)
+        return WaveState(pressure, centred - _force(operator, WaveState(pressure, centred)) / 2)
+    slopes = layer.derivative @ pressure
+    later = along(layer.gain / (1 + layer.decay), slopes) * slopes
+    half = _force(operator, WaveState(pressure, centred, 0, -later, later)) / 2
+    keep, kick = along(layer.keep, pressure), along(layer.kick, pressure)
+    return WaveState(pressure, 2 * (keep * centred - kick * half) / (1 + keep), 0, -later, later)
 
 
 def step(operator: Operator, state: WaveState) -> WaveState:
     """The state one time step later."""
-    if _plain(operator):
-        return _advanced(operator, state, 1)
-    pressure, layer, steps = state.pressure + state.increment, operator.layer, state.steps + 1
-    if layer is None:
-        return WaveState(pressure, state.increment - _force(operator, pressure, steps), steps)
-    later = _along(layer.decay, pressure) * state.later + _along(layer.gain, pressure) * (layer.derivative @ pressure)
-    flux = (state.later + later) / 2
-    force = _force(operator, pressure, steps, flux)
-    increment = _along(layer.keep, pressure) * state.increment - _along(layer.kick, pressure) * force
-    return WaveState(pressure, increment, steps, flux, later)
+    return _advanced(operator, state, 1)
 
 
 def advance(operator: Operator, state: WaveState) -> WaveState:
     """The state one interval later."""
-    if _plain(operator):
+    if operator.drive is None or operator.device is not None:
         return _advanced(operator, state, operator.steps)
     for _ in range(operator.steps):
         state = step(operator, state)
     return state
+
+
+def superposed(state: WaveState, other: WaveState) -> WaveState:
+    """The sum of two waves, at the time of the first; no sources may drive both."""
+    sums = (a + b for a, b in zip(_motion(state).parts, _motion(other).parts, strict=True))
+    pressure, increment, before, later = sums
+    return WaveState(pressure, increment, state.steps, before, later)
 
 
 def frame(operator: Operator, state: WaveState) -> Frame:
@@ -259,11 +223,11 @@ def frame(operator: Operator, state: WaveState) -> Frame:
 
     The discrete energy is conserved where there are neither sources nor an absorbing layer.
     """
-    h, mass = operator.time_step, _along(operator.mass, state.pressure)
-    force = _force(operator, state.pressure, state.steps, state.flux)
+    h, mass = operator.time_step, along(operator.mass, state.pressure)
+    product = operator.loops.product(state.pressure)
+    force = _force(operator, state, product)
     centred = (state.increment + force / 2) / h
-    product = _apply(operator, state.pressure)
-    rate = centred + _apply(operator, centred) / 6 if operator.order == 4 else centred
+    rate = centred + operator.loops.product(centred) / 6 if operator.order == 4 else centred
     if operator.drive is not None:
         rate = rate - operator.drive.lead(state.steps) / h
 
@@ -274,37 +238,29 @@ def frame(operator: Operator, state: WaveState) -> Frame:
     return Frame(state.pressure, rate, energy(rate, product), energy(centred, force) - kick)
 
 
-def _force(operator: Operator, pressure: np.ndarray, steps: int, flux: np.ndarray | float = 0.0) -> np.ndarray:
-    """F: B' p, less what the sources add, and with the layer's flux f, a number where it is the same everywhere."""
-    force, layer = _apply(operator, pressure), operator.layer
-    if layer is not None and isinstance(flux, np.ndarray):
-        force += layer.push @ flux
-    if operator.order == 4:
-        correction = _apply(operator, force)
-        correction *= 1 / 12
-        force -= correction
-    if layer is not None:
-        force += _along(layer.pull, pressure) * pressure
-    if operator.drive is not None:
-        force -= operator.drive.increment(steps)
-    return force
-
-
-def _apply(operator: Operator, field: np.ndarray) -> np.ndarray:
-    """B times a field."""
-    return operator.loops.product(field)
-
-
-def _plain(operator: Operator) -> bool:
-    """Whether nothing enters a step but B."""
-    return operator.layer is None and operator.drive is None
+def _force(operator: Operator, state: WaveState, product: np.ndarray | None = None) -> np.ndarray:
+    """F: B' p, less what the sources add, and with the layer's f. product: B p, where it is known."""
+    force = forced(operator.loops.product, _motion(state), operator.order, operator.layer, product)
+    return force if operator.drive is None else force - operator.drive.increment(state.steps)
 
 
 def _advanced(operator: Operator, state: WaveState, steps: int) -> WaveState:
-    moved = operator.loops.advance(state.pressure, state.increment, steps, operator.order)
-    return WaveState(*moved, state.steps + steps)
+    """So many steps later; with sources and without a device, one."""
+    motion, loops, after = _motion(state), operator.loops, state.steps + steps
+    if isinstance(loops, kernel.OnDevice):
+        motion = loops.march(motion, steps, operator.order, state.steps)
+        return WaveState(motion.pressure, motion.increment, after, motion.before, motion.later)
+    if operator.layer is None:
+        moved = loops.advance(motion.pressure, motion.increment, steps, operator.order)
+        motion = Motion(*moved, state.before, state.later)
+    else:
+        motion = loops.absorbed(motion, steps, operator.order)
+    increment = motion.increment
+    if operator.drive is not None:
+        added = operator.drive.increment(after)
+        increment = increment + (added if operator.layer is None else along(operator.layer.kick, added) * added)
+    return WaveState(motion.pressure, increment, after, motion.before, motion.later)
 
 
-def _along(values: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """Values (unknowns,) shaped to multiply a field (unknowns,) or (unknowns, batch)."""
-    return values if values.ndim == field.ndim else values[:, None]
+def _motion(state: WaveState) -> Motion:
+    return Motion(state.pressure, state.increment, state.before, state.later)

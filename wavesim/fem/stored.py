@@ -1,7 +1,8 @@
 """A stored trajectory, once more: its settings, medium and pulse from its file alone, at any resolution.
 
-Trajectory k of a preset is drawn from generator(seed, "waves", k); trajectory k through packing j, which is a cut of it
-(a shift, one of the eight symmetries of the square) and the place of a pulse, from generator(seed, "waves", j, k).
+Trajectory k of a preset is drawn from generator(seed, "waves", k); trajectory k through packing j from
+generator(seed, "waves", j, k): with smooth interfaces a cut of it (a shift, one of the eight symmetries of the square)
+and the place of a pulse, in a resolved one the place of a burst, all through the one mesh that the file holds.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from wavesim.config import WavesConfig, WaveSettings, parse
 from wavesim.dataset import open_shard
 from wavesim.errors import WavesimError
 from wavesim.fem import medium as media
-from wavesim.fem import presets
+from wavesim.fem import presets, resolved
 from wavesim.fem.medium import Medium
-from wavesim.fem.simulation import Simulation, simulate
-from wavesim.fem.source import Pulse, random_pulse
-from wavesim.preset_config import PresetConfig, preset_config
+from wavesim.fem.mesh import Mesh
+from wavesim.fem.simulation import Problem, Simulation, problem, run, start
+from wavesim.fem.source import Burst, Pulse, random_pulse
+from wavesim.fem.stepper import WaveState
+from wavesim.preset_config import PresetConfig, ResolvedConfig, preset_config
 from wavesim.provenance import generator
+
+MESH = ("points", "cells", "tags", "shape")
 
 
 def draw(config: WavesConfig, seed: int, packing: int, trajectory: int) -> dict[str, Any]:
@@ -35,6 +40,12 @@ def draw(config: WavesConfig, seed: int, packing: int, trajectory: int) -> dict[
         "symmetry": symmetry,
         "pulse": asdict(random_pulse(config.pulse_width, random)),
     }
+
+
+def draw_burst(config: ResolvedConfig, seed: int, packing: int, trajectory: int) -> Burst:
+    """The burst of one trajectory: a function of (seed, packing, trajectory) alone."""
+    place = random_pulse(config.pulse_width, generator(seed, "waves", packing, trajectory)).center
+    return Burst(place, config.pulse_width, config.frequency)
 
 
 def draw_preset(config: PresetConfig, seed: int, trajectory: int) -> tuple[Medium, Pulse]:
@@ -51,8 +62,8 @@ def medium_of(config: WavesConfig, packing: Mapping[str, Any], trajectory: Mappi
     )
 
 
-def recall(shard: str | Path, row: int) -> tuple[WaveSettings, Medium, Pulse]:
-    """The settings, the medium and the pulse of a stored trajectory, from its file alone.
+def recall(shard: str | Path, row: int) -> tuple[WaveSettings, Medium, Pulse | Burst]:
+    """The settings, the medium and what set off the waves of a stored trajectory, from its file alone.
 
     Raises:
         WavesimError: no such file or row, or a file that was not made by `wavesim generate waves`.
@@ -66,12 +77,16 @@ def recall(shard: str | Path, row: int) -> tuple[WaveSettings, Medium, Pulse]:
     if not 0 <= row < len(about["trajectories"]):
         raise WavesimError(f"{shard} has no trajectory {row}: it holds 0 to {len(about['trajectories']) - 1}")
     trajectory = about["trajectories"][row]
-    if "preset" in about["config"]:
-        config = preset_config(about["config"], str(shard))
-        assert isinstance(config, PresetConfig)
-        return config, *draw_preset(config, about["seed"], trajectory["index"])
-    settings = parse(about["config"], WavesConfig, str(shard))
-    return settings, medium_of(settings, about["packing"], trajectory), Pulse(**trajectory["pulse"])
+    plain = {**about["config"], "device": None}  # wherever it was made, it is run again here
+    if "preset" not in plain:
+        settings = parse(plain, WavesConfig, str(shard))
+        return settings, medium_of(settings, about["packing"], trajectory), Pulse(**trajectory["pulse"])
+    config = preset_config(plain, str(shard))
+    if isinstance(config, ResolvedConfig):
+        disks = (np.array(about["packing"][key]) for key in ("positions", "radii"))
+        return config, resolved.medium(config, *disks), Burst(**trajectory["burst"])
+    assert isinstance(config, PresetConfig)
+    return config, *draw_preset(config, about["seed"], trajectory["index"])
 
 
 def rerun(
@@ -85,21 +100,46 @@ def rerun(
     Returns:
         state (time, channel, y, x) of (p, dt p_t), the milliseconds a frame took, the number of unknowns.
     Raises:
-        WavesimError: no such trajectory, dolfinx missing, or an unstable run.
+        WavesimError: no such trajectory, dolfinx missing, an unstable run, or other elements than those of the mesh
+            that a resolved packing has.
     """
-    config, run = resimulate(shard, row, elements, degree)
-    state = np.stack([run.pressure, run.pressure_rate * config.frame_interval], axis=1)
-    return state, run.milliseconds_per_frame, run.unknowns
+    config, simulation = resimulate(shard, row, elements, degree)
+    state = np.stack([simulation.pressure, simulation.pressure_rate * config.frame_interval], axis=1)
+    return state, simulation.milliseconds_per_frame, simulation.unknowns
 
 
 def resimulate(
     shard: str | Path, row: int, elements: int | None = None, degree: int | None = None
 ) -> tuple[WaveSettings, Simulation]:
-    """The same trajectory, as `rerun`; at the file's own resolution with its own time steps."""
-    config, medium, pulse = recall(shard, row)
+    """The same trajectory, as `rerun`."""
+    config, _, problem_, state = prepare(shard, row, elements, degree)
+    return config, run(problem_, state, config.frames)[0]
+
+
+def prepare(
+    shard: str | Path,
+    row: int,
+    elements: int | None = None,
+    degree: int | None = None,
+    dtype: type | None = None,
+) -> tuple[WaveSettings, Medium, Problem, WaveState]:
+    """The same trajectory at its first frame, ready to step; at the file's own resolution with its own time steps."""
+    config, medium, first = recall(shard, row)
     same = elements is None and degree is None
     steps = _about(shard)["trajectories"][row].get("steps_per_frame") if same else None
-    return config, simulate(config, medium, pulse, elements, degree, steps)
+    if isinstance(first, Burst):
+        assert isinstance(config, ResolvedConfig)
+        if elements is not None:
+            raise WavesimError(f"{shard} holds the mesh that follows its grains; choose the degree, not the elements")
+        problem_, state = resolved.ready(config, _mesh(shard), [first], degree, steps, dtype)
+        return config, medium, problem_, WaveState(state.pressure[:, 0], state.increment[:, 0], state.steps)
+    problem_ = problem(config, medium, elements, degree, steps, dtype)
+    return config, medium, problem_, start(problem_, first)
+
+
+def _mesh(shard: str | Path) -> Mesh:
+    with open_shard(shard) as file:
+        return Mesh(*(file[f"mesh/{name}"][:] for name in MESH))
 
 
 def _about(shard: str | Path) -> dict[str, Any]:

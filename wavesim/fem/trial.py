@@ -1,7 +1,7 @@
 """What a dataset will take: its bytes, and the minutes from a short run of its first file, measured here and now.
 
-A file of F frames takes a + b F seconds. Two runs of that file, with few frames and with more, give a and
-b; a third one before them compiles what has to be compiled, and is not counted.
+A file of F frames takes a + b F seconds, and c + d F bytes. Two runs of that file, with few frames and with more, give
+a to d; a third one before them compiles what has to be compiled, and is not counted.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ def estimate(plan: Plan, workers: int) -> dict[str, Any]:
     if not missing:
         return {"trajectories": 0, "gigabytes": 0.0, "minutes": 0.0, "free_gigabytes": round(free, 2)}
     with processes.pool(1) as pool:
-        seconds, packed = pool.submit(_trial, missing[0]).result()
+        seconds, size = pool.submit(_trial, missing[0]).result()
     per_trajectory, frames = seconds / missing[0].rows, missing[0].config.frames
     return {
         "trajectories": rows,
         "frames": frames,
-        "gigabytes": float(f"{packed * sum(job.bytes for job in missing) / 1e9:.3g}"),
+        "gigabytes": float(f"{size * sum(job.bytes for job in missing) / missing[0].bytes / 1e9:.3g}"),
         "minutes": float(f"{per_trajectory * rows / min(workers, len(missing)) / 60:.2g}"),
         "free_gigabytes": float(f"{free:.3g}"),
     }
 
 
 def _trial(job: Job) -> tuple[float, float]:
-    """Seconds that the file takes, and its bytes over those of its fields."""
-    seconds = {}
+    """Seconds and bytes that the file takes."""
+    taken = {}
     with tempfile.TemporaryDirectory() as folder:
         for number, frames in enumerate((FEW, FEW, MORE)):
             frames = min(frames, job.config.frames)
@@ -65,8 +65,8 @@ def _trial(job: Job) -> tuple[float, float]:
             write_statistics(root)
             write_checksums(root)
             check(root)
-            seconds[frames] = time.perf_counter() - begin
-        packed = short.path.stat().st_size / short.bytes
-    few, more = min(seconds), max(seconds)
-    each = max(0.0, seconds[more] - seconds[few]) / max(more - few, 1)
-    return seconds[few] + each * (job.config.frames - few), packed
+            taken[frames] = time.perf_counter() - begin, short.path.stat().st_size
+    few, more = min(taken), max(taken)
+    each = [max(0.0, b - a) / max(more - few, 1) for a, b in zip(taken[few], taken[more], strict=True)]
+    seconds, size = (a + b * (job.config.frames - few) for a, b in zip(taken[few], each, strict=True))
+    return seconds, size

@@ -5,7 +5,10 @@ cell. P is the orthogonal projection in L2, so that over the rectangle without i
 
     share = |p - P p| / |p| = sqrt( 1 - sum_c |c| <p>_c^2 / |p|^2 ),      |p|^2 = p^T N p,
 
-with N the mass matrix of the elements by Gauss's quadrature, which is exact for the polynomials, N = N_y (x) N_x.
+with N the mass matrix of the elements by Gauss's quadrature, which is exact for the polynomials. On a rectangle's own
+mesh N = N_y (x) N_x; in quadrilaterals of any other, with the derivatives of its map x(s, t), a polynomial as p is,
+
+    N[i, j] = sum over elements and points q of w_q det(dx/d(s, t))_q phi_i(q) phi_j(q).
 
 Reference: Canuto, Hussaini, Quarteroni, Zang, Spectral Methods: Fundamentals in Single Domains (2006), section 2.3.
 """
@@ -17,14 +20,22 @@ from functools import lru_cache
 import numpy as np
 from scipy import sparse
 
-from wavesim.fem.sampling import Axis, Nodes, lagrange
+from wavesim.fem.sampling import Axis, Nodes, differentiation, lagrange
+from wavesim.fem.space import Space
+
+
+def norm(space: Space) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """Two matrices (nodes, nodes) with |p|^2 the product of what they make of p."""
+    if space.nodes is not None:
+        return _of_rectangle(space.nodes)
+    return _of_quadrilaterals(space), sparse.identity(space.size, format="csr")
 
 
 @lru_cache(maxsize=4)
-def norm(nodes: Nodes) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """N_y (x) I and I (x) N_x, each (nodes, nodes), of the rectangle without the elements beyond its sides.
+def _of_rectangle(nodes: Nodes) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """N_y (x) I and I (x) N_x of the rectangle without the elements beyond its sides.
 
-    Both are symmetric and they commute, so that |p|^2 is the product of what they make of p: a third of N's entries.
+    Both are symmetric and they commute: a third of N's entries.
     """
     along_x, along_y = (_along(axis) for axis in nodes.axes)
     rows, columns = nodes.shape
@@ -32,6 +43,22 @@ def norm(nodes: Nodes) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
         sparse.kron(along_y, sparse.identity(columns), format="csr"),
         sparse.kron(sparse.identity(rows), along_x, format="csr"),
     )
+
+
+def _of_quadrilaterals(space: Space) -> sparse.csr_matrix:
+    assert space.mesh is not None and space.mesh.cells.shape[1] == 4
+    degree = space.degree
+    node_of = space.node_of.reshape(-1, (degree + 1) ** 2)
+    points, weights = np.polynomial.legendre.leggauss(2 * degree)  # phi_i phi_j det is of degree 4 p - 1 along a line
+    along = lagrange(degree, (points + 1) / 2)
+    slope = along @ differentiation(degree)
+    basis, by_s, by_t = (np.kron(t, s) for t, s in ((along, along), (along, slope), (slope, along)))
+    (x_s, y_s), (x_t, y_t) = (np.moveaxis(d @ space.points[node_of], -1, 0) for d in (by_s, by_t))
+    stretch = (x_s * y_t - x_t * y_s) * np.kron(weights, weights) / 4
+    pairs = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), -1)
+    row, column = np.repeat(node_of, node_of.shape[1], axis=1), np.tile(node_of, node_of.shape[1])
+    values = (stretch @ pairs).ravel()
+    return sparse.csr_matrix((values, (row.ravel(), column.ravel())), shape=(space.size, space.size))
 
 
 def share(square: np.ndarray, averages: np.ndarray, lengths: tuple[float, float]) -> np.ndarray:

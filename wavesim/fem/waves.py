@@ -4,7 +4,7 @@ Trajectory k is a function of (seed, k) alone, through packings of (seed, packin
 batch of trajectories, or all through one packing; the batch is computed whole even where fewer are wanted, so that
 nothing depends on their number, nor on the number of processes. A file is written whole or not at all, and has the same
 bytes whenever it is made; what depends on the clock goes to run.jsonl. So a call that is cut short is continued by
-calling again.
+calling again. One call at a time works in a folder (lock.py).
 
     OUT/data/{train,valid,test}/NAME.hdf5, OUT/stats.yaml, OUT/checksums.txt      see wavesim.dataset
     OUT/settings.json        what made the folder; other settings are refused
@@ -18,9 +18,9 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,11 @@ import numpy as np
 from tqdm import tqdm
 
 from wavesim import processes
-from wavesim.config import WavesConfig
+from wavesim.config import GrainsConfig, WavesConfig
 from wavesim.dataset import check, open_shard, write_checksums, write_statistics
+from wavesim.devices import described, require
 from wavesim.errors import WavesimError
+from wavesim.fem import resolved
 from wavesim.fem.batch import simulate_all
 from wavesim.fem.card import write_card
 from wavesim.fem.medium import Medium
@@ -38,9 +40,10 @@ from wavesim.fem.plan import Job, Plan, plain, plan_packings, plan_preset
 from wavesim.fem.sampling import cell_centres
 from wavesim.fem.simulation import Simulation
 from wavesim.fem.source import Pulse
-from wavesim.fem.stored import draw, draw_preset, medium_of
+from wavesim.fem.stored import MESH, draw, draw_burst, draw_preset, medium_of
+from wavesim.lock import sole_user
 from wavesim.metrics import relative_l2
-from wavesim.preset_config import PresetConfig
+from wavesim.preset_config import PresetConfig, ResolvedConfig
 from wavesim.provenance import (
     discard_parts,
     log_lines,
@@ -53,7 +56,7 @@ from wavesim.shard import Shard, write_shard
 
 
 def generate_waves(
-    config: WavesConfig,
+    config: GrainsConfig,
     packings: Path,
     out: Path,
     seed: int,
@@ -89,9 +92,20 @@ def generate_dataset(
 
 
 def carry_out(plan: Plan, workers: int, progress: bool = True, scheduler: str | None = None) -> dict[str, Any]:
-    """Make the files of a plan that are missing, and what lies beside them."""
-    out, jobs, missing = plan.out, plan.jobs, [job for job in plan.jobs if not job.path.exists()]
-    require_room(out, sum(job.bytes for job in missing))
+    """Make the files of a plan that are missing, and what lies beside them.
+
+    Raises:
+        WavesimError: another call is at work in the folder; a device that is not there; and as `generate_waves`.
+    """
+    require_room(plan.out, sum(job.bytes for job in plan.missing))
+    if (device := plan.jobs[0].config.device) is not None and scheduler is None:
+        require(device)
+    with sole_user(plan.out):
+        return _carry_out(plan, workers, progress, scheduler)
+
+
+def _carry_out(plan: Plan, workers: int, progress: bool, scheduler: str | None) -> dict[str, Any]:
+    out, jobs, missing = plan.out, plan.jobs, plan.missing
     _claim(out, plan.claim)
     bar = tqdm(
         total=sum(job.rows for job in jobs),
@@ -127,21 +141,33 @@ def require_room(out: Path, needed: int) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What is to be computed for a file. said: what the file says of each trajectory; cells: (trajectory, 2, y, x) of
+    kappa and rho; run(rows, degree): simulations of some trajectories at a degree, or of the whole batch at its own;
+    about, mesh: what the file says besides."""
+
+    said: list[dict[str, Any]]
+    cells: np.ndarray
+    run: Callable[[Sequence[int] | None, int | None], list[Simulation]]
+    about: dict[str, Any] = field(default_factory=dict)
+    mesh: dict[str, np.ndarray] = field(default_factory=dict)
+
+
 def make_shard(job: Job) -> dict[str, Any]:
     """Compute one file and write it; returns its line of run.jsonl. Runs in a process of its own."""
     config, begin = job.config, time.perf_counter()
     domain = config.domain
-    media, pulses, said = _drawn(job)
-    runs = simulate_all(config, media, pulses, wanted=job.rows)
-    for trajectory, run in zip(said, runs, strict=False):
+    batch = _resolved(job, config) if isinstance(config, ResolvedConfig) else _drawn(job)
+    runs = batch.run(None, None)
+    for trajectory, run in zip(batch.said, runs, strict=True):
         trajectory["steps_per_frame"] = run.steps_per_frame
         trajectory["time_step"] = config.frame_interval / run.steps_per_frame
-    cells = np.stack([medium.cells(domain.cells, domain.lengths) for medium in media[: job.rows]])
     shard = Shard(
         pressure=np.stack([run.pressure for run in runs]),
         pressure_rate=np.stack([run.pressure_rate for run in runs]),
-        bulk_modulus=cells[:, 0],
-        density=cells[:, 1],
+        bulk_modulus=batch.cells[:, 0],
+        density=batch.cells[:, 1],
         time=np.arange(config.frames) * config.frame_interval,
         x=cell_centres(domain.cells[1], domain.lengths[0]),
         y=cell_centres(domain.cells[0], domain.lengths[1]),
@@ -150,9 +176,10 @@ def make_shard(job: Job) -> dict[str, Any]:
             "config": config.model_dump(mode="json"),
             "seed": job.seed,
             **({} if job.packing is None else {"packing": plain(job.packing)}),
-            "trajectories": said[: job.rows],
-            "truth_error": _truth_error(job, media, pulses, runs),
-            "versions": versions("scipy", "fenics-dolfinx", "h5py"),
+            **batch.about,
+            "trajectories": batch.said,
+            "truth_error": _truth_error(job, batch, runs),
+            "versions": versions("scipy", "fenics-dolfinx", "h5py", *(["gmsh"] if batch.mesh else [])),
             "revision": revision(),
         },
         sides=domain.sides,
@@ -161,6 +188,7 @@ def make_shard(job: Job) -> dict[str, Any]:
             "energy": np.stack([run.energy for run in runs]),
             "unresolved_share": np.stack([run.unresolved_share for run in runs]),
         },
+        mesh=batch.mesh,
     )
     write_shard(job.path, shard, "wavesim_packings" if job.packing else f"wavesim_{job.path.stem.rsplit('_', 1)[0]}")
     return {
@@ -168,62 +196,102 @@ def make_shard(job: Job) -> dict[str, Any]:
         "split": job.path.parent.name,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seconds": round(time.perf_counter() - begin, 3),
+        **({} if config.device is None else {"device": described(config.device)}),
         "milliseconds_per_frame": [round(run.milliseconds_per_frame, 3) for run in runs],
     }
 
 
-def _drawn(job: Job) -> tuple[list[Medium], list[Pulse], list[dict[str, Any]]]:
-    """The media, the pulses, and what the file says of each; of a preset all that share the batch."""
-    config = job.config
+def _drawn(job: Job) -> Batch:
+    """On a plain grid, media and pulses of each trajectory's own; of a preset all that share the batch are computed."""
+    config, domain = job.config, job.config.domain
+    media: list[Medium]
+    pulses: list[Pulse]
+    said: list[dict[str, Any]]
     if isinstance(config, PresetConfig):
         numbers = range(job.index * config.shard, (job.index + 1) * config.shard)
         pairs = [draw_preset(config, job.seed, k) for k in numbers]
-        said: list[dict[str, Any]] = [
-            {"index": k, "pulse": asdict(pulse)} for k, (_, pulse) in zip(numbers, pairs, strict=True)
-        ]
-        return [medium for medium, _ in pairs], [pulse for _, pulse in pairs], said
-    assert isinstance(config, WavesConfig) and job.packing is not None
-    said = [draw(config, job.seed, job.index, row) for row in range(job.rows)]
-    media = [medium_of(config, plain(job.packing), trajectory) for trajectory in said]
-    return media, [Pulse(**trajectory["pulse"]) for trajectory in said], said
+        media, pulses = [medium for medium, _ in pairs], [pulse for _, pulse in pairs]
+        said = [{"index": k, "pulse": asdict(pulse)} for k, (_, pulse) in zip(numbers, pairs, strict=True)]
+    else:
+        assert isinstance(config, WavesConfig) and job.packing is not None
+        said = [draw(config, job.seed, job.index, row) for row in range(job.rows)]
+        media = [medium_of(config, plain(job.packing), trajectory) for trajectory in said]
+        pulses = [Pulse(**trajectory["pulse"]) for trajectory in said]
+
+    def run(rows: Sequence[int] | None, degree: int | None) -> list[Simulation]:
+        if rows is None:
+            return simulate_all(config, media, pulses, wanted=job.rows)
+        return simulate_all(config, [media[i] for i in rows], [pulses[i] for i in rows], degree=degree)
+
+    cells = np.stack([medium.cells(domain.cells, domain.lengths) for medium in media[: job.rows]])
+    return Batch(said[: job.rows], cells, run)
+
+
+def _resolved(job: Job, config: ResolvedConfig) -> Batch:
+    """On one mesh that follows the grains, bursts of each trajectory's own, which are over when the frames begin."""
+    assert job.packing is not None
+    mesh = resolved.meshed(job.packing, config)
+    bursts = [draw_burst(config, job.seed, job.index, row) for row in range(job.rows)]
+    medium = resolved.medium(config, job.packing.positions, job.packing.radii)
+    cells = medium.cells(config.domain.cells)
+    wait = resolved.silent_frames(config, bursts) * config.frame_interval
+    signal = bursts[0].source.signal
+
+    def run(rows: Sequence[int] | None, degree: int | None) -> list[Simulation]:
+        chosen = bursts if rows is None else [bursts[i] for i in rows]
+        return resolved.frames(config, mesh, chosen, degree) if chosen else []
+
+    return Batch(
+        [{"burst": asdict(burst)} for burst in bursts],
+        np.broadcast_to(cells, (job.rows, *cells.shape)),
+        run,
+        {
+            "source_free_from": {
+                "frame": 0,
+                "after_bursts_began": wait,
+                "source_over_its_peak": float(f"{abs(signal(wait) / signal(bursts[0].duration / 2)):.1e}"),
+            },
+            "mesh": {"cells": len(mesh.cells), "in_grains": int((mesh.tags == 1).sum())},
+        },
+        {name: getattr(mesh, name) for name in MESH},
+    )
 
 
 def _parameters(job: Job) -> dict[str, float]:
     """The numbers that hold for a whole file."""
     config = job.config
-    if isinstance(config, WavesConfig):
+    if isinstance(config, GrainsConfig):
         assert job.packing is not None
-        return {
+        said = {
             "size_ratio": job.packing.size_ratio,
             "grain_bulk_modulus": config.bulk_modulus,
             "grain_density": config.density,
-            "radius_scale": config.radius_scale,
-            "interface_width": config.interface_width,
-            "pulse_width": config.pulse_width,
         }
-    own = {"pulse_width": config.pulse_width}
+        own = ("radius_scale", "interface_width", "pulse_width", "frequency")
+        return said | {key: getattr(config, key) for key in own if key in type(config).model_fields}
+    values = {"pulse_width": config.pulse_width}
     for key in type(config).model_fields.keys() - PresetConfig.model_fields.keys():
         value = getattr(config, key)
-        own |= {f"{key}_from": value[0], f"{key}_to": value[1]} if isinstance(value, tuple) else {key: value}
-    return {key: float(own[key]) for key in sorted(own)}
+        values |= {f"{key}_from": value[0], f"{key}_to": value[1]} if isinstance(value, tuple) else {key: value}
+    return {key: float(values[key]) for key in sorted(values)}
 
 
-def _truth_error(
-    job: Job, media: Sequence[Medium], pulses: Sequence[Pulse], runs: Sequence[Simulation]
-) -> list[dict[str, Any]]:
+def _truth_error(job: Job, batch: Batch, runs: Sequence[Simulation]) -> list[dict[str, Any]]:
     """Relative L2, frame by frame, of the verified trajectories against the same one degree higher."""
-    rows, degree = job.verified, job.config.degree + 1
-    finer = simulate_all(job.config, [media[i] for i in rows], [pulses[i] for i in rows], degree=degree)
+    degree = job.config.degree + 1
     stated = []
-    for row, run in zip(rows, finer, strict=True):
-        pressure = relative_l2(runs[row].pressure, run.pressure)
-        rate = relative_l2(runs[row].pressure_rate[1:], run.pressure_rate[1:])  # it starts from zero
+    for row, finer in zip(job.verified, batch.run(job.verified, degree), strict=True):
+        pressure = relative_l2(runs[row].pressure, finer.pressure)
+        # A pulse's rate starts from zero.
+        first = relative_l2(runs[row].pressure_rate[:1], finer.pressure_rate[:1]) if batch.mesh else np.zeros(1)
+        rate = np.concatenate([first, relative_l2(runs[row].pressure_rate[1:], finer.pressure_rate[1:])])
         stated.append(
             {
                 "trajectory": row,
                 "degree": degree,
+                **({"mesh": "the same"} if batch.mesh else {}),
                 "pressure": [float(f"{error:.3e}") for error in pressure],
-                "pressure_rate": [0.0, *(float(f"{error:.3e}") for error in rate)],
+                "pressure_rate": [float(f"{error:.3e}") for error in rate],
             }
         )
     return stated

@@ -36,13 +36,7 @@ def pq_index(w: Vector, p: float = 0.5, q: float = 1.0) -> float:
     Raises:
         WavesimError: exponents other than 0 < p < q, or entries that are not finite.
     """
-    if not 0 < p < q:
-        raise WavesimError(f"p {p} and q {q} make no PQ index: it takes 0 < p < q, such as (0.5, 1) or (1, 2)")
-    magnitudes = _magnitudes(w)
-    if not magnitudes.any():
-        return 0.0
-    mean_p, mean_q = (float((magnitudes**power).mean() ** (1 / power)) for power in (p, q))
-    return max(1 - mean_p / mean_q, 0.0)
+    return 1 - _evenness(w, p, q)
 
 
 def kept_bound(w: Vector, p: float = 0.5, q: float = 1.0, eta: float = 0.0) -> float:
@@ -53,8 +47,8 @@ def kept_bound(w: Vector, p: float = 0.5, q: float = 1.0, eta: float = 0.0) -> f
     """
     if eta < 0:
         raise WavesimError(f"eta {eta} is negative; it is a share of mass, 0 or more")
-    index = pq_index(w, p, q)
-    return _magnitudes(w).numel() * (1 + eta) ** (-q / (q - p)) * (1 - index) ** (p * q / (q - p))
+    evenness = _evenness(w, p, q)
+    return _magnitudes(w).numel() * (1 + eta) ** (-q / (q - p)) * evenness ** (p * q / (q - p))
 
 
 def count_to_remove(
@@ -89,9 +83,20 @@ def gini_index(w: Vector) -> float:
     return float(1 - 2 * (magnitudes / magnitudes.sum() * (length - ranks + 0.5) / length).sum())
 
 
+def _evenness(w: Vector, p: float, q: float) -> float:
+    """1 - I, in (0, 1]: of its own, because a small one has lost its digits once it was subtracted from 1 in I."""
+    if not 0 < p < q:
+        raise WavesimError(f"p {p} and q {q} make no PQ index: it takes 0 < p < q, such as (0.5, 1) or (1, 2)")
+    magnitudes = _magnitudes(w)
+    if not magnitudes.any():
+        return 1.0
+    mean_p, mean_q = (float((magnitudes**power).mean() ** (1 / power)) for power in (p, q))
+    return min(mean_p / mean_q, 1.0)
+
+
 def _magnitudes(w: Vector) -> torch.Tensor:
     """|w| / max |w|, flat and in double precision: the indices do not see scale, and no power of it overflows."""
-    magnitudes = torch.as_tensor(w).detach().cpu().double().abs().flatten()
+    magnitudes = torch.as_tensor(w, dtype=torch.float64).detach().cpu().abs().flatten()
     if not torch.isfinite(magnitudes).all():
         raise WavesimError("the weights to prune are not all finite; the training that made them was unstable")
     largest = magnitudes.max() if magnitudes.numel() else magnitudes.new_zeros(())

@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-import torch
-
-from wavesim.errors import WavesimError
-
-
-def available() -> list[str]:
-    """The devices of this machine: cpu; cuda and cuda:0, cuda:1, ...; mps."""
-    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    mps = ["mps"] if torch.backends.mps.is_available() else []
-    return ["cpu", *(["cuda"] if cards else []), *(f"cuda:{number}" for number in range(cards)), *mps]
+from wavesim.devices import require
 
 
 def accelerator(device: str) -> tuple[str, int | list[int]]:
@@ -22,10 +11,6 @@ def accelerator(device: str) -> tuple[str, int | list[int]]:
     Raises:
         WavesimError: no name of a device, or a device that is not there.
     """
-    here = " or ".join(available())
-    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", device):
-        raise WavesimError(f"unknown device '{device}'; devices: cpu, cuda, cuda:0, mps; use {here} on this machine")
-    if device not in available():
-        raise WavesimError(f"device {device} is not available on this machine; use {here}")
+    require(device)
     kind, _, number = device.partition(":")
     return {"cuda": "gpu"}.get(kind, kind), [int(number)] if number else 1

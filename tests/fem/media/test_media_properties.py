@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays, mutually_broadcastable_shapes
 
@@ -43,7 +43,6 @@ def points(draw):
 
 
 @pytest.mark.parametrize("name", MEDIA)
-@settings(max_examples=40, deadline=None)
 @given(points=points())
 def test_values_are_positive_and_those_of_the_single_points(name, points):
     x, y, shape = points
@@ -66,7 +65,6 @@ def test_values_can_be_written_without_changing_the_medium(name):
 
 
 @given(st.integers(0, 2**32), st.floats(0.05, 5), st.floats(0, 3), st.sampled_from(["gaussian", "exponential"]))
-@settings(max_examples=25, deadline=None)
 def test_random_media_are_positive_whatever_their_settings(seed, length, contrast, covariance):
     medium = media.random_field(generator(seed), length, contrast, covariance, density_contrast=contrast)
     cells = medium.cells((16, 16), parts=2)

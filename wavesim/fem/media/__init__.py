@@ -3,12 +3,14 @@
 from wavesim.fem.media.graded import from_modulus, graded, luneburg
 from wavesim.fem.media.image import image, picture
 from wavesim.fem.media.inclusions import Circle, Ellipse, Polygon, Rectangle, Shape, inclusions
+from wavesim.fem.media.jammed import Diagram, jammed, read_diagram
 from wavesim.fem.media.layered import layered
 from wavesim.fem.media.random_field import random_field
 from wavesim.fem.medium import Medium, packing, uniform
 
 __all__ = [
     "Circle",
+    "Diagram",
     "Ellipse",
     "Medium",
     "Polygon",
@@ -18,10 +20,12 @@ __all__ = [
     "graded",
     "image",
     "inclusions",
+    "jammed",
     "layered",
     "luneburg",
     "packing",
     "picture",
     "random_field",
+    "read_diagram",
     "uniform",
 ]

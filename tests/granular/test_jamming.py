@@ -8,9 +8,9 @@ import pytest
 from wavesim.errors import WavesimError
 from wavesim.granular import Packing
 from wavesim.granular._lammps import Engine
-from wavesim.granular.jamming import NotJammedError, Protocol, jam
+from wavesim.granular.jamming import Compression, NotJammedError, Protocol, jam
 from wavesim.granular.mixture import Mixture
-from wavesim.granular.moduli import bulk_modulus_by_strain
+from wavesim.granular.moduli import bulk_modulus_by_strain, shear_modulus, wave_speeds
 from wavesim.granular.packing import force_scale
 from wavesim.provenance import generator
 
@@ -41,8 +41,10 @@ def large(elsewhere) -> list[Packing]:
 
 @pytest.fixture(scope="module")
 def marginal(elsewhere) -> list[Packing]:
-    """Packings close enough to p = 0 to count contacts."""
-    return [elsewhere(jammed, Mixture(256, 1 / 1.4), seed, Protocol(pressure=1e-7)) for seed in (1, 2, 3)]
+    """Packings of disks and of spheres close enough to p = 0 to count contacts."""
+    disks = [elsewhere(jammed, Mixture(256, 1 / 1.4), seed, Protocol(pressure=1e-7)) for seed in (1, 2, 3)]
+    spheres = [elsewhere(jammed, Mixture(200, 0.6, 0.4, 3), seed, Compression(pressure=1e-7)) for seed in (1, 2)]
+    return [*disks, *spheres]
 
 
 def test_disks_jam_at_the_published_packing_fraction(large):
@@ -74,10 +76,17 @@ def test_the_packing_is_kept_in_equilibrium_at_the_pressure_asked_for(large):
 def test_a_marginal_packing_is_isostatic(marginal):
     """The network of n particles has one to three contacts more than its D (n - 1) degrees of freedom."""
     for packing in marginal:
-        carrying = int((~packing.rattlers).sum())
-        assert packing.coordination == pytest.approx(4, abs=0.02)
-        assert 1 <= len(packing.backbone) - 2 * (carrying - 1) <= 3
-        assert 0.02 < packing.rattler_fraction < 0.09
+        carrying, dim = int((~packing.rattlers).sum()), packing.dim
+        assert packing.coordination == pytest.approx(2 * dim, abs=0.03)
+        assert 1 <= len(packing.backbone) - dim * (carrying - 1) <= 3
+        assert 0.01 < packing.rattler_fraction < 0.09
+
+
+def test_a_marginal_packing_resists_compression_but_hardly_shear(marginal):
+    """G goes to 0 at jamming, K does not: long waves there travel at sqrt(K / rho)."""
+    for packing in marginal:
+        assert 0 < shear_modulus(packing) < 0.02 * packing.bulk_modulus
+        assert wave_speeds(packing)[0] == pytest.approx(np.sqrt(packing.bulk_modulus / packing.phi), rel=0.01)
 
 
 def test_the_bulk_moduli_by_hessian_and_by_strain_agree(elsewhere, large, marginal):

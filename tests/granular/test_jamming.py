@@ -94,11 +94,6 @@ def test_the_bulk_moduli_by_hessian_and_by_strain_agree(elsewhere, large, margin
         assert elsewhere(strained, packing) == pytest.approx(packing.bulk_modulus, rel=0.01)
 
 
-def test_the_bulk_moduli_of_spheres_by_hessian_and_by_strain_agree(elsewhere):
-    packing = elsewhere(jammed, Mixture(200, 0.6, 0.4, dim=3), 2, Protocol())
-    assert elsewhere(strained, packing) == pytest.approx(packing.bulk_modulus, rel=0.01)
-
-
 @pytest.mark.parametrize("small_fraction", [None, 0.05, 0.5])
 def test_disks_of_ratio_three_jam(elsewhere, small_fraction):
     """50 : 50 by number, and few or many small ones by area. One random start in some hundred may fail."""

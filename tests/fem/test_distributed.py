@@ -35,7 +35,7 @@ CASE = """
 import numpy as np
 from wavesim.fem import Nodes, Pulse, uniform
 from wavesim.fem.distributed import Case
-case = Case(uniform(), Nodes(({n}, {n}), 2), 0.05, (8, 8), Pulse(({x}, 0.5), 0.1))
+case = Case(uniform(), Nodes(({n}, {n}), 2), 0.05, (8, 8), Pulse(({x}, 0.5), 0.1), receivers=np.array([[0.7, 0.4]]))
 """
 
 
@@ -141,6 +141,7 @@ def test_a_run_is_launched_and_kept(own_launcher, tmp_path):
     run = launch.load(out)
     problem = assemble(uniform(), Nodes((8, 8), 2), 0.05, (8, 8))
     state = start(problem, Pulse((0.3, 0.5), 0.1))
+    assert relative(run.heard, listen(problem, state, np.array([[0.7, 0.4]]), 2).pressure) < 1e-10
     for _ in range(2):
         state = simulation.next_frame(problem, state)
     wanted = simulation.sample(problem, stepper.frame(problem.operator, state))

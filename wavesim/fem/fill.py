@@ -117,14 +117,17 @@ def _peeled(polygon: np.ndarray, turns: np.ndarray, star: int, unit: float) -> I
     ends = np.flatnonzero(angles < SIDE)
     for first, last in zip(ends, np.roll(ends, -1), strict=True):
         edges = int(last - first) % n or n
-        if not 2 <= edges <= n - 3:
+        if not 2 <= edges <= n - 2 or n == 4:
             continue
         side = (first + np.arange(edges + 1)) % n
         before, after = int(first - 1) % n, int(last + 1) % n
         share = np.arange(1, edges)[:, None] / edges
-        points = np.vstack([polygon, polygon[before] + share * (polygon[after] - polygon[before])])
+        beyond = polygon[before] + share * (polygon[after] - polygon[before])
+        if before == after:  # the row begins and ends at one vertex
+            beyond = (polygon[side[1:-1]] + beyond) / 2
+        points = np.vstack([polygon, beyond])
         row = [before, *range(n, n + edges - 1), after]
-        rest = np.array([*row, *((after + 1 + np.arange(n - edges - 3)) % n)])
+        rest = np.array([*row, *((after + 1 + np.arange(n - edges - 3)) % n)] if before != after else row[:-1])
         turned = np.concatenate([np.zeros(edges), turns[rest[edges:]]])
         cut = cut_fine(points[rest], turned, star)
         number = np.concatenate([rest, len(points) + np.arange(len(cut.points) - len(rest))])

@@ -25,6 +25,7 @@ from wavesim.fem.curves import NEAR, WALLS, Curves, turn
 from wavesim.fem.mesh import twice_area
 
 TALL = 0.8  # and the block is made longer while its next cells are lower than this part of their length
+ASIDE = 0.15  # of the element size: how near its sides may come to a third disk
 SHARE = 0.3  # of the angle between two neighbours that the block of one may take
 
 
@@ -172,7 +173,12 @@ class Outline(Curves):
         return True
 
     def _crossed(self, station: _Station) -> bool:
-        return any(_cross(*station.ends, *line) for line in self._lines)
+        """Whether another station, or a third disk, is in the way."""
+        start, end = station.ends
+        along = np.clip((self.disks[:, :2] - start) @ (end - start) / ((end - start) @ (end - start)), 0, 1)
+        away = np.hypot(*(start + along[:, None] * (end - start) - self.disks[:, :2]).T) - self.disks[:, 2]
+        away[[curve for curve in station.curves if curve >= 0]] = np.inf
+        return bool((away < ASIDE * self.element_size).any()) or any(_cross(start, end, *line) for line in self._lines)
 
     def _end_at_walls(self, stations: list[_Station | None], here: float, there: float) -> None:
         """Where a station had no place because a circle meets a wall, the next one begins at that vertex.

@@ -14,7 +14,9 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from wavesim.errors import WavesimError
-from wavesim.fem.outline import Outline
+from wavesim.fem.outline import Outline, Run
+
+LONGEST = 1.1  # angle of an edge on a circle: a longer arc leaves no room for cells where it is narrow
 
 
 @dataclass(frozen=True)
@@ -101,17 +103,23 @@ def _area(outline: Outline, face: list[int]) -> float:
     return float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())
 
 
+def _least(run: Run) -> int:
+    return max(1, int(np.ceil((run.end - run.start) / LONGEST)))
+
+
 def _counts(outline: Outline, faces: list[list[int]]) -> list[int]:
     runs = outline.runs
-    counts = [max(1, round(run.wanted)) for run in runs]
+    least = [1 if run.fixed or run.curve is None or run.curve < 0 else _least(run) for run in runs]
+    counts = [max(few, round(run.wanted)) for run, few in zip(runs, least, strict=True)]
     outside = len(faces)
     beside = np.full((len(runs), 2), outside)
     for number, face in enumerate(faces):
         for half in face:
             beside[half // 2, half % 2] = number
     change, cost = [], []
-    for run, count in zip(runs, counts, strict=True):
-        costs = {c: abs(np.log(c / run.wanted)) - abs(np.log(count / run.wanted)) for c in (count - 1, count + 1) if c}
+    for run, few, count in zip(runs, least, counts, strict=True):
+        ways = [c for c in (count - 1, count + 1) if c >= few]
+        costs = {c: abs(np.log(c / run.wanted)) - abs(np.log(count / run.wanted)) for c in ways}
         change.append(min(costs, key=lambda c: costs[c]))
         cost.append(costs[change[-1]] + 1)  # positive, as the sparse matrix needs
     free = [k for k, run in enumerate(runs) if not run.fixed and beside[k, 0] != beside[k, 1]]

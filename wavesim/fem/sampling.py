@@ -95,6 +95,25 @@ class Axis:
         inside = 0.5 + (1 - 1e-9) * (lobatto(self.degree) - 0.5)
         return (np.arange(first, last)[:, None] + inside) * (self.length / self.elements)
 
+    def control_cells(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(places,) where the interval begins that the quadrature lets an element's point stand for, and its size.
+
+        Raises:
+            WavesimError: a place (pulled into its element) that is not a point of it.
+        """
+        points, scaled = lobatto(self.degree), places * (self.elements / self.length)
+        element = np.floor(scaled)
+        apart = np.abs(scaled[:, None] - element[:, None] - points)
+        number = apart.argmin(axis=1)
+        if (apart[np.arange(len(number)), number] > 1e-6).any():
+            raise WavesimError(
+                f"a place is no point of {self.elements} elements of degree {self.degree}: give its mesh"
+            )
+        legendre = np.polynomial.legendre.Legendre.basis(self.degree)(2 * points - 1)
+        weights = 1 / (self.degree * (self.degree + 1) * legendre**2)
+        begin = element + (np.cumsum(weights) - weights)[number]
+        return begin * (self.length / self.elements), weights[number] * (self.length / self.elements)
+
 
 def cell_averages(nodes: Nodes, grid: tuple[int, int]) -> sparse.csr_matrix:
     """The matrix (cells, nodes) from a nodal field to its averages over grid = (y, x) equal cells, both flattened."""

@@ -40,7 +40,7 @@ def measure(across: int, up: int, alone: bool) -> None:
     else:
         comm = communicator()
         shared = distributed.assemble(MEDIUM, nodes, interval, GRID, comm=comm)
-        first, steps, rank = distributed.start(shared, PULSE), shared.steps, comm.rank
+        first, steps, rank = distributed.start(shared, PULSE), shared.operator.steps, comm.rank
         advance = lambda: distributed.advance(shared, first)  # noqa: E731
     assembly, times = time.perf_counter() - begin, []
     for _ in range(REPEATS):

@@ -35,7 +35,7 @@ CASE = """
 import numpy as np
 from wavesim.fem import Nodes, Pulse, uniform
 from wavesim.fem.distributed import Case
-case = Case(uniform(), Nodes(({n}, {n}), 2), 0.05, (8, 8), Pulse(({x}, 0.5), 0.1))
+case = Case(uniform(), Nodes(({n}, {n}), 2), 0.05, (8, 8), Pulse(({x}, 0.5), 0.1), receivers=np.array([[0.7, 0.4]]))
 """
 
 
@@ -141,6 +141,7 @@ def test_a_run_is_launched_and_kept(own_launcher, tmp_path):
     run = launch.load(out)
     problem = assemble(uniform(), Nodes((8, 8), 2), 0.05, (8, 8))
     state = start(problem, Pulse((0.3, 0.5), 0.1))
+    assert relative(run.heard, listen(problem, state, np.array([[0.7, 0.4]]), 2).pressure) < 1e-10
     for _ in range(2):
         state = simulation.next_frame(problem, state)
     wanted = simulation.sample(problem, stepper.frame(problem.operator, state))
@@ -238,3 +239,10 @@ def processes_of(session, text):
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
+
+
+@pytest.mark.slow
+def test_the_table_of_scaling_can_be_made_anew(own_launcher):
+    script = Path(__file__).parents[2] / "benchmarks" / "distributed.py"
+    made = subprocess.run([sys.executable, str(script), "--quick"], check=True, capture_output=True, text=True)
+    assert "| strong | 1, no MPI | 32 x 32 |" in made.stdout and "| strong | 1 | 32 x 32 |" in made.stdout

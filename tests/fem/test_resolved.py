@@ -94,8 +94,8 @@ def test_grains_that_are_background_leave_the_waves_of_an_empty_square(packings)
     for _ in range(32):  # of a 32nd each: three periods of frequency 3
         state = stepper.advance(empty.operator, state)
     truth = run(replace(empty, operator=replace(empty.operator, drive=None)), state, 5)[0]
-    for field in ("pressure", "pressure_rate"):
-        assert relative_l2(getattr(got, field), getattr(truth, field)).max() < 2e-4
+    assert relative_l2(got.pressure, truth.pressure).max() < 3e-4
+    assert relative_l2(got.pressure_rate, truth.pressure_rate).max() < 1e-3
     np.testing.assert_allclose(got.energy, truth.energy, rtol=1e-4)
     np.testing.assert_allclose(got.unresolved_share, truth.unresolved_share, rtol=2e-2)
 
@@ -183,11 +183,14 @@ def test_a_dataset_is_whole_well_formed_and_what_it_says(dataset, packings):
 
 
 def test_a_finite_element_run_of_lower_degree_competes_on_the_mesh_of_the_file(dataset):
-    path = WaveDataset(dataset[0], "test").paths[0]
-    errors = []
-    for degree in (2, 3):
-        truth = rerun(path, 0, degree=5)[0][1:, 0]
-        errors.append(np.linalg.norm(pressure(path, 0, None, degree) - truth) / np.linalg.norm(truth))
+    from wavesim.evaluate import _ladder
+
+    data, errors = WaveDataset(dataset[0], "test"), []
+    path, runs = data.paths[0], _ladder(data)
+    assert [run[1:] for run in runs] == [(None, 2), (None, 3)] and runs[-1][0].endswith("the truth")
+    truth = rerun(path, 0, degree=5)[0][1:, 0]
+    for _, elements, degree in runs:
+        errors.append(np.linalg.norm(pressure(path, 0, elements, degree) - truth) / np.linalg.norm(truth))
     assert errors[1] < errors[0] / 2 < 0.25
 
 

@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from wavesim.cli import main
 from wavesim.errors import WavesimError
-from wavesim.granular import diagram
+from wavesim.granular import diagram, read_packings
 from wavesim.granular.diagram import furnas, generate_diagram, points, summarise
-from wavesim.granular.jamming import Compression
+from wavesim.granular.jamming import Compression, NotJammedError
+from wavesim.granular.transition import Bracket
 
+SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "packings.h5"
 GRID = points((0.7,), (0.3, 0.6), 32, 2)
 COMMAND = ["--dim", "2", "--size-ratios", "0.7", "--fractions", "0.3,0.6", "--particles", "32", "--seeds", "3"]
 
@@ -49,6 +53,7 @@ def test_every_line_holds_a_balanced_packing_whose_two_phi_j_agree(swept):
         assert line["unbalanced_force"] < 1e-4
         assert line["phi_unjammed"] < line["phi_j"] < line["phi_jammed"] < line["phi_unjammed"] + 2e-4
         assert line["phi_unjammed"] < line["phi_j_extrapolated"] < line["phi_jammed"]
+        assert line["phi_j"] == pytest.approx(line["phi_j_extrapolated"], abs=2e-4)
         assert line["phi_j_carrying"] <= line["phi_j"]
         assert line["LL"] + line["LS"] + line["SS"] == pytest.approx(line["bulk_modulus"], rel=1e-4)
         assert 0.5 < line["carrying_small"] <= 1 and 0.5 < line["carrying_large"] <= 1
@@ -112,11 +117,40 @@ def test_what_never_balances_is_counted_and_not_tried_again(tmp_path, monkeypatc
     assert generate_diagram(GRID[:1], 1, tmp_path, workers=1, progress=False, protocol=hasty) == [row]
 
 
+def test_a_packing_of_two_minds_about_phi_j_is_no_point_of_the_diagram(monkeypatch):
+    """A twentieth of its bulk modulus puts phi_J twenty times as far below; the engine is left out."""
+    packing = read_packings(SAMPLE)[3]
+    assert packing.bulk_modulus is not None
+    distance = packing.phi - packing.phi_j
+    monkeypatch.setattr(diagram, "bracket", lambda packing, _: Bracket(packing.phi - 10 * distance, packing.phi))
+    assert diagram.measured(packing, Compression())["phi_j"] == packing.phi_j
+    wrong = replace(packing, phi_j=packing.phi - 20 * distance)
+    with pytest.raises(NotJammedError, match="differ by more than"):
+        diagram.measured(wrong, Compression())
+
+
 def test_what_is_there_is_summarised_without_making_more(swept, tmp_path):
     """Of five seeds asked for, the three that are there; and nothing of another protocol."""
     (tmp_path / "diagram.jsonl").write_text((swept[0] / "diagram.jsonl").read_text())
     assert summarise(GRID, 5, tmp_path) == swept[1]
     assert [row["packings"] for row in summarise(GRID, 5, tmp_path, protocol=Compression(pressure=1e-4))] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--size-ratios", "0.7;0.4"), "--size-ratios '0.7;0.4' are no numbers separated by commas"),
+        (("--fractions", "0.5,1.5"), "small_fraction 1.5 is not between 0 and 1"),
+        (("--size-ratios", "0.15", "--fractions", "0.2"), "use at least"),
+    ],
+)
+def test_a_diagram_that_cannot_be_is_refused_in_one_line(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.setattr(sys, "argv", ["wavesim", "generate", "diagram", *arguments, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    said = capsys.readouterr().err
+    assert words in said and len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_point_that_cannot_be_is_refused_before_anything_is_written(tmp_path):

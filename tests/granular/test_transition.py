@@ -6,6 +6,7 @@ import pytest
 
 from wavesim.granular import Mixture, Packing
 from wavesim.granular.jamming import Compression, Protocol, jam
+from wavesim.granular.moduli import partial_bulk_moduli
 from wavesim.granular.transition import Bracket, bracket, extrapolated
 from wavesim.provenance import generator
 
@@ -51,6 +52,18 @@ def test_both_ways_to_phi_j_agree(disks, spheres):
         assert found.unjammed <= extrapolated(packing) <= found.jammed
         assert found.unjammed <= packing.phi_j <= found.jammed
         assert found.jammed - found.unjammed < 2e-4
+
+
+def test_small_spheres_in_the_gaps_of_large_ones_carry_nothing(elsewhere):
+    """At size ratio 0.22 and X_S = 0.1 the large ones jam by themselves: below the limit of Furnas, with their K."""
+    packing, found = elsewhere(compressed, Mixture(500, 0.22, 0.1, 3), 1)
+    carrying = ~packing.rattlers
+    assert carrying[packing.species == 1].mean() > 0.9 and carrying[packing.species == 0].mean() < 0.1
+    assert 0.6 < packing.phi_j * 0.9 < 0.64
+    assert found.unjammed < packing.phi_j < found.jammed
+    parts = partial_bulk_moduli(packing)
+    assert parts["LL"] > 0.85 * packing.bulk_modulus and parts["SS"] < 0.02 * packing.bulk_modulus
+    assert packing.bulk_modulus == pytest.approx(0.2485, rel=0.25)  # there are only 44 large ones
 
 
 def test_a_packing_of_small_particles_alone_is_one_of_large_ones_in_other_units(elsewhere):

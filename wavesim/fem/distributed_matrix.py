@@ -30,9 +30,13 @@ class OnProcesses(StepByStep):
     def product(self, field: np.ndarray) -> np.ndarray:
         """B times a field."""
         given, product = self.work
-        given.array[:] = field
+        out = np.empty(len(field))
+        given.placeArray(np.ascontiguousarray(field))
+        product.placeArray(out)
         self.matrix.mult(given, product)
-        return product.array.copy()
+        given.resetArray()
+        product.resetArray()
+        return out
 
     def advance(self, pressure: np.ndarray, increment: np.ndarray, steps: int, order: int) -> Pair:
         """p and d after so many steps."""

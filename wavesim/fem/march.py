@@ -11,7 +11,7 @@ Arrays are whatever the product with B and the layer's matrices take; without a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from wavesim.fem.absorbing import Layer
@@ -42,37 +42,37 @@ def advance(
     drive: Drive | None = None,
     taken: int = 0,
 ) -> Motion:
-    """The motion after so many steps; `taken` have been before. product: B times a field."""
+    """The motion after so many steps; `taken` have been before. product: B times a field, an array of its own."""
+    p, d, before, later = motion.pressure + 0, motion.increment + 0, motion.before, motion.later  # copies
     for k in range(taken + 1, taken + steps + 1):
-        motion = replace(motion, pressure=motion.pressure + motion.increment)
+        p += d
         if layer is not None:
-            slopes = layer.derivative @ motion.pressure
-            later = along(layer.decay, slopes) * motion.later + along(layer.gain, slopes) * slopes
-            motion = replace(motion, before=motion.later, later=later)
-        force = forced(product, motion, order, layer)
+            slopes = layer.derivative @ p
+            before, later = later, along(layer.decay, slopes) * later + along(layer.gain, slopes) * slopes
+        force = forced(product, Motion(p, d, before, later), order, layer)
         if drive is not None:
-            force = force - drive.increment(k)
-        if layer is None:
-            motion = replace(motion, increment=motion.increment - force)
-        else:
-            keep, kick = along(layer.keep, force), along(layer.kick, force)
-            motion = replace(motion, increment=keep * motion.increment - kick * force)
-    return motion
+            force -= drive.increment(k)
+        if layer is not None:
+            d *= along(layer.keep, d)
+            force *= along(layer.kick, force)
+        d -= force
+    return Motion(p, d, before, later)
 
 
 def forced(
     product: Callable[[Any], Any], motion: Motion, order: int, layer: Layer | None = None, first: Any = None
 ) -> Any:
     """F without sources; first: B p, where it is known."""
-    pressure = motion.pressure
-    force = product(pressure) if first is None else first
+    force = product(motion.pressure) if first is None else first + 0
     if layer is not None:
-        force = force + along(layer.scale, force) * (layer.push @ (motion.before + motion.later))
+        force += along(layer.scale, force) * (layer.push @ (motion.before + motion.later))
     if order == 4:
         correction = product(force)
         correction *= 1 / 12
-        force = force - correction
-    return force if layer is None else force + along(layer.pull, force) * pressure
+        force -= correction
+    if layer is not None:
+        force += along(layer.pull, force) * motion.pressure
+    return force
 
 
 def along(values: Any, field: Any) -> Any:

@@ -39,7 +39,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 there = [k for k, row in enumerate(own) if name in row]
                 mean = [own[k][name] for k in there]
                 spread = [own[k][f"{name}_deviation"] or 0.0 for k in there]
-                label = f"size ratio {ratio:g}" if len(names) == 1 else f"{ratio:g} {name}"
+                label = f"size ratio {ratio:.2g}" if len(names) == 1 else f"{ratio:.2g} {name}"
                 axis.errorbar(x[there], mean, spread, fmt=style, color=f"C{colour}", ms=3, lw=1, capsize=2, label=label)
     for axis, name in zip(
         axes.ravel(),

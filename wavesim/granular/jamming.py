@@ -75,7 +75,7 @@ class Compression(Protocol):
         small ones that FIRE's step would be too large for the stiffness they add up to.
     careful_below, careful_step: under this size ratio FIRE's longest step is this. 2000 spheres of ratio 0.22 at
         X_S = 0.3 with 94 % of the small ones jammed then balance within 85,000 steps, from a state from which steps of
-        10 wander off for more than 200,000.
+        10 wander off for more than 200,000. Whole descents from X_S = 0.2 on still fail there.
     tolerance: ten times stricter than what counts as equilibrium.
     """
 

@@ -9,12 +9,18 @@ Units: the large diameter is 1, also where all particles are small.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from wavesim.errors import WavesimError
 from wavesim.granular.packing import LARGE, SHORTEST_BOX, SMALL, ball_volume
+
+BYTES = {
+    2: 6_000,
+    3: 40_000,
+}  # a particle at the least: of 20,000 disks and of 4000 spheres, for factors of the Hessian
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,8 @@ class Mixture:
     small ones, 0 and 1 for one species alone, None for as many small as large; dim: 2 or 3.
 
     Raises:
-        WavesimError: values out of range, a species without a particle, or too few particles for a periodic box.
+        WavesimError: values out of range, a species without a particle, too few particles for a periodic box, or more
+            than fit in memory.
     """
 
     particles: int
@@ -36,6 +43,11 @@ class Mixture:
             raise WavesimError(f"dim {self.dim} is neither 2 (disks) nor 3 (spheres)")
         if self.particles < 2:
             raise WavesimError(f"{self.particles} particles are no mixture: give at least 16, better 64")
+        if self.particles * BYTES[self.dim] > memory():
+            raise WavesimError(
+                f"{self.particles} particles take at least {self.particles * BYTES[self.dim] / 1e9:.3g} GB, and this "
+                f"machine has {memory() / 1e9:.3g} GB: use at most {int(memory() / BYTES[self.dim])}"
+            )
         if not 0 < self.size_ratio <= 1:
             raise WavesimError(f"size_ratio {self.size_ratio} is not in (0, 1]: it is small over large diameter")
         if self.small_fraction is not None and not 0 <= self.small_fraction <= 1:
@@ -75,3 +87,11 @@ class Mixture:
     def side(self, phi: float) -> float:
         """Side of the box that they fill to the packing fraction `phi`."""
         return float((ball_volume(self.dim) * np.sum(self.radii() ** self.dim) / phi) ** (1 / self.dim))
+
+
+def memory() -> float:
+    """Bytes of this machine's memory; infinite where it does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf

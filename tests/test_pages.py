@@ -27,6 +27,13 @@ def test_the_cost_of_packings_can_be_measured_anew() -> None:
     assert "| conforming | " in table and "| raster | 24 x 24 | 4 |" in table and "nan" not in table
 
 
+def test_the_effect_of_the_choice_of_contacts_can_be_measured_anew() -> None:
+    pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")
+    script = [sys.executable, str(ROOT / "benchmarks" / "packing_choice.py"), "--quick"]
+    table = subprocess.run(script, check=True, capture_output=True, text=True, timeout=300).stdout
+    assert "| 0.95, necks of 0.4 radii | " in table and "nan" not in table
+
+
 def test_the_table_of_the_proofs_can_be_made_anew(tmp_path: Path) -> None:
     script = [sys.executable, str(ROOT / "benchmarks" / "proofs.py"), "--quick", "--out", str(tmp_path / "p.md")]
     subprocess.run(script, check=True, capture_output=True, timeout=300)

@@ -96,3 +96,13 @@ def test_a_medium_that_is_not_positive_is_refused_with_the_place():
     medium = Medium(lambda x, y: 1 - 2 * x + 0 * y, lambda x, y: 1 + 0 * x * y)
     with pytest.raises(WavesimError, match="kappa and rho must be positive and finite"):
         assemble(medium, Nodes((4, 4), 2), 0.1, (4, 4))
+
+
+def test_a_place_in_a_long_cell_beside_many_small_ones_is_found():
+    rows = np.linspace(0, 1, 61)  # of small cells, all nearer to (1.1, 0.5) than the long cell's centre
+    left = np.array([(x, y) for y in rows for x in (0.9, 1.0)])
+    small = [(2 * k, 2 * k + 1, 2 * k + 3, 2 * k + 2) for k in range(60)]
+    long = np.array([(9.0, 0.0), (9.0, 1.0), (1.001, 0.0), (1.001, 1.0)])
+    cells = np.vstack([left, long])[np.vstack([small, [(124, 122, 123, 125)]])]
+    found, (_, t) = locate.locate(cells, np.array([[1.1, 0.5]]))
+    assert found.tolist() == [60] and t[0] == pytest.approx(0.5)

@@ -21,7 +21,8 @@ from scipy.spatial import cKDTree
 from wavesim.errors import WavesimError
 from wavesim.fem.sampling import cell_centres, differentiation, lagrange
 
-NEAREST = 24
+NEAREST = 24  # cells by their centres that are tried for a place,
+FARTHEST = 400  # and if none of them holds it
 SLACK = 1e-9
 
 
@@ -71,22 +72,25 @@ def locate(cells: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarra
     Raises:
         WavesimError: a place outside the mesh.
     """
-    count = min(NEAREST, len(cells))
     triangles = cells.shape[1] == 3
-    candidates = cKDTree(cells.mean(axis=1)).query(places, count)[1].reshape(len(places), count)
+    tree = cKDTree(cells.mean(axis=1))
     cell = np.full(len(places), -1)
     inside = np.zeros((2, len(places)))
     best = np.full(len(places), np.inf)
-    for k in range(count):
-        left = np.flatnonzero(best > SLACK)  # not in a cell yet
-        if not left.size:
-            break
-        s, t = reference(cells[candidates[left, k]], places[left])
-        beyond = np.maximum(np.maximum(-s, -t), s + t - 1 if triangles else np.maximum(s, t) - 1)
-        nearer = beyond < best[left]
-        chosen = left[nearer]
-        best[chosen], cell[chosen] = beyond[nearer], candidates[chosen, k]
-        inside[:, chosen] = np.clip(s[nearer], 0, 1), np.clip(t[nearer], 0, 1)
+    for most, enough in ((NEAREST, SLACK), (FARTHEST, 1e-6)):  # a long cell may have many small ones beside it
+        missing, count = np.flatnonzero(best > enough), min(most, len(cells))
+        candidates = tree.query(places[missing], count)[1].reshape(len(missing), count)
+        for k in range(count):
+            some = np.flatnonzero(best[missing] > SLACK)  # not in a cell yet
+            if not some.size:
+                break
+            left = missing[some]
+            s, t = reference(cells[candidates[some, k]], places[left])
+            beyond = np.maximum(np.maximum(-s, -t), s + t - 1 if triangles else np.maximum(s, t) - 1)
+            nearer = beyond < best[left]
+            chosen = left[nearer]
+            best[chosen], cell[chosen] = beyond[nearer], candidates[some[nearer], k]
+            inside[:, chosen] = np.clip(s[nearer], 0, 1), np.clip(t[nearer], 0, 1)
     if (outside := np.flatnonzero(best > 1e-6)).size:
         x, y = places[outside[0]]
         raise WavesimError(f"({x:.6g}, {y:.6g}) lies outside the mesh")

@@ -21,7 +21,7 @@ import numpy as np
 
 from wavesim.errors import WavesimError
 
-CAP = 0.25
+CAP = 0.35
 SMALLEST = 0.5
 
 

@@ -22,7 +22,7 @@ from scipy import sparse
 from wavesim.fem import Materials, stepper
 from wavesim.fem._dolfinx import mesh_space
 from wavesim.fem.cells import cells
-from wavesim.fem.conforming import conforming
+from wavesim.fem.conforming_mesh import conforming
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.packing_mesh import read
 from wavesim.fem.sampling import differentiation

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 
@@ -40,7 +41,9 @@ def cut_fine(polygon: np.ndarray, turns: np.ndarray, largest: int) -> Cut:
             tangent at its start.
     """
     n = len(polygon)
-    parts, costs, stars = [], [], []
+    parts: list[tuple[int, ...]] = []
+    costs: list[float] = []
+    stars: list[int] = []
     for k in range(4, min(largest, n) + 1, 2):
         chosen = _alternating(n, k)
         edges = np.where(np.roll(chosen, -1, axis=1) == (chosen + 1) % n, turns[chosen], 0.0)
@@ -51,7 +54,7 @@ def cut_fine(polygon: np.ndarray, turns: np.ndarray, largest: int) -> Cut:
             ways = [(_star(polygon[chosen], edges, centre, phase), np.full(len(chosen), phase)) for phase in (0, 1)]
         cost = np.stack([one for one, _ in ways])
         best = cost.argmin(axis=0)
-        parts += list(map(tuple, chosen.tolist()))
+        parts += map(tuple, cast("list[list[int]]", chosen.tolist()))
         costs += cost.min(axis=0).tolist()
         stars += best.tolist()
     used, total = _optimum(n, parts, np.array(costs))
@@ -77,7 +80,8 @@ def cut_coarse(polygon: np.ndarray, turns: np.ndarray, phase: int, largest: int)
     """
     rolled, turned = np.roll(polygon, -phase, axis=0), np.roll(turns, -phase)
     coarse, n = rolled[::2], len(polygon) // 2
-    parts, costs = [], []
+    parts: list[tuple[int, ...]] = []
+    costs: list[float] = []
     for k in range(3, min(largest, n) + 1):
         chosen = np.array(list(combinations(range(n), k)))
         after = np.roll(chosen, -1, axis=1)
@@ -85,8 +89,8 @@ def cut_coarse(polygon: np.ndarray, turns: np.ndarray, phase: int, largest: int)
         middle = np.where(on_rim[..., None], rolled[2 * chosen + 1], (coarse[chosen] + coarse[after]) / 2)
         around = np.stack([coarse[chosen], middle], axis=2).reshape(len(chosen), 2 * k, 2)
         edges = np.stack([turned[2 * chosen], turned[2 * chosen + 1]], axis=2) * on_rim[..., None]
-        parts += list(map(tuple, chosen.tolist()))
-        costs += _star(around, edges.reshape(len(chosen), -1), middle.mean(axis=1), 0).tolist()
+        parts += map(tuple, cast("list[list[int]]", chosen.tolist()))
+        costs += list(_star(around, edges.reshape(len(chosen), -1), middle.mean(axis=1), 0))
     used, _ = _optimum(n, parts, np.array(costs))
     return [list(parts[k]) for k in used]
 

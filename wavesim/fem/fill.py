@@ -191,7 +191,7 @@ def _shared(points: np.ndarray, cells: list[list[int]], straight: np.ndarray) ->
     It is cut from that corner; a triangle together with its neighbour on the other side. Where this would leave another
     such corner alone, the two are cut around a new point.
     """
-    for corner in straight.tolist():
+    for corner in map(int, straight):
         held = [cell for cell in cells if corner in cell]
         if len(held) > 1:
             continue

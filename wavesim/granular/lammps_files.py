@@ -159,14 +159,15 @@ def _packing(
 
 def _particles(packing: Packing) -> Iterator[tuple[int, int, float, list[float]]]:
     """Number from 1, species, radius and the three coordinates of each particle."""
-    places = np.pad(packing.positions, ((0, 0), (0, 3 - packing.dim))).tolist()
-    return zip(range(1, len(places) + 1), packing.species.tolist(), packing.radii.tolist(), places, strict=True)
+    places = np.pad(packing.positions, ((0, 0), (0, 3 - packing.dim)))
+    rows = zip(packing.species, packing.radii, places, strict=True)
+    return ((k, int(kind), float(radius), list(map(float, place))) for k, (kind, radius, place) in enumerate(rows, 1))
 
 
 def _bounds(packing: Packing) -> list[tuple[float, float]]:
     """Low and high of the box along x, y and z."""
     flat = [(-THICKNESS / 2, THICKNESS / 2)] * (3 - packing.dim)
-    return [(0.0, side) for side in packing.box.tolist()] + flat
+    return [(0.0, float(side)) for side in packing.box] + flat
 
 
 def _write(path: str | Path, lines: list[str]) -> Path:

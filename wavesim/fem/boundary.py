@@ -12,14 +12,13 @@ P^T M P, and the symmetry, the energy and the stability limit of the scheme stay
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from scipy import sparse
 
+from wavesim.config import Side
 from wavesim.errors import WavesimError
-
-Side = Literal["rigid", "soft", "periodic", "absorbing"]
 
 
 @dataclass(frozen=True)

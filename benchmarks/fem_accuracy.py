@@ -35,7 +35,7 @@ from truth_convergence import relaxed_disks
 
 from wavesim.fem import Nodes, PointSource, Ricker, Sides, assemble, packing, stepper
 from wavesim.fem.arcs import on_circles
-from wavesim.fem.conforming import conforming
+from wavesim.fem.conforming_mesh import conforming
 from wavesim.fem.medium import Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.packing_mesh import SquarePacking

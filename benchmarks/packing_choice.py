@@ -19,7 +19,7 @@ import numpy as np
 from packing_cost import CONTRASTS, FRAME, PULSE, ROOT, Run, errors, run
 
 from wavesim.fem import Materials
-from wavesim.fem.conforming import conforming
+from wavesim.fem.conforming_mesh import conforming
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.packing_mesh import read
 

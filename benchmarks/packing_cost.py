@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from wavesim.fem import Materials, Pulse, Ricker, SpreadSource, stepper
-from wavesim.fem.conforming import conforming
+from wavesim.fem.conforming_mesh import conforming
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.packing_mesh import SquarePacking, read
 from wavesim.fem.raster import Raster

@@ -5,7 +5,7 @@ with all elements; without the hundredth of them that is worst by the largest ei
 as the median element would ask for. Shorter steps in that hundredth alone would gain at most the ratio of the first
 two. Area: of the grains; beside it that of the polygons through their vertices.
 
-    OMP_NUM_THREADS=1 python benchmarks/packing_meshes.py [--packings data/sample/packings.h5] [--count 8]
+    OMP_NUM_THREADS=1 python benchmarks/packing_meshes.py [--packings data/sample/packings.h5] [--count 16]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scipy import sparse
 from wavesim.fem import Materials, stepper
 from wavesim.fem._dolfinx import mesh_space
 from wavesim.fem.cells import cells
-from wavesim.fem.conforming import conforming
+from wavesim.fem.conforming_mesh import conforming
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.packing_mesh import read
 from wavesim.fem.sampling import differentiation
@@ -65,7 +65,7 @@ def without(mesh: Mesh, left_out: np.ndarray) -> Mesh:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packings", type=Path, default=ROOT / "data/sample/packings.h5")
-    parser.add_argument("--count", type=int, default=8)
+    parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--size", type=float, default=0.03, help="element size")
     parser.add_argument("--scale", type=float, default=0.95, help="radius_scale")
     arguments = parser.parse_args()

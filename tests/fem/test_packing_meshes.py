@@ -12,7 +12,7 @@ import pytest
 
 from wavesim.errors import WavesimError
 from wavesim.fem import Materials, stepper
-from wavesim.fem.conforming import conforming, jacobians
+from wavesim.fem.conforming_mesh import conforming, jacobians
 from wavesim.fem.packing_mesh import SquarePacking, read
 from wavesim.fem.raster import Raster
 from wavesim.fem.refine import refined

@@ -9,7 +9,20 @@ import pytest
 
 from wavesim.config import WavesConfig
 from wavesim.errors import WavesimError
-from wavesim.fem import Pulse, _dolfinx, packing, simulate, stepper, uniform
+from wavesim.fem import (
+    PointSource,
+    Pulse,
+    Ricker,
+    Sides,
+    SpreadSource,
+    _dolfinx,
+    assemble,
+    packing,
+    simulate,
+    simulation,
+    stepper,
+    uniform,
+)
 from wavesim.fem.sampling import Nodes
 
 MEDIUM = packing(np.array([[0.2, 0.3], [0.7, 0.6], [0.4, 0.9]]), np.array([0.2, 0.25, 0.15]), 20.0, 5.0, 0.06)
@@ -84,8 +97,7 @@ def test_too_large_a_step_is_refused_with_the_number_to_use(matrices):
 
 def test_an_unstable_run_raises_and_returns_nothing(monkeypatch):
     config = WavesConfig(grid=16, frames=33, elements=8, degree=4)
-    honest = stepper.largest_time_step
-    monkeypatch.setattr(stepper, "largest_time_step", lambda *arguments: 1.6 * honest(*arguments))
+    without_a_limit(monkeypatch)
     with pytest.raises(WavesimError, match="unstable"):
         simulate(config, uniform(), Pulse((0.4, 0.5), 0.1))
 
@@ -132,3 +144,60 @@ def test_a_batch_of_media_that_share_their_density_equals_its_simulations_one_by
         single = stepper.frame(alone, stepper.advance(alone, state))
         for got, want in zip(dataclasses.astuple(batch), dataclasses.astuple(single), strict=True):
             np.testing.assert_allclose(got[..., column], want, rtol=1e-11, atol=1e-11)
+
+
+def without_a_limit(monkeypatch):
+    honest = stepper.largest_time_step
+    monkeypatch.setattr(stepper, "largest_time_step", lambda *arguments: 1.6 * honest(*arguments))
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0])
+def test_a_driven_run_that_grows_is_stopped_and_a_stable_one_is_not(monkeypatch, start):
+    source, places = PointSource((0.3, 0.4), Ricker(6.0)), np.array([[0.7, 0.6]])
+
+    def driven():
+        problem = assemble(uniform(), NODES, 0.1, (8, 8), sources=[source])
+        return problem, simulation.start(problem, lambda x, y: start * np.cos(np.pi * x) + 0 * y)
+
+    stable = simulation.run(*driven(), 30)[0]
+    assert np.ptp(stable.energy) > 1e-3 and np.isfinite(simulation.listen(*driven(), places, 30).pressure).all()
+    without_a_limit(monkeypatch)
+    with pytest.raises(WavesimError, match="unstable"):
+        simulation.run(*driven(), 30)
+    with pytest.raises(WavesimError, match="unstable"):
+        simulation.listen(*driven(), places, 30)
+
+
+def test_sources_add_no_more_energy_than_their_bound():
+    """A signal in step with a mode adds all that it can: E = (F t)^2 / 8 for a driven oscillator of unit mass."""
+    frequency = np.sqrt(2) / 2  # of cos(pi x) cos(pi y), kappa = rho = 1
+    shape = SpreadSource(
+        lambda x, y: 2 * np.cos(np.pi * x) * np.cos(np.pi * y), lambda t: np.cos(2 * np.pi * frequency * t)
+    )
+    problem = assemble(uniform(), NODES, 0.25, (8, 8), sources=[shape])
+    state = simulation.start(problem, lambda x, y: 0 * x)
+    energy = simulation.run(problem, state, 40)[0].energy
+    time = 0.25 * 39
+    assert energy[-1] == pytest.approx(time**2 / 8, rel=0.05)
+    drive = problem.operator.drive
+    root = drive.given(drive.gram(problem.operator.mass), 0, 39 * problem.operator.steps)
+    # |a|_M = |cos|, whose mean is 2 / pi.
+    assert root == pytest.approx(time * 2 / np.pi / np.sqrt(2), rel=0.02)
+    assert energy[-1] < root**2
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize(
+    ("medium", "left", "allowed"),
+    [(uniform(), "rigid", 3e-4), (uniform(), "soft", 3e-4), (MEDIUM, "rigid", 1e-3)],
+    ids=["rigid", "soft", "grains"],
+)
+def test_single_precision_at_the_largest_steps_stays_close_to_double(device, medium, left, allowed):
+    """5,000 of them are 44 to 88 crossings. What is off is the mean, which rounding pushes, and the wave speed by 1e-7:
+    coefficients are rounded, in a uniform medium those of all elements alike."""
+    fields, sides = {}, Sides(left, "rigid", "rigid", "rigid")
+    interval = 5000 / assemble(medium, NODES, 1.0, (8, 8), sides).operator.steps
+    for dtype, there in ((np.float64, None), (np.float32, device)):
+        problem = assemble(medium, NODES, interval, (8, 8), sides, steps=5000, dtype=dtype, device=there)
+        fields[dtype] = stepper.advance(problem.operator, simulation.start(problem, Pulse((0.45, 0.6), 0.1))).pressure
+    assert np.linalg.norm(fields[np.float32] - fields[np.float64]) < allowed * np.linalg.norm(fields[np.float64])

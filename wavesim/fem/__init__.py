@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wavesim.fem.arcs import on_circles
     from wavesim.fem.boundary import Sides
-    from wavesim.fem.conforming import conforming
+    from wavesim.fem.conforming_mesh import conforming
     from wavesim.fem.live import LiveSolver
     from wavesim.fem.media import (
         from_modulus,
@@ -96,7 +96,7 @@ __all__ = [
 
 _HOME = {
     **dict.fromkeys(("on_circles",), "arcs"),
-    **dict.fromkeys(("conforming",), "conforming"),
+    **dict.fromkeys(("conforming",), "conforming_mesh"),
     **dict.fromkeys(("Raster",), "raster"),
     **dict.fromkeys(("waves_through",), "resolved"),
     **dict.fromkeys(("Sides",), "boundary"),

@@ -13,7 +13,7 @@ import numpy as np
 WALLS = (-1, -2, -3, -4)
 CIRCLE_EDGES = 8  # at least, around a whole disk
 NEAR = 1.4  # gaps below this part of the element size are spanned by a block
-RING = 0.6  # radius at which the ring of cells along a circle ends (conforming.py), in radii
+RING = 0.6  # radius at which the ring of cells along a circle ends (conforming_mesh.py), in radii
 
 
 class Curves:

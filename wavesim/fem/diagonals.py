@@ -73,10 +73,29 @@ def find(matrix: sparse.csr_matrix, scale: np.ndarray | None, mass: np.ndarray, 
             return Diagonals(
                 filled(along, dtype), across.T.astype(dtype, order="C"), coupled, filled(share, dtype), cyclic
             )
-    along, across = (filled(np.zeros((rows, 2 * width + 1, columns), dtype), dtype) for _ in range(2))
-    across[j[dj != 0], (dj + width)[dj != 0], i[dj != 0]] = value[dj != 0]
-    along[j[dj == 0], (di + width)[dj == 0], i[dj == 0]] = value[dj == 0]
+    bands = np.zeros((2, 2 * width + 1, rows, columns))
+    bands[0, (di + width)[dj == 0], j[dj == 0], i[dj == 0]] = value[dj == 0]
+    bands[1, (dj + width)[dj != 0], j[dj != 0], i[dj != 0]] = value[dj != 0]
+    if dtype == np.float32:
+        bands = annihilating(bands.reshape(-1, n)).reshape(bands.shape)
+    along, across = (filled(band.swapaxes(0, 1), dtype) for band in bands)
     return Diagonals(along, across, coupled, filled(common.reshape(shape), dtype), cyclic)
+
+
+def single(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """The matrix in single precision, whose rows that sum to nothing still do, as `annihilating`."""
+    value, start, row = (
+        matrix.data.astype(float),
+        matrix.indptr[:-1],
+        np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)),
+    )
+    size = np.maximum.reduceat(np.abs(value), start)
+    unit = 2.0 ** (np.ceil(np.log2(size)) - 24)
+    rounded = np.round(value / unit[row]) * unit[row]
+    off = np.where(np.abs(np.add.reduceat(value, start)) < 1e-10 * size, np.add.reduceat(rounded, start), 0)
+    largest = np.flatnonzero(np.abs(value) == size[row])
+    rounded[largest[np.unique(row[largest], return_index=True)[1]]] -= off
+    return sparse.csr_matrix((rounded.astype(np.float32), matrix.indices, matrix.indptr), matrix.shape)
 
 
 def repeated(along: np.ndarray) -> tuple[int, int, np.ndarray | None]:
@@ -116,26 +135,28 @@ def _products(
     stiffness: sparse.csr_matrix, rows: int, columns: int, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Mx^-1 Kx (diagonal, columns), My^-1 Ky (diagonal, rows) and Mx (x) My (rows, columns), if K is such a sum."""
-    first_row, first_column = np.arange(columns), np.arange(rows) * columns
+    # One row and one column tell: in the middle, because walls that hold the pressure leave no constant beside them.
+    j, i = rows // 2, columns // 2
+    row, column = j * columns + np.arange(columns), np.arange(rows) * columns + i
 
     def at(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.asarray(stiffness[a, b], float).ravel()
 
-    # Up to factors that cancel: Mx[0] = My[0] = 1.
-    mass_y, mass_x = at(first_column, first_column + 1), at(first_row, first_row + columns)
+    # Up to factors that cancel: Mx[i] = My[j] = 1.
+    mass_y, mass_x = at(column, column + 1), at(row, row + columns)
     if not (mass_y.all() and mass_x.all()):
         return None
-    mass_y, mass_x = mass_y / mass_y[0], mass_x / mass_x[0]
+    mass_y, mass_x = mass_y / mass_y[j], mass_x / mass_x[i]
     along, across = np.zeros((2 * width + 1, columns)), np.zeros((2 * width + 1, rows))
     for k in range(2 * width + 1):
         if k != width:
-            along[k] = at(first_row, (first_row + k - width) % columns)
-            across[k] = at(first_column, (first_column + (k - width) * columns) % (rows * columns))
-    # The diagonal is divided so that a constant has no slope along the first row, as between rigid walls.
-    along[width, 0] = -along[:, 0].sum()
+            along[k] = at(row, j * columns + (np.arange(columns) + k - width) % columns)
+            across[k] = at(column, (column + (k - width) * columns) % (rows * columns))
+    # The diagonal is divided so that a constant has no slope along the row.
+    along[width, i] = -along[:, i].sum()
     diagonal = stiffness.diagonal()
-    across[width] = diagonal[first_column] - along[width, 0] * mass_y
-    along[width] = diagonal[first_row] - across[width, 0] * mass_x
+    across[width] = diagonal[column] - along[width, i] * mass_y
+    along[width] = diagonal[row] - across[width, j] * mass_x
     along_x, along_y = _cyclic_matrix(along), _cyclic_matrix(across)
     sum_of_products = sparse.kron(sparse.diags(mass_y), along_x) + sparse.kron(along_y, sparse.diags(mass_x))
     if abs(sum_of_products - stiffness).max() > SAME * np.abs(stiffness.data).max():

@@ -207,6 +207,8 @@ def simulate(case: Case, frames: int, comm: Any = None) -> Run | None:
     heard = np.empty((len(times), places))
     if places:
         heard[0] = receivers @ shared.fetch(state.pressure)
+    drive, before, root = operator.drive, 0, 0.0
+    gram = np.zeros((0, 0)) if drive is None else problem.comm.allreduce(drive.gram(operator.mass))
     begin = time.perf_counter()
     for k in range(frames):
         if k and not places:
@@ -218,7 +220,10 @@ def simulate(case: Case, frames: int, comm: Any = None) -> Run | None:
         sampled, energy[k] = sample(problem, now), now.energy
         if sampled is not None:
             fields[:, k] = sampled
-        check_growth(energy[k], np.inf if case.sources else energy[0], k)
+        root = np.sqrt(energy[0]) if k == 0 else root
+        if drive is not None:
+            root, before = root + drive.given(gram, before, state.steps), state.steps
+        check_growth(energy[k], root**2, k)
     milliseconds = (time.perf_counter() - begin) * 1e3 / max(frames - 1, 1)
     size = problem.comm.reduce(int(shared.free.sum()))
     whole = _summed_at_first(problem.comm, heard)

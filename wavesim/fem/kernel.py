@@ -31,7 +31,7 @@ from wavesim.fem import march
 from wavesim.fem.absorbing import Layer
 from wavesim.fem.cells import Cells, Groups, groups, lying, slopes
 from wavesim.fem.device import OnDevice
-from wavesim.fem.diagonals import Diagonals, find, repeated
+from wavesim.fem.diagonals import Diagonals, find, repeated, single
 from wavesim.fem.drive import Drive
 from wavesim.fem.march import Motion
 
@@ -266,7 +266,7 @@ def build(
             return Grid(diagonals, layer=layer)
         if cells is not None and dtype == np.float32:
             return ByCells(groups(cells, np.atleast_2d(time_step**2 / mass.T), np.dtype(dtype)))
-    matrix, scale = matrix.astype(dtype), None if scale is None else scale.astype(dtype)
+    matrix, scale = single(matrix) if dtype == np.float32 else matrix, None if scale is None else scale.astype(dtype)
     if device is None:
         return Rows(matrix, scale, layer=layer)
     require(device)

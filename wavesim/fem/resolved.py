@@ -1,6 +1,6 @@
 """Waves through packings whose grains have sharp surfaces: from a packing to frames on a grid.
 
-    meshed      a mesh of curved quadrilaterals that follows the grains (conforming.py): one for all waves through them
+    meshed      curved quadrilaterals that follow the grains (conforming_mesh.py): one mesh for all waves through them
     medium      kappa and rho by the same disks (window.py), sharp, whose cell averages the files hold
     ready       the mesh assembled, stepped until the bursts are over, and the state then: frame 0
     frames      all frames from there on, of each burst; all go through K in one batch
@@ -22,7 +22,7 @@ import numpy as np
 from wavesim.errors import WavesimError
 from wavesim.fem import stepper
 from wavesim.fem.boundary import Sides
-from wavesim.fem.conforming import conforming
+from wavesim.fem.conforming_mesh import conforming
 from wavesim.fem.media import Circle, inclusions
 from wavesim.fem.medium import Materials, Medium
 from wavesim.fem.mesh import Mesh

@@ -252,14 +252,17 @@ def listen(problem: Problem, state: stepper.WaveState, places: np.ndarray, frame
     """The pressure at places (receiver, 2) from `state` on, at every step of so many frame intervals.
 
     Raises:
-        WavesimError: a place outside the mesh.
+        WavesimError: a place outside the mesh; the energy grows.
     """
     receivers, operator = problem.at(places), problem.operator
     heard = np.empty((frames * operator.steps + 1, receivers.shape[0]))
     heard[0] = receivers @ state.pressure
+    budget = Budget(operator, state)
     for k in range(1, len(heard)):
         state = stepper.step(operator, state)
         heard[k] = receivers @ state.pressure
+        if k % operator.steps == 0:
+            budget.check(stepper.frame(operator, state).energy, state.steps, k // operator.steps)
     first = state.steps - len(heard) + 1
     return Traces((first + np.arange(len(heard))) * operator.time_step, heard)
 
@@ -293,7 +296,7 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
     lengths, (one_part, other_part) = ready.space.lengths, unresolved.norm(ready.space)
     one_part, other_part = one_part.astype(dtype), other_part.astype(dtype)
     prolongation = ready.prolongation.astype(dtype)
-    spent = 0.0
+    spent, budget = 0.0, Budget(ready.operator, state)
     for k in range(frames):
         begin = time.perf_counter()
         state = next_frame(ready, state) if k else state
@@ -307,8 +310,7 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
         square = [np.einsum("i,i->", one_part @ row, other_part @ row, dtype=np.float64) for row in nodal]
         share[:, k] = unresolved.share(np.array(square), fields[0, :, k].reshape(batch, -1).T, lengths)
         energy[:, k] = frame.energy
-        for one in range(batch):
-            check_growth(energy[one, k], energy[one, 0], k)
+        budget.check(frame.energy, state.steps, k)
     milliseconds = spent * 1e3 / max(frames - 1, 1) / batch
     operator = ready.operator
     return [
@@ -317,14 +319,33 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
     ]
 
 
-def check_growth(energy: float, initial: float, frame: int) -> None:
+class Budget:
+    """The energy that a run from a state on may have: what it had, and what its sources can have added (drive.py)."""
+
+    def __init__(self, operator: stepper.Operator, state: stepper.WaveState) -> None:
+        self.drive = operator.drive
+        self.gram = None if self.drive is None else self.drive.gram(operator.mass)
+        self.root, self.steps = np.sqrt(stepper.frame(operator, state).energy), state.steps
+
+    def check(self, energy: np.ndarray, steps: int, frame: int) -> None:
+        """Raises WavesimError where the energy ([batch,]) after so many steps is above it; `frame` is named."""
+        if self.drive is not None and self.gram is not None:
+            self.root = self.root + self.drive.given(self.gram, self.steps, steps)
+        self.steps = steps
+        for one, allowed in zip(np.atleast_1d(energy), np.atleast_1d(self.root) ** 2, strict=True):
+            check_growth(float(one), float(allowed), frame)
+
+
+def check_growth(energy: float, allowed: float, frame: int) -> None:
     """Stop an unstable run before it turns into numbers that are none.
 
+    Args:
+        allowed: the initial energy, and what sources can have added.
     Raises:
-        WavesimError: the energy is more than 10 % above the initial one, or not a number.
+        WavesimError: the energy is more than 10 % above that, or not a number.
     """
-    if not energy <= LARGEST_GROWTH * initial:  # also when it is not a number
+    if not energy <= LARGEST_GROWTH * allowed:  # also when it is not a number
         raise WavesimError(
-            f"the energy at frame {frame} is {energy / initial:.3g} times the initial one, above the allowed "
-            f"{LARGEST_GROWTH}: the run is unstable; use a smaller frame_interval, or another degree"
+            f"the energy at frame {frame} is {energy:.3g}, more than {LARGEST_GROWTH} times the {allowed:.3g} that the "
+            "run began with or was given: it is unstable; use a smaller frame_interval, or another degree"
         )

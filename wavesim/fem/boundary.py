@@ -88,6 +88,16 @@ def unknowns(points: np.ndarray, sides: Sides) -> sparse.csr_matrix:
     return sparse.csr_matrix((np.ones(rows.size), (rows, number)), shape=(len(points), kept.size))
 
 
+def require_waves(prolongation: sparse.csr_matrix) -> sparse.csr_matrix:
+    """P itself. Raises WavesimError where it leaves fewer than two unknowns."""
+    if prolongation.shape[1] < 2:
+        raise WavesimError(
+            f"the sides leave {prolongation.shape[1]} unknowns of {prolongation.shape[0]} nodes, and a wave takes two: "
+            "use more elements, a higher degree or other sides"
+        )
+    return prolongation
+
+
 def first_nodes(prolongation: sparse.csr_matrix) -> np.ndarray:
     """(unknowns,) the first node of each unknown."""
     return np.asarray(prolongation.tocsc().indices[prolongation.tocsc().indptr[:-1]])

@@ -1,5 +1,6 @@
 """Import of The Well's acoustic files: a standing mode in their layout, as it is described, against its exact rate."""
 
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -125,13 +126,86 @@ def test_what_is_no_such_file_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_import_that_would_break_a_folder_is_refused_before_it_writes(tmp_path):
+    theirs, ours = tmp_path / "a" / "wave.hdf5", tmp_path / "ours"
+    write_well(theirs, numbers=(0,))
+    import_well(theirs, ours)
+    whole = files_of(ours)
+    write_well(tmp_path / "b" / "wave.hdf5", numbers=(1,))  # another file of the name
+    shutil.copy(theirs, tmp_path / "again.hdf5")  # the same under another name
+    write_well(tmp_path / "slow.hdf5", numbers=(2,))
+    with h5py.File(tmp_path / "slow.hdf5", "r+") as file:
+        file["dimensions/time"][:] *= 2
+    for source, split, message in (
+        (tmp_path / "b" / "wave.hdf5", "test", "has the name of wave of test .* and other content; rename it"),
+        (theirs, "train", "for train is wave of test .* again, .*; leave it out"),
+        (tmp_path / "again.hdf5", "valid", "for valid is wave of test .* again, .*; leave it out"),
+        (tmp_path / "slow.hdf5", "test", "other frames, cells, frame interval or lengths"),
+    ):
+        with pytest.raises(WavesimError, match=message) as refused:
+            import_well(source, ours, split)
+        assert "\n" not in str(refused.value) and files_of(ours) == whole
+    assert import_well(theirs, ours) == {"test": 1} and files_of(ours) == whole
+    for split, number in (("train", 3), ("valid", 4)):
+        write_well(tmp_path / "both" / "data" / split / "chunk.hdf5", numbers=(number,))
+    with pytest.raises(WavesimError, match=r"has the name of chunk of train .* and other content"):
+        import_well(tmp_path / "both", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_nothing_is_imported_into_a_dataset_that_was_generated(tmp_path):
+    write_well(tmp_path / "wave.hdf5", numbers=(0,))
+    ours = Path(shutil.copytree(Path(__file__).parents[1] / "data" / "sample", tmp_path / "ours"))
+    whole = files_of(ours)
+    with pytest.raises(WavesimError, match="was not imported"):
+        import_well(tmp_path / "wave.hdf5", ours)
+    assert files_of(ours) == whole
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "settings.json").write_text("{}")  # its first file is still being made
+    with pytest.raises(WavesimError, match="was made by `wavesim generate waves`"):
+        import_well(tmp_path / "wave.hdf5", begun)
+    assert [path.name for path in begun.iterdir()] == ["settings.json"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: f["boundary_conditions/x_boundary"].attrs.update(bc_type="SPONGE"), "'SPONGE' .* WALL, OPEN, PERI"),
+        (lambda f: f["boundary_conditions/x_boundary"].pop("mask"), "x_boundary must have a mask"),
+        (lambda f: f["boundary_conditions/x_boundary"].attrs.pop("bc_type"), "x_boundary has no attribute bc_type"),
+        (lambda f: f.pop("boundary_conditions"), "it lacks boundary_conditions"),
+        (lambda f: f.attrs.pop("dataset_name"), "has no attribute dataset_name"),
+        (lambda f: f.attrs.pop("n_trajectories"), "has no attribute n_trajectories"),
+        (lambda f: f["t0_fields/density"].attrs.pop("sample_varying"), "density has no attribute sample_varying"),
+        (lambda f: f["t0_fields/density"].attrs.update(dim_varying=[True]), "dim_varying of /t0_fields/density"),
+        (lambda f: f.attrs.update(n_trajectories=7), r"shape \(1, 7, 64, 32\), and \(7, 7, 64, 32\) follows"),
+        (lambda f: f["dimensions/time"].write_direct(TIME.astype("f4") ** 2), "time must be one line of 6 or more"),
+        (lambda f: f["boundary_conditions/x_boundary"].attrs.update(bc_type="PERIODIC")
+         or f["boundary_conditions/x_boundary/mask"].write_direct(np.arange(64) == 0), "both or none are periodic"),
+    ],
+)  # fmt: skip
+def test_a_defect_of_a_file_is_named_before_anything_is_written(tmp_path, spoil, message):
+    write_well(tmp_path / "wave.hdf5", numbers=(0,))
+    with h5py.File(tmp_path / "wave.hdf5", "r+") as file:
+        spoil(file)
+    with pytest.raises(WavesimError, match=message) as refused:
+        import_well(tmp_path / "wave.hdf5", tmp_path / "ours")
+    assert str(tmp_path / "wave.hdf5") in str(refused.value) and "\n" not in str(refused.value)
+    assert not (tmp_path / "ours").exists()
+
+
 def test_a_forecaster_trains_on_what_was_imported(tmp_path):
     from wavesim.config import ForecasterConfig, TrainingConfig
     from wavesim.surrogate import load, train
     from wavesim.surrogate.train import courant_of
 
-    for split in ("train", "valid"):
-        write_well(tmp_path / f"{split}.hdf5", numbers=(0, 1))
+    for split, numbers in (("train", (0, 1)), ("valid", (2, 3))):
+        write_well(tmp_path / f"{split}.hdf5", numbers=numbers)
         import_well(tmp_path / f"{split}.hdf5", tmp_path / "ours", split)
     assert courant_of(WaveDataset(tmp_path / "ours", "train")) == pytest.approx(INTERVAL * 32)
     forecaster = ForecasterConfig(width=8, ranks=(4,), encoder_width=8, encoder_ranks=(4, 4), substeps=8)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from importlib import resources
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from wavesim.config import RunConfig, parse
-from wavesim.config import load as load_config
+from wavesim.cli_generate import generate
+from wavesim.cli_options import Out, Seed, Settings, Workers, settings
+from wavesim.cli_progress import clock, shown
+from wavesim.config import parse
 from wavesim.errors import WavesimError
 from wavesim.info import columns, info_text
 
@@ -23,37 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Waves through granular matter, computed exactly once and forecast ever after.",
 )
-generate = typer.Typer(no_args_is_help=True, help="Make packings, their jamming diagram, or waves.")
 app.add_typer(generate, name="generate")
 
-Out = Annotated[Path, typer.Option(help="folder to write to; a second call goes on where the first stopped")]
-Seed = Annotated[int, typer.Option(min=0, help="everything random is a function of it")]
-Workers = Annotated[int, typer.Option(min=1, help="processes, of one thread each")]
-Scheduler = Annotated[
-    str | None, typer.Option(help="address of a scheduler of dask's, tcp://HOST:PORT: its workers do it instead")
-]
-Settings = Annotated[
-    str, typer.Option("--config", help="a preset (demo, quick), or a TOML file with the tables packings, waves, "
-                                       "forecaster, training, pruning")
-]  # fmt: skip
 Data = Annotated[Path, typer.Option(help="a dataset's folder, made by `wavesim generate waves`")]
-
-
-def settings(name: str) -> RunConfig:
-    """A preset, or a TOML file's settings.
-
-    Raises:
-        WavesimError: neither a preset nor a file; unknown keys; values out of range.
-    """
-    if name == "demo":
-        return RunConfig()
-    preset = resources.files("wavesim") / "presets" / f"{name}.toml"
-    if "/" not in name and not name.endswith(".toml"):
-        if not preset.is_file():
-            raise WavesimError(f"unknown preset '{name}'; presets: demo, quick; or give a .toml file")
-        with resources.as_file(preset) as path:
-            return load_config(path)
-    return load_config(name)
 
 
 @app.command()
@@ -72,108 +43,6 @@ def demo(
     typer.echo(f"report: {report}\nwatch:  wavesim view {out}")
 
 
-@generate.command("packings")
-def generate_packings(
-    out: Out = Path("runs/packings"),
-    seed: Seed = 0,
-    config: Settings = "demo",
-    workers: Workers = 2,
-    dim: Annotated[int | None, typer.Option(min=2, max=3, help="2: disks, 3: spheres; default: 2")] = None,
-    particles: Annotated[int | None, typer.Option(min=2, help="in one packing; default: 256")] = None,
-    size_ratio: Annotated[
-        float | None, typer.Option(min=0.1, max=1, help="small diameter over large diameter; default: 1/1.4")
-    ] = None,
-    small_fraction: Annotated[
-        float | None, typer.Option(min=0, max=1, help="area (volume) of the small ones; default: half of the particles")
-    ] = None,
-    n: Annotated[int | None, typer.Option(min=1, help="packings; a larger number adds to them; default: 1")] = None,
-) -> None:
-    """Jam bidisperse packings with LAMMPS: OUT/packings.h5, with phi_J, coordination, rattlers and bulk modulus.
-
-    With any of --dim, --particles, --size-ratio, --small-fraction and --n: so many packings of that one mixture,
-    compressed stepwise from a dilute state. With none: the packings of the settings, quenched.
-    """
-    from wavesim.granular import Mixture, generate_mixture
-    from wavesim.granular import generate_packings as generate_them
-
-    if (dim, particles, size_ratio, small_fraction, n) == (None,) * 5:
-        rows = generate_them(settings(config).packings, out, seed, workers)
-    elif config != "demo":
-        raise WavesimError(f"--config {config} and a mixture's own options exclude each other: leave out one of them")
-    else:
-        mixture = Mixture(particles or 256, size_ratio or 1 / 1.4, small_fraction, dim or 2)
-        rows = generate_mixture(mixture, n or 1, out, seed, workers)
-    typer.echo(columns(rows, ("name", "size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")))
-
-
-@generate.command("diagram")
-def generate_diagram(
-    out: Out = Path("runs/diagram"),
-    dim: Annotated[int, typer.Option(min=2, max=3, help="2: disks, 3: spheres")] = 3,
-    size_ratios: Annotated[str, typer.Option(help="small over large diameter, separated by commas")] = "0.73,0.4",
-    fractions: Annotated[
-        str, typer.Option(help="X_S, volume of the small ones over that of all, separated by commas")
-    ] = "0,0.1,0.2,0.3,0.4,0.5,0.7,0.9,1",
-    particles: Annotated[int, typer.Option(min=2, help="in one packing")] = 500,
-    seeds: Annotated[int, typer.Option(min=1, help="packings of each mixture; a larger number adds to them")] = 3,
-    seed: Seed = 0,
-    workers: Workers = 2,
-) -> None:
-    """Sweep the jamming diagram: phi_J, bulk modulus, its parts and who carries, with the spread over seeds."""
-    from wavesim.granular.diagram import generate_diagram as generate_it
-    from wavesim.granular.diagram import points
-    from wavesim.granular.diagram_figure import draw
-
-    mixtures = points(_numbers("--size-ratios", size_ratios), _numbers("--fractions", fractions), particles, dim)
-    rows = generate_it(mixtures, seeds, out, seed, workers)
-    draw(rows, out / "diagram.png")
-    shown = ("size_ratio", "small_fraction", "packings", "phi_j", "phi_j_deviation", "bulk_modulus", "coordination")
-    typer.echo(columns(rows, shown))
-
-
-@generate.command("waves")
-def generate_waves(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="PRESET|CONFIG.toml",
-            help="cavity, layers, random, lens, packing or packing-smooth; or a TOML file that says `preset = NAME`, "
-            "or has a table waves; `wavesim settings --config NAME` prints one to edit",
-        ),
-    ] = "packing",
-    out: Out = Path("runs/waves"),
-    n: Annotated[int | None, typer.Option(min=1, help="trajectories; default: 64, or `pulses` a packing")] = None,
-    seed: Seed = 0,
-    workers: Workers = 2,
-    packings: Annotated[
-        Path | None, typer.Option(help="packings.h5, made by `wavesim generate packings`, or its folder")
-    ] = None,
-    scheduler: Scheduler = None,
-    device: Annotated[
-        str | None, typer.Option(help="of torch, for the time steps: cpu, cuda, cuda:0, mps; default: compiled loops")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it takes, from a short trial, and stop")] = False,
-) -> None:
-    """Run FE waves through a preset's media: a dataset in The Well's layout, split by medium."""
-    from wavesim.fem.plan import plan_dataset
-    from wavesim.fem.trial import estimate
-    from wavesim.fem.waves import carry_out, require_room
-    from wavesim.granular.storage import find_packings
-    from wavesim.preset_config import dataset_config
-
-    found = None if packings is None else find_packings(packings)
-    config = dataset_config(what)
-    if device is not None:
-        config = config.model_copy(update={"device": device})
-    plan = plan_dataset(config, found, out, seed, n)
-    if dry_run:
-        summary = estimate(plan, workers)
-        require_room(out, int(summary["gigabytes"] * 1e9))
-    else:
-        summary = carry_out(plan, workers, scheduler=scheduler)
-    typer.echo("\n".join(f"{key}: {value}" for key, value in summary.items()))
-
-
 @app.command()
 def check(
     data: Annotated[Path, typer.Argument(help="a dataset's folder")],
@@ -185,7 +54,7 @@ def check(
 
     counts = check_it(data)
     typer.echo(f"{data}: whole; " + ", ".join(f"{n} {split}" for split, n in counts.items()) + " trajectories")
-    with _clock(f"run {sample} again") if sample else nullcontext():
+    with clock(f"run {sample} again") if sample else nullcontext():
         findings = verify(data, sample)
     typer.echo("\n".join(findings))
 
@@ -208,7 +77,7 @@ def import_dataset(
     if source.suffix in SUFFIXES:
         typer.echo(f"{out}: {len(import_packings(source, out))} packings in mechanical equilibrium")
         return
-    with _clock(f"import {source}"):
+    with clock(f"import {source}"):
         counts = import_well(source, out, split)
     typer.echo(f"{out}: " + ", ".join(f"{n} {split}" for split, n in counts.items()) + " trajectories")
 
@@ -234,7 +103,7 @@ def train(
     if out.suffix != ".safetensors":
         raise WavesimError(f"--out {out} must end in .safetensors")
     with tqdm(total=chosen.training.iterations, desc="train", disable=None) as bar:
-        train_it(forecaster, chosen.training, data, out, seed, _shown(bar), device)
+        train_it(forecaster, chosen.training, data, out, seed, shown(bar), device)
     typer.echo(info_text(out))
 
 
@@ -258,7 +127,7 @@ def prune(
     update = {key: value for key, value in {"method": method, "scope": scope}.items() if value is not None}
     pruning = parse({**chosen.pruning.model_dump(), **update}, PruningConfig, "--method, --scope")
     with tqdm(total=pruning.rounds * pruning.iterations, desc="prune", disable=None) as bar:
-        rows = prune_it(model, data, pruning, chosen.training, out, seed, _shown(bar))
+        rows = prune_it(model, data, pruning, chosen.training, out, seed, shown(bar))
     typer.echo(columns(rows, ("round", "pq_index", "parameters", "macs_per_frame", "validation_error")))
 
 
@@ -290,7 +159,7 @@ def evaluate(
         models, found = find_run(run)
         data = data or found
     out = out or (run.parent if run.suffix == ".safetensors" else run) / "evaluation"
-    with _clock(f"evaluate {', '.join(models)}"):
+    with clock(f"evaluate {', '.join(models)}"):
         results = evaluate_them(models, data, out, ladder)
     write_json(out / "results.json", results)
     typer.echo(as_text(results))
@@ -372,42 +241,6 @@ def info(
 ) -> None:
     """Say what a file or folder is, and where it comes from."""
     typer.echo(info_text(path))
-
-
-@contextmanager
-def _clock(what: str) -> Iterator[None]:
-    """Show on a terminal what is being done, and for how long, each second."""
-    from tqdm import tqdm
-
-    over = threading.Event()
-    with tqdm(desc=what, bar_format="{desc}: {elapsed}", disable=None) as bar:
-
-        def tick() -> None:
-            while not over.wait(1):
-                bar.refresh()
-
-        ticks = threading.Thread(target=tick, daemon=True)
-        ticks.start()
-        try:
-            yield
-        finally:
-            over.set()
-            ticks.join()
-
-
-def _numbers(option: str, text: str) -> list[float]:
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError as error:
-        raise WavesimError(f"{option} '{text}' are no numbers separated by commas, such as 0.73,0.4") from error
-
-
-def _shown(bar: Any) -> Any:
-    def report(iteration: int, _: int, error: float) -> None:
-        bar.n = iteration
-        bar.set_postfix_str(f"validation rel. L2 {error:.3f}" if error == error else "")
-
-    return report
 
 
 def main() -> None:

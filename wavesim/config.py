@@ -22,6 +22,7 @@ from wavesim.errors import WavesimError
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Ratio = Annotated[float, Field(ge=1e-9, le=1e9)]  # to the background's; beyond, single precision fails
 Side = Literal["rigid", "soft", "periodic", "absorbing"]
 
 
@@ -124,8 +125,8 @@ class GrainsConfig(WaveSettings):
 
     grid: Annotated[int, Field(ge=16)] = Field(default=64, description="cells along each side of the sampled field")
     pulses: Count = Field(default=4, description="simulations through each packing")
-    bulk_modulus: Positive = Field(default=20.0, description="bulk modulus of the grains over that of the background")
-    density: Positive = Field(default=5.0, description="density of the grains over that of the background")
+    bulk_modulus: Ratio = Field(default=20.0, description="bulk modulus of the grains over that of the background")
+    density: Ratio = Field(default=5.0, description="density of the grains over that of the background")
     verified: Annotated[int, Field(ge=0)] = Field(
         default=2, description="test trajectories run once more, one degree higher, for the truth's own error"
     )

@@ -20,6 +20,7 @@ from wavesim.config import (
     Domain,
     GrainsConfig,
     Positive,
+    Ratio,
     RunConfig,
     Side,
     WavesConfig,
@@ -31,6 +32,7 @@ from wavesim.errors import WavesimError
 
 Cells = Annotated[int, Field(ge=16)]
 Range = tuple[Positive, Positive]
+Ratios = tuple[Ratio, Ratio]
 Closed = Literal["rigid", "soft"]
 
 
@@ -76,7 +78,7 @@ class CavityConfig(PresetConfig):
     """Pulses in a uniform medium."""
 
     preset: Literal["cavity"] = "cavity"
-    bulk_moduli: Range = Field(
+    bulk_moduli: Ratios = Field(
         default=(0.5, 2.0), description="bulk modulus, from and to, drawn evenly in its logarithm"
     )
 
@@ -90,8 +92,10 @@ class LayersConfig(PresetConfig):
         description="left, right, bottom and top: rigid, soft, periodic or absorbing",
     )
     layers: tuple[Count, Count] = Field(default=(2, 6), description="number of layers, from and to")
-    bulk_moduli: Range = Field(default=(0.5, 4.0), description="bulk modulus of a layer, drawn evenly in its logarithm")
-    densities: Range = Field(default=(0.7, 1.5), description="density of a layer, drawn evenly in its logarithm")
+    bulk_moduli: Ratios = Field(
+        default=(0.5, 4.0), description="bulk modulus of a layer, drawn evenly in its logarithm"
+    )
+    densities: Ratios = Field(default=(0.7, 1.5), description="density of a layer, drawn evenly in its logarithm")
     interface_width: Positive = Field(
         default=0.02, description="width of the smooth transition between two layers, in domain sides"
     )
@@ -102,7 +106,11 @@ class RandomConfig(PresetConfig):
 
     preset: Literal["random"] = "random"
     correlation_length: Positive = Field(default=0.1, description="of the Gaussian random field, in domain sides")
-    contrast: Annotated[float, Field(ge=0)] = Field(default=0.4, description="standard deviation of log bulk modulus")
+    # At 4 the moduli span nearly nine decades, and a frame takes 150 times the steps that it takes at 0. Beyond 35,
+    # 1/kappa is more than single precision holds.
+    contrast: Annotated[float, Field(ge=0, le=4)] = Field(
+        default=0.4, description="standard deviation of log bulk modulus"
+    )
     limit: Positive = Field(default=2.5, description="where the field is cut off, in standard deviations")
 
 
@@ -136,8 +144,8 @@ class ResolvedConfig(GrainsConfig):
     radius_scale: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.95, description="the grains' radii are scaled by this, which opens a declared gap at every contact"
     )
-    # (20, 5), 64 grains, after one crossing: degree 3 1.6 % off for 5 ms a frame, degree 4 0.1 % for 29
-    # (benchmarks/results/packing_cost.md).
+    # What sizes and degrees reach, and at what cost: benchmarks/results/packing_cost.md; the meshes of this size and
+    # their time steps: packing_meshes.md beside it.
     element_size: Annotated[float, Field(gt=0, le=0.25)] = Field(
         default=0.03, description="edge of an element, in domain sides; shorter in narrow gaps"
     )

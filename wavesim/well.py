@@ -13,26 +13,22 @@ Format and data: PolymathicAI/the_well, docs/data_format.md and datasets/acousti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 
 from wavesim.config import Side
-from wavesim.dataset import SPLITS, check, write_checksums, write_statistics
+from wavesim.dataset import SPLITS, check, open_shard, write_checksums, write_statistics
 from wavesim.errors import WavesimError
 from wavesim.fem.card import write_imported_card
 from wavesim.lock import sole_user
-from wavesim.provenance import file_hash
 from wavesim.shard import Shard, write_shard
+from wavesim.well_source import AXES, FIELDS, Source, field, inspect, opened
 
 TOGETHER = 2  # trajectories in one file: 0.2 GB each at 202 frames of 256 x 256, and as much again while computing
-SIDES: dict[str, Side] = {"WALL": "rigid", "OPEN": "absorbing", "PERIODIC": "periodic"}
-NEEDED = ("t0_fields/pressure", "t0_fields/density", "t0_fields/speed_of_sound", "t1_fields/velocity",
-          "dimensions/time", "dimensions/x", "dimensions/y")  # fmt: skip
 
 
 def import_well(source: str | Path, out: str | Path, split: str = "test") -> dict[str, int]:
@@ -43,8 +39,9 @@ def import_well(source: str | Path, out: str | Path, split: str = "test") -> dic
     Returns:
         the number of trajectories of each split.
     Raises:
-        WavesimError: nothing to import, a file without the fields above, a grid or times that are not uniform; another
-            process at work in the folder.
+        WavesimError: before anything is written: nothing to import; a file without the fields above, or with a grid or
+            times that are not uniform; a folder that was not imported, or that holds another file of the name, the same
+            file elsewhere, or trajectories of another shape; another process at work in it.
     """
     source, out = Path(source), Path(out)
     if split not in SPLITS:
@@ -56,13 +53,13 @@ def import_well(source: str | Path, out: str | Path, split: str = "test") -> dic
         found = [(name, path) for name, folder in folders for path in sorted(folder.glob("*.h*5"))]
     if not found:
         raise WavesimError(f"{source} is no .hdf5 file, and no folder with {source}/data/train/*.hdf5 and its like")
-    for _, path in found:
-        with _opened(path):
-            pass  # before anything is written
+    sources = [inspect(path, name) for name, path in found]
+    _require_apart(sources, out)
     with sole_user(out):
-        for name, path in found:
-            for first, shard in _shards(path, out / "data" / name / path.stem):
-                write_shard(out / "data" / name / f"{path.stem}_{first:06d}.hdf5", shard, f"imported_{path.stem}")
+        _require_apart(sources, out)  # once more, now that nobody else adds to it
+        for one in sources:
+            for first, shard in _shards(one, out):
+                write_shard(_file(one, out, first), shard, f"imported_{one.path.stem}")
         if (out / "data" / "train").is_dir():
             write_statistics(out)
         write_checksums(out)
@@ -71,34 +68,63 @@ def import_well(source: str | Path, out: str | Path, split: str = "test") -> dic
     return counts
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise WavesimError(f"{path} is not a whole HDF5 file ({error})") from error
-    with file:
-        missing = [name for name in NEEDED if name not in file]
-        if missing:
-            raise WavesimError(f"{path} is no acoustic scattering file of The Well: it lacks {', '.join(missing)}")
-        yield file
+def _file(source: Source, out: Path, first: int) -> Path:
+    return out / "data" / source.split / f"{source.path.stem}_{first:06d}.hdf5"
 
 
-def _shards(path: Path, begin: Path) -> Iterator[tuple[int, Shard]]:
+def _require_apart(sources: Sequence[Source], out: Path) -> None:
+    """Raises WavesimError where the sources and what lies in `out` are no one dataset with splits of its own."""
+    if (out / "settings.json").exists():
+        raise WavesimError(f"{out} was made by `wavesim generate waves`; import into another --out")
+    owner: dict[str, tuple[str, str]] = {}  # of each name: split and SHA-256
+    shape: dict[str, tuple[float, ...]] = {}  # of each split
+    for name in SPLITS:
+        for path in sorted((out / "data" / name).glob("*.hdf5")):
+            with open_shard(path) as file:
+                about = json.loads(file.attrs["wavesim"])
+                shape[name] = _shape([file[axis][:] for axis in AXES])
+            if "imported" not in about:
+                raise WavesimError(f"{path} was not imported; import into another --out than {out}")
+            owner[Path(about["imported"]["file"]).stem] = name, about["imported"]["sha256"]
+    for one in sources:
+        stem, own = one.path.stem, (one.split, one.sha256)
+        for other, (split, sha256) in owner.items():
+            if sha256 == one.sha256 and (other, split) != (stem, one.split):
+                raise WavesimError(
+                    f"{one.path} for {one.split} is {other} of {split} in {out} again, and no trajectory may be there "
+                    "twice; leave it out"
+                )
+        if owner.setdefault(stem, own) != own:
+            raise WavesimError(
+                f"{one.path} for {one.split} has the name of {stem} of {owner[stem][0]} in {out}, and other content; "
+                "rename it, or give another --out"
+            )
+        if not np.allclose(shape.setdefault(one.split, _shape(one.axes)), _shape(one.axes), rtol=1e-6, atol=0):
+            raise WavesimError(
+                f"{one.path} has other frames, cells, frame interval or lengths ({_numbers(_shape(one.axes))}) than "
+                f"{one.split} has ({_numbers(shape[one.split])}); give another --out"
+            )
+
+
+def _shape(axes: Sequence[np.ndarray]) -> tuple[float, ...]:
+    """The numbers of frames and of cells along x and y, and their distances."""
+    return (*(axis.size for axis in axes), *(float(np.ptp(axis.astype(float))) / (axis.size - 1) for axis in axes))
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)
+
+
+def _shards(source: Source, out: Path) -> Iterator[tuple[int, Shard]]:
     """The files that are not there yet, each with the number of its first trajectory."""
-    with _opened(path) as file:
-        time, x, y = (file[f"dimensions/{name}"][:].astype(float) for name in ("time", "x", "y"))
-        for name, axis in (("time", time), ("x", x), ("y", y)):
-            steps = np.diff(axis)
-            if axis.ndim != 1 or axis.size < 6 or not np.allclose(steps, steps[0], rtol=1e-3):
-                raise WavesimError(f"{path}: {name} must be one line of 6 or more equal steps")
-        sides = _sides(file)
-        about = {"imported": {"file": path.name, "sha256": file_hash(path)}, "dataset": str(file.attrs["dataset_name"])}
-        for first in range(0, int(file.attrs["n_trajectories"]), TOGETHER):
-            if begin.with_name(f"{begin.name}_{first:06d}.hdf5").exists():
+    about = {"imported": {"file": source.path.name, "sha256": source.sha256}, "dataset": source.dataset}
+    (time, x, y), sides = source.axes, astuple(source.sides)
+    with opened(source.path) as file:
+        for first in range(0, source.trajectories, TOGETHER):
+            if _file(source, out, first).exists():
                 continue
-            rows = slice(first, min(first + TOGETHER, int(file.attrs["n_trajectories"])))
-            pressure, density, speed, velocity = (_field(file, name, rows) for name in NEEDED[:4])
+            rows = slice(first, min(first + TOGETHER, source.trajectories))
+            pressure, density, speed, velocity = (field(source.path, file, name, rows) for name in FIELDS)
             density, bulk_modulus = density[:, 0], (density * speed**2)[:, 0]
             divergence = _derivative(velocity[..., 0], x[1] - x[0], 2, sides[:2])
             divergence += _derivative(velocity[..., 1], y[1] - y[0], 3, sides[2:])
@@ -118,34 +144,6 @@ def _shards(path: Path, begin: Path) -> Iterator[tuple[int, Shard]]:
                     gzip=True,
                 ),
             )
-
-
-def _field(file: h5py.File, name: str, rows: slice) -> np.ndarray:
-    """(trajectory, time, x, y[, 2]) float32, an axis that does not vary having one entry, or its full size in space."""
-    data = file[name]
-    by_row, by_time, by_axis = (data.attrs[f"{key}_varying"] for key in ("sample", "time", "dim"))
-    values = np.asarray(data[rows] if by_row else data[:][None], np.float32)
-    if not by_row:
-        values = np.repeat(values, rows.stop - rows.start, axis=0)
-    if not by_time:
-        values = np.expand_dims(values, 1)
-    for axis, varies in enumerate(by_axis):
-        if not varies:
-            size = file["dimensions"]["xy"[axis]].size
-            values = np.repeat(np.expand_dims(values, 2 + axis), size, axis=2 + axis)
-    return values
-
-
-def _sides(file: h5py.File) -> tuple[Side, Side, Side, Side]:
-    """left, right, bottom, top: open unless a condition that covers an end of its axis says otherwise."""
-    sides: dict[tuple[str, int], Side] = {}
-    for group in file["boundary_conditions"].values():
-        dims: Any = list(group.attrs["associated_dims"])
-        if len(dims) == 1:
-            mask = group["mask"][:]
-            sides |= {(dims[0], end): SIDES[str(group.attrs["bc_type"]).upper()] for end in (0, -1) if mask[end]}
-    left, right, bottom, top = (sides.get(key, "absorbing") for key in (("x", 0), ("x", -1), ("y", 0), ("y", -1)))
-    return left, right, bottom, top
 
 
 def _derivative(field: np.ndarray, spacing: float, axis: int, sides: tuple[Side, ...]) -> np.ndarray:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -17,15 +18,16 @@ import numpy as np
 import pytest
 from well_format import format_defects
 
+from wavesim import processes
 from wavesim.dataset import WaveDataset, check
 from wavesim.errors import WavesimError
-from wavesim.fem import generate_dataset, recall, simulate
+from wavesim.fem import generate_dataset, recall, simulate, trial
 from wavesim.fem.batch import simulate_all
-from wavesim.fem.plan import file_splits, plan_preset
+from wavesim.fem.plan import Job, Plan, file_splits, plan_preset
 from wavesim.fem.presets import draw
 from wavesim.fem.trial import estimate
 from wavesim.fem.waves import require_room
-from wavesim.preset_config import NAMES, PRESETS, RandomConfig, ResolvedConfig, dataset_config
+from wavesim.preset_config import NAMES, PRESETS, CavityConfig, RandomConfig, ResolvedConfig, dataset_config
 from wavesim.provenance import generator
 
 # Wider than high, other cells along x than along y, and nothing symmetric: an exchange of x and y shows.
@@ -206,6 +208,30 @@ def test_a_dry_run_leaves_nothing_and_knows_the_bytes(dataset, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "config",
+    [
+        RANDOM.model_copy(update={"contrast": 4.0, "elements": (3, 2), "frames": 2}),
+        CavityConfig(**SMALL | {"elements": (3, 2), "frames": 2}, bulk_moduli=(1e9, 1e9)),
+        CavityConfig(**SMALL | {"elements": (3, 2), "frames": 2}, bulk_moduli=(1e-9, 1e-9)),
+    ],
+)
+def test_single_precision_carries_the_most_extreme_media_that_settings_allow(config):
+    config = config.model_copy(update={"frame_interval": 1e-6 if config.preset == "cavity" else 0.05})
+    pairs = [draw(config, generator(5, "waves", k)) for k in range(2)]
+    for run in simulate_all(config, *zip(*pairs, strict=True)):
+        assert np.isfinite(run.pressure_rate).all() and 0.9 < run.energy[1] / run.energy[0] < 1.1
+
+
+def test_a_dry_run_counts_the_trajectories_that_are_run_twice(tmp_path, monkeypatch):
+    """Files of 4 trajectories at 60 seconds, and 30 more for each verified one, that is 6 * 60 + 3 * 30 in all."""
+    jobs = [Job(tmp_path / f"{k}", RANDOM, 0, k, 4, twice) for k, twice in enumerate([(), (), (1,), (), (0, 1), ()])]
+    monkeypatch.setattr(processes, "pool", lambda _: ThreadPoolExecutor(1))
+    monkeypatch.setattr(trial, "_trial", lambda job: (60.0 + 30.0 * len(job.verified), 1e6))
+    said = estimate(Plan(tmp_path, jobs, {}), workers=3)
+    assert said["minutes"] == pytest.approx((6 * 60 + 3 * 30) / 3 / 60) and said["trajectories"] == 24
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ('preset = "rndom"', "unknown preset 'rndom'; presets: cavity, layers, random, lens, packing"),
@@ -213,6 +239,11 @@ def test_a_dry_run_leaves_nothing_and_knows_the_bytes(dataset, tmp_path):
         ('preset = "lens"\nlengths = [0.5, 1.0]', "radii up to 0.3 do not fit into a domain 0.5 wide"),
         ('preset = "cavity"\npulse_width = 0.2', "use one below 1/6"),
         ('preset = "cavity"\nsides = ["periodic", "rigid", "rigid", "rigid"]', "periodic together"),
+        ('preset = "random"\ncontrast = 60.0', "contrast: Input should be less than or equal to 4"),
+        (
+            'preset = "cavity"\nbulk_moduli = [1.0, 1e50]',
+            "bulk_moduli.1: Input should be less than or equal to 1",
+        ),
         ('preset = "cavity"\nbulk_moduli = [2.0, 1.0]', "the second must not be below the first"),
         ("frames = 3", "says no preset"),
     ],

@@ -238,6 +238,8 @@ def test_what_cannot_be_meshed_is_named_with_what_to_change(packings, tmp_path, 
     touching = SquarePacking("000009", np.array([[0.3, 0.5], [0.5, 0.5]]), np.array([0.1, 0.1]), 1.0)
     with pytest.raises(WavesimError, match=r"packing 000009: disks near .* use a radius_scale below 0\.999"):
         resolved.meshed(touching, CONFIG.model_copy(update={"radius_scale": 0.999}))
+    with pytest.raises(WavesimError, match=r"center \(1\.7, 0\.5\) .* outside .*; use 0 to 1"):
+        waves_through(packings, replace(BURST, center=(1.7, 0.5)), CONFIG)
     with pytest.raises(WavesimError, match="has no packing 3: it holds 0 to 2"):
         waves_through(packings, BURST, CONFIG, number=3)
     monkeypatch.setattr(plans, "find_spec", lambda _: None)

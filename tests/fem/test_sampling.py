@@ -9,7 +9,7 @@ from dolfinx import fem, geometry, mesh
 from mpi4py import MPI
 
 from wavesim.fem import _dolfinx
-from wavesim.fem.sampling import Nodes, cell_averages, cell_centres, lobatto, point_values
+from wavesim.fem.sampling import Nodes, at, cell_averages, cell_centres, lobatto
 
 LENGTHS = (1.5, 0.8)
 
@@ -35,12 +35,12 @@ def evaluated_by_dolfinx(nodes, points):
 
 
 @pytest.mark.parametrize("degree", [1, 2, 3, 4, 5])
-def test_point_values_equal_those_of_dolfinx(degree):
+def test_values_at_places_equal_those_of_dolfinx(degree):
     nodes = Nodes((5, 3), degree, LENGTHS)
     x, y = np.meshgrid(cell_centres(9, LENGTHS[0]), cell_centres(7, LENGTHS[1]))
     field = wave(nodes.x[None, :], nodes.y[:, None]).ravel()
-    expected = evaluated_by_dolfinx(nodes, np.column_stack([x.ravel(), y.ravel()]))
-    np.testing.assert_allclose(point_values(nodes, (7, 9)) @ field, expected, atol=1e-12)
+    places = np.column_stack([x.ravel(), y.ravel()])
+    np.testing.assert_allclose(at(nodes, places) @ field, evaluated_by_dolfinx(nodes, places), atol=1e-12)
 
 
 @pytest.mark.parametrize("grid", [(7, 9), (3, 5), (16, 16)])

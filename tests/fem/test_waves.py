@@ -92,6 +92,12 @@ def test_the_shares_of_the_default_settings_are_kept():
         split([0.5, 0.5, 1.0, 1.0, 1.0], WavesConfig())
 
 
+def test_size_ratios_that_differ_by_rounding_are_one():
+    half = [0.5, np.nextafter(0.5, 1), np.nextafter(0.5, 0), 0.5 + 1e-7]
+    assert split(half, WavesConfig()) == split([0.5] * 4, WavesConfig()) == ["train", "train", "valid", "test"]
+    assert Counter(split([*half, *[0.51] * 4], WavesConfig())) == {"train": 4, "valid": 2, "test": 2}
+
+
 def test_the_same_seed_makes_the_same_bytes_with_other_workers(dataset, packings, tmp_path):
     generate_waves(CONFIG, packings, tmp_path, seed=7, workers=1, progress=False)
     again, first = contents(tmp_path), contents(dataset[0])
@@ -168,6 +174,14 @@ def test_a_folder_made_with_other_settings_is_refused(dataset, packings):
     other = CONFIG.model_copy(update={"degree": 4})
     with pytest.raises(WavesimError, match=r"degree 3 \(now 4\)"):
         generate_waves(other, packings, out, seed=7, progress=False)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"config": 3}', b"\xff"])
+def test_a_folder_whose_settings_are_torn_is_refused_in_one_line(packings, tmp_path, content):
+    (tmp_path / "settings.json").write_bytes(content)
+    with pytest.raises(WavesimError, match=r"settings\.json is not what made this folder.* another folder") as refused:
+        generate_waves(CONFIG, packings, tmp_path, seed=7, progress=False)
+    assert "\n" not in str(refused.value) and not (tmp_path / "data").exists()
 
 
 def test_a_trajectory_comes_back_from_its_file_alone(dataset):

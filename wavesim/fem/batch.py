@@ -16,7 +16,7 @@ import numpy as np
 
 from wavesim.config import WaveSettings
 from wavesim.fem import absorbing, stepper
-from wavesim.fem.boundary import Sides, unknowns
+from wavesim.fem.boundary import Sides, require_waves, unknowns
 from wavesim.fem.medium import Medium
 from wavesim.fem.simulation import (
     DTYPES,
@@ -70,7 +70,7 @@ def assemble_batch(
     density = space.evaluate(media[0].density)
     if any(np.any(space.evaluate(medium.density) != density) for medium in media[1:]):
         return None
-    prolongation = unknowns(space.points, sides)
+    prolongation = require_waves(unknowns(space.points, sides))
     bulk_moduli = [space.evaluate(medium.bulk_modulus) for medium in media]
     mass = np.stack([prolongation.T @ space.mass(values) for values in bulk_moduli]).T
     stiffness = (prolongation.T @ space.stiffness(density) @ prolongation).tocsr()

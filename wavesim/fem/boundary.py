@@ -12,14 +12,13 @@ P^T M P, and the symmetry, the energy and the stability limit of the scheme stay
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from scipy import sparse
 
+from wavesim.config import Side
 from wavesim.errors import WavesimError
-
-Side = Literal["rigid", "soft", "periodic", "absorbing"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,16 @@ def unknowns(points: np.ndarray, sides: Sides) -> sparse.csr_matrix:
     kept, number = np.unique(owner[free], return_inverse=True)
     rows = np.flatnonzero(free)
     return sparse.csr_matrix((np.ones(rows.size), (rows, number)), shape=(len(points), kept.size))
+
+
+def require_waves(prolongation: sparse.csr_matrix) -> sparse.csr_matrix:
+    """P itself. Raises WavesimError where it leaves fewer than two unknowns."""
+    if prolongation.shape[1] < 2:
+        raise WavesimError(
+            f"the sides leave {prolongation.shape[1]} unknowns of {prolongation.shape[0]} nodes, and a wave takes two: "
+            "use more elements, a higher degree or other sides"
+        )
+    return prolongation
 
 
 def first_nodes(prolongation: sparse.csr_matrix) -> np.ndarray:

@@ -30,6 +30,7 @@ import numpy as np
 from wavesim.errors import WavesimError
 from wavesim.fem import absorbing, distributed_sampling, stepper
 from wavesim.fem.absorbing import Layer
+from wavesim.fem.arguments import require_degree, require_times
 from wavesim.fem.boundary import Sides
 from wavesim.fem.distributed_matrix import SharedOperator, largest_eigenvalue, petsc, summed
 from wavesim.fem.distributed_nodes import Held, OfFetched, Summed, held
@@ -127,6 +128,8 @@ def assemble(
         WavesimError: dolfinx or petsc4py is not installed; more processes than elements; and as `simulation.assemble`.
     """
     comm = comm or communicator()
+    require_times(interval, steps, order)
+    require_degree(degree)
     # Inside the function, so that the package is there without dolfinx.
     from wavesim.fem import _dolfinx
 

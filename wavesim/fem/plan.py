@@ -8,6 +8,7 @@ No medium is in two splits: a packing is in one file, and each trajectory of a p
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -134,9 +135,9 @@ def split(size_ratios: Sequence[float], config: GrainsConfig) -> list[str]:
     Raises:
         WavesimError: a size ratio with fewer packings than splits.
     """
-    splits = [""] * len(size_ratios)
-    for ratio in sorted(set(size_ratios)):
-        own = [i for i, other in enumerate(size_ratios) if other == ratio]
+    splits, kinds = [""] * len(size_ratios), _kinds(size_ratios)
+    for ratio in sorted(set(kinds)):
+        own = [i for i, other in enumerate(kinds) if other == ratio]
         if len(own) < len(SPLITS):
             raise WavesimError(
                 f"size ratio {ratio:.3g} has {len(own)} packings, and each of {', '.join(SPLITS)} needs its own; "
@@ -151,13 +152,22 @@ def split(size_ratios: Sequence[float], config: GrainsConfig) -> list[str]:
     return splits
 
 
+def _kinds(size_ratios: Sequence[float]) -> list[float]:
+    """Of each size ratio the least one that it equals to a millionth: rounding makes no other mixture."""
+    least: list[float] = []
+    for ratio in sorted(size_ratios):
+        if not least or ratio - least[-1] > 1e-6:
+            least.append(ratio)
+    return [least[bisect_right(least, ratio) - 1] for ratio in size_ratios]
+
+
 def _jobs(
     config: GrainsConfig, packings: list[SquarePacking], splits: list[str], out: Path, seed: int
 ) -> Iterator[Job]:
     """One job a packing; the `config.verified` trajectories alternate between the size ratios of the test split."""
     test = [i for i, name in enumerate(splits) if name == "test"]
-    ratios = [packings[i].size_ratio for i in test]
-    rank = {i: ratios[:place].count(packings[i].size_ratio) for place, i in enumerate(test)}
+    kinds = _kinds([packings[i].size_ratio for i in test])
+    rank = {i: kinds[:place].count(kinds[place]) for place, i in enumerate(test)}
     test.sort(key=lambda i: (rank[i], i))
     turns = [(i, row) for row in range(config.pulses) for i in test][: config.verified]
     for i, (packing, name) in enumerate(zip(packings, splits, strict=True)):

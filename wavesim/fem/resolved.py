@@ -45,9 +45,12 @@ def waves_through(
     Returns:
         the frames from the burst's end on.
     Raises:
-        WavesimError: no such packing, one that cannot be meshed, gmsh or dolfinx is not installed.
+        WavesimError: no such packing, one that cannot be meshed, a burst outside of it; gmsh or dolfinx is not
+            installed.
     """
     config = config or ResolvedConfig()
+    if not all(0 <= place <= 1 for place in burst.center):
+        raise WavesimError(f"center {burst.center} of the burst lies outside of the packing's square; use 0 to 1")
     if not isinstance(packing, SquarePacking):
         packings = read(packing)
         if not 0 <= number < len(packings):

@@ -1,10 +1,11 @@
 """Where the nodes of the spectral elements lie, and how a field on them reaches a uniform grid.
 
 On a rectangle of tensor-product elements the nodes are tensor products too, so a field is an array (y, x) of nodal
-values, flattened with x fastest, and a sampling matrix is the Kronecker product of two small ones, S = S_y (x) S_x:
+values, flattened with x fastest, and the matrix of cell averages is the Kronecker product of two small ones,
 
-    S_x[i, j] = (1 / |cell i|) * integral over cell i of l_j     cell averages of the nodal polynomials l_j
-    S_x[i, j] = l_j(centre of cell i)                            point values
+    S = S_y (x) S_x,     S_x[i, j] = (1 / |cell i|) * integral over cell i of l_j,
+
+l_j being the nodal polynomials; at single places it is their product, row by row.
 
 Elements may lie beyond the sides of the rectangle (an absorbing layer); the grid covers the rectangle alone.
 The integrals are exact: a cell is split where an element ends, and each piece has as many Gauss points as it takes.
@@ -20,6 +21,7 @@ import numpy as np
 from scipy import sparse
 
 from wavesim.errors import WavesimError
+from wavesim.fem.arguments import require_degree, require_positive, require_whole
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,21 @@ class Nodes:
 
     elements: (nx, ny) elements along each axis; degree: of their polynomials; lengths: (Lx, Ly), nondimensional;
     margins: elements beyond the left, right, bottom and top side.
+
+    Raises:
+        WavesimError: numbers of elements that are not whole, a degree outside 1 to 9, a length that is not positive.
     """
 
     elements: tuple[int, int]
     degree: int
     lengths: tuple[float, float] = (1.0, 1.0)
     margins: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def __post_init__(self) -> None:
+        for elements, length in zip(self.elements, self.lengths, strict=True):
+            require_whole("elements", elements)
+            require_positive("length", length)
+        require_degree(self.degree)
 
     @property
     def x(self) -> np.ndarray:
@@ -119,12 +130,6 @@ def cell_averages(nodes: Nodes, grid: tuple[int, int]) -> sparse.csr_matrix:
     """The matrix (cells, nodes) from a nodal field to its averages over grid = (y, x) equal cells, both flattened."""
     rows, columns = line_averages(nodes.axes[1], grid[0]), line_averages(nodes.axes[0], grid[1])
     return sparse.kron(rows, columns, format="csr")
-
-
-def point_values(nodes: Nodes, grid: tuple[int, int]) -> sparse.csr_matrix:
-    """The matrix (cells, nodes) from a nodal field to its values at the centres of grid = (y, x) equal cells."""
-    y, x = cell_centres(grid[0], nodes.lengths[1]), cell_centres(grid[1], nodes.lengths[0])
-    return sparse.kron(_values(nodes.axes[1], y), _values(nodes.axes[0], x), format="csr")
 
 
 def at(nodes: Nodes, places: np.ndarray) -> sparse.csr_matrix:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wavesim.errors import WavesimError
+from wavesim.fem.arguments import require_positive
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,17 @@ class Ricker:
     """f(t) = amplitude (1 - 2 a) exp(-a), a = (pi frequency (t - delay))^2: the second derivative of a Gaussian.
 
     delay: of its peak, by default 1.5 / frequency, where it starts at 1e-8 of its peak.
+
+    Raises:
+        WavesimError: a frequency that is not positive.
     """
 
     frequency: float
     delay: float | None = None
     amplitude: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_positive("frequency of a wavelet", self.frequency)
 
     def __call__(self, time: float) -> float:
         """f at a time."""
@@ -151,12 +158,19 @@ class Burst:
 
     width: standard deviation in space. amplitude: what p / kappa would rise to at the center if no wave left it, the
     wavelet being the second derivative of a Gaussian with this peak.
+
+    Raises:
+        WavesimError: a width or a frequency that is not positive.
     """
 
     center: tuple[float, float]
     width: float
     frequency: float
     amplitude: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_positive("width of a burst", self.width)
+        require_positive("frequency of a burst", self.frequency)
 
     @property
     def duration(self) -> float:

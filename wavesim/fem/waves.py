@@ -305,7 +305,13 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
             raise WavesimError(f"{out} holds data that no settings.json accounts for; choose another folder")
         write_json(mark, settings)
         return
-    found = json.loads(mark.read_text())
+    try:
+        found = json.loads(mark.read_text())
+        found["config"].keys()
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise WavesimError(
+            f"{mark} is not what made this folder any more ({type(error).__name__}); choose another folder"
+        ) from error
     old, new = ({**{key: s[key] for key in s if key != "config"}, **s["config"]} for s in (found, settings))
     changed = (key for key in sorted(old | new) if old.get(key) != new.get(key))
     differ = [f"{key} {old.get(key)!r} (now {new.get(key)!r})" for key in changed]

@@ -11,14 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from wavesim.errors import WavesimError
+from wavesim.fem.arguments import require_positive
 from wavesim.fem.medium import Field
-
-
-def require_positive(name: str, *values: float) -> None:
-    """Raises WavesimError unless all values are positive and finite."""
-    for value in values:
-        if not 0 < value < np.inf:
-            raise WavesimError(f"{name} {value} must be positive and finite")
 
 
 def checked(name: str, field: Field | float) -> Field:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from wavesim.fem.media.fields import checked, require_positive
+from wavesim.fem.arguments import require_positive
+from wavesim.fem.media.fields import checked
 from wavesim.fem.medium import Field, Medium
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 
 from wavesim.errors import WavesimError
-from wavesim.fem.media.fields import by_columns_and_rows, require_positive
+from wavesim.fem.arguments import require_positive
+from wavesim.fem.media.fields import by_columns_and_rows
 from wavesim.fem.medium import Field
 
 

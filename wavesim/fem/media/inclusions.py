@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from wavesim.errors import WavesimError
+from wavesim.fem.arguments import require_positive
 from wavesim.fem.media.blend import require_width, share
-from wavesim.fem.media.fields import require_positive
 from wavesim.fem.medium import Medium, uniform
 
 

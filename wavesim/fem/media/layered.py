@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 
 from wavesim.errors import WavesimError
+from wavesim.fem.arguments import require_positive
 from wavesim.fem.media.blend import require_width, share
-from wavesim.fem.media.fields import require_positive
 from wavesim.fem.medium import Medium
 
 

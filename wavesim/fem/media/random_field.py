@@ -29,7 +29,8 @@ from typing import Literal
 import numpy as np
 
 from wavesim.errors import WavesimError
-from wavesim.fem.media.fields import by_columns_and_rows, checked, require_positive
+from wavesim.fem.arguments import require_positive
+from wavesim.fem.media.fields import by_columns_and_rows, checked
 from wavesim.fem.medium import Field, Medium, uniform
 
 Covariance = Literal["gaussian", "exponential"]

@@ -1,0 +1,39 @@
+"""What a command shows on a terminal while it is at work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def clock(what: str) -> Iterator[None]:
+    """Show on a terminal what is being done, and for how long, each second."""
+    from tqdm import tqdm
+
+    over = threading.Event()
+    with tqdm(desc=what, bar_format="{desc}: {elapsed}", disable=None) as bar:
+
+        def tick() -> None:
+            while not over.wait(1):
+                bar.refresh()
+
+        ticks = threading.Thread(target=tick, daemon=True)
+        ticks.start()
+        try:
+            yield
+        finally:
+            over.set()
+            ticks.join()
+
+
+def shown(bar: Any) -> Any:
+    """What a training reports to, shown in a bar of tqdm's."""
+
+    def report(iteration: int, _: int, error: float) -> None:
+        bar.n = iteration
+        bar.set_postfix_str(f"validation rel. L2 {error:.3f}" if error == error else "")
+
+    return report

@@ -10,6 +10,7 @@ import numpy as np
 from wavesim.granular.diagram import furnas
 from wavesim.provenance import whole_file
 
+STYLES = ("-o", "--s", ":^")
 CLOSE_PACKING = {2: 0.842, 3: 0.64}  # of disks 1 : 1.4 (equal ones order) and of equal spheres
 
 
@@ -35,12 +36,14 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             (axes[1, 0], ("LL", "LS", "SS")),
             (axes[1, 1], ("carrying_small",)),
         ):
-            for name, style in zip(names, ("-o", "--s", ":^"), strict=False):
+            for name, style in zip(names, STYLES, strict=False):
                 there = [k for k, row in enumerate(own) if name in row]
                 mean = [own[k][name] for k in there]
                 spread = [own[k][f"{name}_deviation"] or 0.0 for k in there]
-                label = f"size ratio {ratio:.2g}" if len(names) == 1 else f"{ratio:.2g} {name}"
+                label = f"size ratio {ratio:.2g}" if len(names) == 1 else None
                 axis.errorbar(x[there], mean, spread, fmt=style, color=f"C{colour}", ms=3, lw=1, capsize=2, label=label)
+    for name, style in zip(("LL", "LS", "SS"), STYLES, strict=True):  # colours are those of the other panels
+        axes[1, 0].plot([], [], style, color="gray", ms=3, lw=1, label=name)
     for axis, name in zip(
         axes.ravel(),
         ("phi_J", "K  (k_n / d^(D-2))", "parts of K  (k_n / d^(D-2))", "small particles that carry"),

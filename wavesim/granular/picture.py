@@ -29,7 +29,10 @@ def draw_packing(path: str | Path, packing: Packing, chains: bool = True) -> Pat
         WavesimError: a full disk.
     """
     import pyvista
+    from vtkmodules.vtkCommonCore import vtkLogger
 
+    # Without a display VTK warns that there is none before it takes EGL, which is what is wanted.
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
     flat = packing.dim == 2
     plotter: Any = pyvista.Plotter(off_screen=True, window_size=[PIXELS, PIXELS])
     plotter.set_background(BACKGROUND)

@@ -234,7 +234,7 @@ def main() -> None:
             print(line, flush=True)
             lines.append(line)
 
-    about = versions("fenics-dolfinx", "deepwave", "torch")
+    about = ", ".join(f"{k} {v}" for k, v in versions("fenics-dolfinx", "deepwave", "devito", "torch").items())
     say(["# Speed of the finite elements", "", f"{processor()}, {time.strftime('%Y-%m-%d')}, seed {SEED}, {about}", ""])
     say(line for line in (__doc__ or "").split("\n\n")[1:3])
     for side in (32,) if quick else (128, 256):

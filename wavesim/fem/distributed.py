@@ -32,8 +32,8 @@ from wavesim.fem import absorbing, distributed_sampling, stepper
 from wavesim.fem.absorbing import Layer
 from wavesim.fem.arguments import require_degree, require_times
 from wavesim.fem.boundary import Sides
-from wavesim.fem.distributed_matrix import SharedOperator, largest_eigenvalue, petsc, summed
-from wavesim.fem.distributed_nodes import Held, OfFetched, Summed, held
+from wavesim.fem.distributed_matrix import SharedOperator, largest_eigenvalue, summed
+from wavesim.fem.distributed_nodes import Held, OfFetched, Summed, held, petsc
 from wavesim.fem.drive import Drive, Force
 from wavesim.fem.drive import drive as in_steps
 from wavesim.fem.medium import Field, Materials, Medium

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from wavesim.errors import WavesimError, missing_engine
 from wavesim.fem import march
-from wavesim.fem.distributed_nodes import Held
+from wavesim.fem.distributed_nodes import Held, petsc
 from wavesim.fem.kernel import Pair, StepByStep
 from wavesim.fem.march import Motion
 from wavesim.fem.stepper import Operator
@@ -55,23 +54,6 @@ class SharedOperator(Operator):
     def loops(self) -> Any:
         """The product with B, and whole steps."""
         return OnProcesses(self.stepping, self.work, layer=self.layer)
-
-
-def petsc() -> Any:
-    """The module.
-
-    Raises:
-        WavesimError: it is not installed, or built for complex numbers.
-    """
-    try:
-        from petsc4py import PETSc
-    except ImportError as error:
-        raise missing_engine("petsc4py", "one domain over several processes", "fem", error) from error
-    if not np.issubdtype(PETSc.ScalarType, np.floating):
-        raise WavesimError(
-            "petsc4py is built for complex numbers; use the real one (PETSC_DIR, or conda's petsc=*=real*)"
-        )
-    return PETSc
 
 
 def summed(own: sparse.csr_matrix, held: Held) -> Any:

@@ -14,9 +14,27 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from wavesim.errors import WavesimError, missing_engine
 from wavesim.fem import boundary
 from wavesim.fem.boundary import Sides, first_nodes, unknowns
 from wavesim.fem.space import Part
+
+
+def petsc() -> Any:
+    """The module.
+
+    Raises:
+        WavesimError: it is not installed, or built for complex numbers.
+    """
+    try:
+        from petsc4py import PETSc
+    except ImportError as error:
+        raise missing_engine("petsc4py", "one domain over several processes", "fem", error) from error
+    if not np.issubdtype(PETSc.ScalarType, np.floating):
+        raise WavesimError(
+            "petsc4py is built for complex numbers; use the real one (PETSC_DIR, or conda's petsc=*=real*)"
+        )
+    return PETSc
 
 
 @dataclass(frozen=True)
@@ -45,7 +63,7 @@ class Held:
 
     def add(self, values: np.ndarray) -> np.ndarray:
         """(own rows,) sums of what all processes have at an unknown, of values (held,)."""
-        from petsc4py import PETSc
+        PETSc = petsc()
 
         here, scatter = self._traffic
         here.array[:] = values
@@ -59,7 +77,7 @@ class Held:
 
     @cached_property
     def _traffic(self) -> tuple[Any, Any]:
-        from petsc4py import PETSc
+        PETSc = petsc()
 
         here = PETSc.Vec().createSeq(len(self.numbers))
         numbers = PETSc.IS().createGeneral(self.numbers.astype(PETSc.IntType), comm=here.comm)
@@ -94,7 +112,7 @@ def held(part: Part, sides: Sides, comm: Any) -> Held:
     Raises:
         WavesimError: nodes of two periodic sides that do not face each other.
     """
-    from petsc4py import PETSc
+    PETSc = petsc()
 
     points, owned = part.space.points, part.owned
     low, high = np.min(comm.allgather(points.min(axis=0)), axis=0), np.max(comm.allgather(points.max(axis=0)), axis=0)

@@ -82,22 +82,6 @@ def find(matrix: sparse.csr_matrix, scale: np.ndarray | None, mass: np.ndarray, 
     return Diagonals(along, across, coupled, filled(common.reshape(shape), dtype), cyclic)
 
 
-def single(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    """The matrix in single precision, whose rows that sum to nothing still do, as `annihilating`."""
-    value, start, row = (
-        matrix.data.astype(float),
-        matrix.indptr[:-1],
-        np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)),
-    )
-    size = np.maximum.reduceat(np.abs(value), start)
-    unit = 2.0 ** (np.ceil(np.log2(size)) - 24)
-    rounded = np.round(value / unit[row]) * unit[row]
-    off = np.where(np.abs(np.add.reduceat(value, start)) < 1e-10 * size, np.add.reduceat(rounded, start), 0)
-    largest = np.flatnonzero(np.abs(value) == size[row])
-    rounded[largest[np.unique(row[largest], return_index=True)[1]]] -= off
-    return sparse.csr_matrix((rounded.astype(np.float32), matrix.indices, matrix.indptr), matrix.shape)
-
-
 def repeated(along: np.ndarray) -> tuple[int, int, np.ndarray | None]:
     """Between which columns all vectors of along (2 w + 1, columns) are the same, and that one, (2 w + 1, a vector).
 
@@ -173,14 +157,24 @@ def _cyclic_matrix(bands: np.ndarray) -> sparse.csr_matrix:
 
 
 def annihilating(columns: np.ndarray) -> np.ndarray:
-    """Rounded to single precision so that columns (entries, n) that sum to nothing still do, exactly.
+    """`single` of columns (entries, n), each a row of a matrix."""
+    entries, n = columns.shape
+    place = np.tile(np.arange(entries), n), np.arange(0, columns.size + 1, entries)
+    return single(sparse.csr_matrix((columns.T.ravel(), *place), (n, entries))).data.reshape(n, entries).T
 
-    Many unknowns share these numbers: what a sum is off would push a constant the same way everywhere at every step.
-    Multiples of one unit, below 2^24 of them, add up without rounding.
+
+def single(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Rounded to single precision so that rows that sum to nothing still do, exactly; no row may be empty.
+
+    Where many unknowns share these numbers, what a sum is off would push a constant the same way everywhere at every
+    step. Multiples of one unit, below 2^24 of them, add up without rounding.
     """
-    largest = np.abs(columns).argmax(axis=0), np.arange(columns.shape[1])
-    size = np.abs(columns[largest])
+    value, start = matrix.data.astype(float), matrix.indptr[:-1]
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    size = np.maximum.reduceat(np.abs(value), start)
     unit = 2.0 ** (np.ceil(np.log2(size)) - 24)
-    rounded = np.round(columns / unit) * unit
-    rounded[largest] -= np.where(np.abs(columns.sum(axis=0)) < 1e-10 * size, rounded.sum(axis=0), 0)
-    return rounded
+    rounded = np.round(value / unit[row]) * unit[row]
+    off = np.where(np.abs(np.add.reduceat(value, start)) < 1e-10 * size, np.add.reduceat(rounded, start), 0)
+    largest = np.flatnonzero(np.abs(value) == size[row])
+    rounded[largest[np.unique(row[largest], return_index=True)[1]]] -= off
+    return sparse.csr_matrix((rounded.astype(np.float32), matrix.indices, matrix.indptr), matrix.shape)

@@ -54,6 +54,6 @@ def test_elements_agree_with_deepwave_within_the_estimated_errors_of_the_two():
     their_error = np.linalg.norm(theirs[1] - theirs[0]) / 3 / size
     my_error = np.linalg.norm(mine[1] - mine[0]) / size
     assert my_error < 1e-4 and their_error < 3e-3
-    assert np.linalg.norm(mine[1] - theirs[1]) / size < 1.5 * (my_error + their_error)
+    assert np.linalg.norm(mine[1] - theirs[1]) / size < my_error + their_error
     # and what is compared is the wave, not its remains: it has moved far from where it started
     assert np.linalg.norm(mine[1] - PULSE(*np.meshgrid(COARSE, COARSE))) > 0.5 * size

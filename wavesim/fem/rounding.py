@@ -67,7 +67,7 @@ def _repeats(matrix: sparse.csr_matrix) -> bool:
 
 
 def _smooth(matrix: sparse.csr_matrix) -> np.ndarray:
-    """(unknowns, fields) The long waves of random fields, which move as waves and are averaged over time, repeatedly."""
+    """(unknowns, fields) The long waves of random fields: those move as waves and are averaged over time."""
     field = np.random.default_rng(0).standard_normal((matrix.shape[0], FIELDS))
     largest = abs(matrix).sum(axis=1).max()
     for _ in range(TIMES):

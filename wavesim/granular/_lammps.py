@@ -35,6 +35,7 @@ from wavesim.processes import LAUNCHERS
 TIMESTEP = 0.05
 SKIN = 0.3  # of the small diameter, for the neighbour lists; half of it is slower, twice as much no faster
 LARGEST_MOVE = 0.1  # of the small diameter, in one step of FIRE
+processes = 1  # that share an Engine; parallel.py says how many it has started
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,11 @@ class Engine:
     ):
         pace = pace or Pace()
         self._lammps = _library()(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
+        if (seen := self._lammps.extract_setting("world_size")) != processes:
+            raise WavesimError(
+                f"{processes} processes were started, and LAMMPS sees {seen}: the launcher is not that of its MPI; use "
+                "wavesim.granular.parallel, which finds it"
+            )
         self.count, self.dim = positions.shape
         smallest = 2 * float(radii.min())
         sides = [*box.tolist(), 1.0][:3]  # plain floats: numpy 2 writes its own as np.float64(...)
@@ -211,7 +217,7 @@ def _library() -> Any:
             "wavesim.granular.generate_packings, which starts processes of its own"
         )
     sys.modules["mpi4py"] = None  # type: ignore[assignment]
-    for name in [name for name in os.environ if name.startswith(LAUNCHERS)]:
+    for name in [name for name in os.environ if processes == 1 and name.startswith(LAUNCHERS)]:
         del os.environ[name]
     # MPICH asks hwloc and UCX, which complain aloud where /sys is not mounted.
     os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")

@@ -124,6 +124,23 @@ def jam(mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = 
     )
 
 
+def settled(packing: Packing, protocol: Protocol | None = None) -> EngineState:
+    """A packing relaxed to equilibrium in its box, to the protocol's tolerance.
+
+    Loads the engine: call it in a process of its own.
+
+    Raises:
+        NotJammedError: it does not come to equilibrium, or carries nothing.
+    """
+    protocol = protocol or Protocol()
+    pace, lost = protocol.pace(packing.size_ratio, packing.dim), LOST * protocol.pressure
+    with Engine(packing.positions, packing.radii, packing.species, packing.box, pace) as engine:
+        state = relaxed(engine, packing.radii, protocol, lost)
+    if state.pressure < lost:
+        raise NotJammedError(f"pressure {state.pressure:.1e}: it came apart")
+    return state
+
+
 def relaxed(engine: Engine, radii: np.ndarray, protocol: Protocol, lost: float) -> EngineState:
     """Relax to equilibrium; a state whose pressure has fallen under `lost` is returned as it is. radii: (N,).
 

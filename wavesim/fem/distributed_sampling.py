@@ -26,7 +26,7 @@ def averages(
     """
     if isinstance(mesh, Mesh):
         cells, node_of = _whole(mesh, part)
-        everywhere = locate.cell_averages(cells, part.space.degree, node_of, part.space.size + 1, grid)
+        everywhere = locate.cell_averages(cells, part.space.degree, node_of, part.space.size + 1, grid, mesh.extent)
         matrix = (everywhere[:, :-1] @ prolongation).tocsr()
         return lambda values: matrix @ values
     nodes, own = mesh, prolongation[: part.owned]

@@ -306,7 +306,8 @@ typedef struct {
     long groups;
     const int *node;                        /* (groups, points, LANES), `size` where there is none */
     const int *start, *place;               /* (size + 1), of the places of each unknown in the parts; and these */
-    const REAL *slope, *per_size;           /* per_size: 1 over the length of an element along x and y */
+    const REAL *slope;                      /* as in cells */
+    const REAL *per_size;                   /* (groups, 2, LANES), 1 over the length of an element along x and y */
     const REAL *weight, *decay, *gain;      /* (groups, points, 2, LANES) */
     const REAL *scale, *keep, *kick, *pull; /* (size), as in absorbing.py */
 } layer;
@@ -327,7 +328,7 @@ static void fade(const layer *l, long number, const REAL *in, REAL *before, REAL
             }
             for (long axis = 0; axis < 2; axis++) {
                 long i = ((number * P * P + b * P + a) * 2 + axis) * LANES;
-                vector per_size = l->per_size[axis] + (vector){0}, old = AT(later + i);
+                vector per_size = AT(l->per_size + (number * 2 + axis) * LANES), old = AT(later + i);
                 vector new = AT(l->decay + i) * old + AT(l->gain + i) * per_size * slope[axis];
                 if (before) *(vector *)(before + i) = old;
                 *(vector *)(later + i) = new;

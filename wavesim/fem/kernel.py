@@ -29,7 +29,7 @@ from wavesim.devices import require
 from wavesim.errors import WavesimError
 from wavesim.fem import march
 from wavesim.fem.absorbing import Layer
-from wavesim.fem.cells import Cells, Groups, groups, lying, slopes
+from wavesim.fem.cells import Cells, Groups, groups, lying, side_by_side, slopes
 from wavesim.fem.device import OnDevice
 from wavesim.fem.diagonals import Diagonals, find, repeated, single
 from wavesim.fem.drive import Drive
@@ -145,7 +145,8 @@ class Grid(_OneByOne):
         dtype = layer.keep.dtype
         node, start, place = lying(layer.unknown, len(layer.keep), dtype)
         own = {name: _apart(getattr(layer, name)) for name in ("decay", "gain", "scale", "keep", "kick", "pull")}
-        slope, per_size = slopes(isqrt(layer.unknown.shape[1]) - 1, dtype), 1 / np.array(layer.size, dtype)
+        slope = slopes(isqrt(layer.unknown.shape[1]) - 1, dtype)
+        per_size = np.ascontiguousarray(side_by_side(1 / layer.size, 1, dtype), dtype)
         return {"node": node, "start": start, "place": place, "slope": slope, "per_size": per_size,
                 "weight": layer.weight, **own}  # fmt: skip
 
@@ -265,7 +266,7 @@ def build(
         if (diagonals := find(matrix, scale, mass, np.dtype(dtype))) is not None:
             return Grid(diagonals, layer=layer)
         if cells is not None and dtype == np.float32:
-            return ByCells(groups(cells, np.atleast_2d(time_step**2 / mass.T), np.dtype(dtype)))
+            return ByCells(groups(cells, np.atleast_2d(time_step**2 / mass.T), np.dtype(dtype)), layer=layer)
     matrix, scale = single(matrix) if dtype == np.float32 else matrix, None if scale is None else scale.astype(dtype)
     if device is None:
         return Rows(matrix, scale, layer=layer)

@@ -26,6 +26,7 @@ from wavesim.fem import absorbing, stepper, unresolved
 from wavesim.fem.arguments import require_degree, require_times
 from wavesim.fem.boundary import Sides, first_nodes, require_waves, unknowns
 from wavesim.fem.cells import cells
+from wavesim.fem.margins import with_margins
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.raster import Raster
@@ -123,7 +124,7 @@ def assemble(
     # Inside the function, so that the package is there without dolfinx.
     from wavesim.fem import _dolfinx
 
-    medium, mesh = absorbing.with_margins(medium, mesh, sides, layer)
+    medium, mesh = with_margins(medium, mesh, sides, layer)
     space = _dolfinx.space(mesh) if isinstance(mesh, Nodes) else _dolfinx.mesh_space(mesh, degree)
     prolongation = require_waves(unknowns(space.points, sides))
     bulk_modulus, density = values(medium, space)

@@ -39,7 +39,7 @@ from wavesim.fem.packing_mesh import SquarePacking, read
 from wavesim.fem.simulation import run, sample, start
 from wavesim.fem.trial import estimate
 from wavesim.metrics import relative_l2
-from wavesim.preset_config import ResolvedConfig
+from wavesim.preset_config import ResolvedConfig, dataset_config, preset_config
 from wavesim.verify import verify
 
 pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")
@@ -253,6 +253,27 @@ def test_the_wells_own_reader_passes_over_the_mesh(dataset):
     state = WaveDataset(dataset[0], "test").trajectory(0).state[:, 0]
     fields = np.concatenate([sample_["input_fields"], sample_["output_fields"]])[..., 0]
     np.testing.assert_array_equal(fields.swapaxes(1, 2), state)
+
+
+def test_the_preset_lets_waves_out_at_the_sides_that_a_config_says(packings, tmp_path):
+    """From a file, with its stated error, run again by `verify`; energy leaves, and none comes in."""
+    (tmp_path / "open.toml").write_text(
+        'preset = "packing"\nsides = ["absorbing", "rigid", "soft", "absorbing"]\nlayer = 4\n'
+        "grid = 16\nframes = 33\npulses = 1\npulse_width = 0.1\nfrequency = 3.0\nelement_size = 0.12\ndegree = 3\n"
+        "verified = 1\n"
+    )
+    config, out = dataset_config(tmp_path / "open.toml"), tmp_path / "waves"
+    summary = generate_waves(config, packings, out, seed=7, workers=1, progress=False)
+    assert 0 < summary["truth_error"]["pressure"]["mean"] < 0.2
+    path = WaveDataset(out, "test").paths[0]
+    with h5py.File(path) as file:
+        energy = file["scalars/energy"][0]
+        assert energy[-1] < 0.6 * energy[0] and energy.max() < 1.01 * energy[0]
+        assert {"x_open", "y_open", "x_wall", "y_soft_wall"} <= set(file["boundary_conditions"])
+    (line,) = verify(out, 1)
+    assert "against degree 4, stated" in line and "constant to" not in line
+    with pytest.raises(WavesimError, match=r"sides.*rigid.*soft.*absorbing"):
+        preset_config({"preset": "packing", "sides": ["periodic"] * 4}, "test")
 
 
 def test_a_rectangles_own_mesh_is_not_made_of_a_resolved_packings_settings():

@@ -1,8 +1,8 @@
 """A domain with its absorbing layers: medium and mesh go on straight beyond each side, as they are there.
 
 A rectangle's own mesh gets more elements of its size, and a medium of functions is taken at the nearest place of the
-rectangle. Any other mesh of quadrilaterals gets strips of rectangles, the edges of the side moved outwards; each has the
-tag of the cell that its edge belongs to. Averages are taken over the part of the side that lies before (raster.py).
+rectangle. Any other mesh of quadrilaterals gets strips of rectangles, the edges of the side moved outwards; each has
+the tag of the cell that its edge belongs to. Averages are taken over the part of the side that lies before (raster.py).
 
 With e the lengths of a side's edges, a strip is sum e^2 / sum e thick: the edge that a place on the side lies on, on
 average, so that short edges in narrow gaps do not make a thin layer.
@@ -69,7 +69,7 @@ def extended(mesh: Mesh, strips: tuple[int, int, int, int]) -> Mesh:
     if not at_side[:, mesh.rim].all(axis=2).any(axis=0).all():
         raise WavesimError(
             f"absorbing sides are those of a rectangle along the axes, and this mesh does not fill that from "
-            f"({extent.low[0]:.4g}, {extent.low[1]:.4g}) to ({extent.high[0]:.4g}, {extent.high[1]:.4g}): mesh all of it"
+            f"({extent.low[0]:.4g}, {extent.low[1]:.4g}) to ({extent.high[0]:.4g}, {extent.high[1]:.4g}): mesh it all"
         )
     if mesh.curved:
         _require_straight(mesh, at_side, strips)

@@ -125,10 +125,12 @@ def test_frames_are_free_of_sources_and_go_on_from_the_first_alone(mesh):
     assert max(energy[12:20]) > 1.5 * min(energy[12:20])
 
 
-def test_bursts_in_a_batch_run_as_each_does_alone(mesh):
+@pytest.mark.parametrize("side", ["rigid", "absorbing"])
+def test_bursts_in_a_batch_run_as_each_does_alone(mesh, side):
+    config = CONFIG.model_copy(update={"sides": (side, "soft", side, side), "layer": 2})
     bursts = [BURST, Burst((0.35, 0.4), 0.1, 3.0), Burst((0.6, 0.65), 0.1, 3.0)]
-    for burst, run_ in zip(bursts, resolved.frames(CONFIG, mesh, bursts), strict=True):
-        alone = resolved.frames(CONFIG, mesh, [burst])[0]
+    for burst, run_ in zip(bursts, resolved.frames(config, mesh, bursts), strict=True):
+        alone = resolved.frames(config, mesh, [burst])[0]
         np.testing.assert_array_equal(run_.pressure, alone.pressure)
         np.testing.assert_array_equal(run_.pressure_rate, alone.pressure_rate)
         np.testing.assert_allclose(run_.energy, alone.energy, rtol=1e-12)

@@ -154,7 +154,7 @@ def test_strips_are_rectangles_with_the_tags_of_the_cells_behind(packing, strips
     np.testing.assert_allclose(wide.extent.low + wide.extent.high, (0, 0, 1, 1), atol=1e-12)
     assert wide.areas.sum() == pytest.approx(np.prod(np.ptp(wide.points, axis=0)))
     np.testing.assert_allclose(corners[new][:, [0, 1, 2, 3], [0, 1, 0, 1]], corners[new][:, [3, 0, 1, 2], [0, 1, 0, 1]])
-    assert (wide.shape[new].reshape(-1, 25, 2).ptp(axis=1) <= np.ptp(corners[new], axis=1) + 1e-12).all()
+    assert (np.ptp(wide.shape[new], axis=1) <= np.ptp(corners[new], axis=1) + 1e-12).all()
     # At the place of the side nearest to it, a new cell's middle has the packing's own material.
     place = np.clip(corners[new].mean(axis=1), 1e-6, 1 - 1e-6)
     distance = [np.hypot(*(place - disk[:2]).T) - disk[2] for disk in seen(PACKING.positions, PACKING.radii, 0.95)]

@@ -20,6 +20,9 @@ step. z_x z_y p is averaged as (p+ + 2 p + p-) / 4, hence the products: for wave
 z, the scheme then factors as the equation does, into ((q - 1)^2 + b q) and a decaying factor, stable for b < 4 whatever
 a is. And f goes through C with the rest: added after it, it grew near the limit of order 4, where C B p falls to zero.
 
+Where 1/rho is a tensor it is diagonal in the layer, and f_a takes its entry aa (raster.py); what domain and medium are
+there says margins.py.
+
 Reference: Grote and Sim, Efficient PML for the wave equation, arXiv 1001.0319 (2010), equations (14) to (16).
 """
 

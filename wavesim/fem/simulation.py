@@ -109,7 +109,8 @@ def assemble(
 
     Args:
         medium: functions of place, values by the mesh's tags, or averages. mesh: the nodes of a rectangle, without its
-            absorbing layer, or any mesh, whose elements get `degree`. interval: between frames. grid: (y, x) cells.
+            absorbing layer, or any mesh, whose elements get `degree`; with absorbing sides, one of quadrilaterals that
+            fills a rectangle. interval: between frames. grid: (y, x) cells.
         layer: elements that an absorbing side is given, best about one wavelength of them (three of degree 4 reflect
             5e-4 of a wave so long); in them the medium goes on as it is at the side.
         sources: of volume. order: of the time steps, 2 or 4. steps: a frame; default: the fewest.
@@ -117,7 +118,7 @@ def assemble(
         apart: whether each source is of a simulation of its own, in a batch of as many.
     Raises:
         WavesimError: dolfinx is not installed; a value of the medium that is not positive; a step that is not stable;
-            absorbing sides without a layer; an interval, steps, order or degree that there are not.
+            absorbing sides without a layer or of a mesh that can have none; an interval, steps, order or degree that there are not.
     """
     require_times(interval, steps, order)
     require_degree(degree)

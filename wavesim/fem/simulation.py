@@ -118,7 +118,8 @@ def assemble(
         apart: whether each source is of a simulation of its own, in a batch of as many.
     Raises:
         WavesimError: dolfinx is not installed; a value of the medium that is not positive; a step that is not stable;
-            absorbing sides without a layer or of a mesh that can have none; an interval, steps, order or degree that there are not.
+            absorbing sides without a layer, or of a mesh that can have none; an interval, steps, order or degree that
+            there are not.
     """
     require_times(interval, steps, order)
     require_degree(degree)

@@ -78,9 +78,7 @@ def test_what_comes_back_from_a_layer_of_one_wavelength_is_what_comes_back_on_a_
     """A wave packet at normal incidence, in a channel of unstructured cells against one four times as long."""
 
     def channel(cells, layer=0):
-        mesh = distorted(N, 0.0)
-        x = np.arange(cells + 1)
-        i, j = np.meshgrid(x, np.arange(3))
+        i, j = np.meshgrid(np.arange(cells + 1), np.arange(3))
         moved = 0.25 * np.sin(12.9898 * i + 0.3) * ((i > 0) & (i < 4 * N) & (j == 1))
         points = np.stack([i + moved, j + moved], axis=-1).reshape(-1, 2) * 0.1 / 3
         corner = np.add.outer(np.arange(2) * (cells + 1), np.arange(cells)).ravel()
@@ -93,7 +91,8 @@ def test_what_comes_back_from_a_layer_of_one_wavelength_is_what_comes_back_on_a_
         state = stepper.advance(problem.operator, state)
         return problem.at(np.column_stack([np.linspace(0, 4 / 3, 200), np.full(200, 0.03)])) @ state.pressure
 
-    assert 1e-5 < np.abs(channel(4 * N, 3) - channel(16 * N)).max() < 1e-3 / 2  # half of the packet meets the layer
+    back = np.abs(channel(4 * N, 3) - channel(16 * N)).max() / 0.5  # half of the packet meets the layer
+    assert 1e-5 < back < 1e-3  # 6e-4
 
 
 def test_an_interface_runs_into_the_layer_and_straight_on():

@@ -130,7 +130,8 @@ class Space:
     def _cells(self) -> np.ndarray:
         """(cells, 3 or 4, 2) corners of straight cells, or (cells, (degree + 1)^2, 2) points of curved ones."""
         assert self.mesh is not None
-        return self.points[self._node_of] if self.mesh.curved else self.mesh.points[self.mesh.cells]
+        curved = self.mesh.curved and self.degree > 1
+        return self.points[self._node_of] if curved else self.mesh.points[self.mesh.cells]
 
     def evaluate(self, field: Callable[[np.ndarray, np.ndarray], np.ndarray] | tuple[float, ...]) -> np.ndarray:
         """(element points,) values of field(x, y), or of a tuple of values by cell tag.

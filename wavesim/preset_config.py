@@ -33,7 +33,7 @@ from wavesim.errors import WavesimError
 Cells = Annotated[int, Field(ge=16)]
 Range = tuple[Positive, Positive]
 Ratios = tuple[Ratio, Ratio]
-Closed = Literal["rigid", "soft"]
+Sharp = Literal["rigid", "soft", "absorbing"]
 
 
 class PresetConfig(WaveSettings):
@@ -137,8 +137,9 @@ class ResolvedConfig(GrainsConfig):
     """Waves through sharp grains, on meshes that follow them; bursts of sources are over when the frames begin."""
 
     preset: Literal["packing"] = "packing"
-    sides: tuple[Closed, Closed, Closed, Closed] = Field(
-        default=("rigid",) * 4, description="left, right, bottom and top: rigid or soft"
+    # Periodic ones would take vertices that face each other, and grains that go on behind the wall (window.py).
+    sides: tuple[Sharp, Sharp, Sharp, Sharp] = Field(
+        default=("rigid",) * 4, description="left, right, bottom and top: rigid, soft or absorbing"
     )
     # Touching grains need a gap. It decides where the waves go (docs/truth.md), and the time step.
     radius_scale: Annotated[float, Field(gt=0, lt=1)] = Field(

@@ -37,6 +37,8 @@ from wavesim.fem.distributed_matrix import SharedOperator, largest_eigenvalue, s
 from wavesim.fem.distributed_nodes import Held, OfFetched, Summed, held, petsc
 from wavesim.fem.drive import Drive, Force
 from wavesim.fem.drive import drive as in_steps
+from wavesim.fem.extent import Extent
+from wavesim.fem.margins import with_margins
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.mpi import communicator
@@ -135,7 +137,7 @@ def assemble(
     from wavesim.fem import _dolfinx
 
     petsc()
-    medium, mesh = absorbing.with_margins(medium, mesh, sides, layer)
+    medium, mesh = with_margins(medium, mesh, sides, layer)
     part = _dolfinx.part(mesh, mesh.degree if isinstance(mesh, Nodes) else degree, comm)
     bulk_modulus, density = _together(comm, lambda: values(medium, part.space))
     shared = held(part, sides, comm)
@@ -150,8 +152,8 @@ def assemble(
     work[0].array[:] = h**2 / mass
     stiffness.diagonalScale(L=work[0])
     operator = SharedOperator(stiffness, mass, h, steps, order, work=work)
-    if isinstance(mesh, Nodes) and any(mesh.margins):
-        operator = replace(operator, layer=_layer(comm, part, shared, mesh, mass, bulk_modulus, density, h))
+    if any(mesh.margins):
+        operator = replace(operator, layer=_layer(comm, part, shared, mesh.extent, mass, bulk_modulus, density, h))
     if sources:
         operator = replace(operator, drive=_drive(sources, mesh, part, shared, operator))
     averages = distributed_sampling.averages(mesh, grid, part, prolongation)
@@ -238,7 +240,7 @@ def _layer(
     comm: Any,
     part: Part,
     shared: Held,
-    nodes: Nodes,
+    extent: Extent,
     mass: np.ndarray,
     bulk_modulus: np.ndarray,
     density: np.ndarray,
@@ -246,11 +248,11 @@ def _layer(
 ) -> Layer:
     """The absorbing layer: f at the points of the process's own elements, the rest at its rows."""
     space = part.space
-    elements = np.arange(space.weights.size).reshape(-1, (nodes.degree + 1) ** 2)
-    squares = (bulk_modulus / density)[absorbing.inside(nodes, space.element_points)]
-    wave_speed = np.sqrt(max(comm.allgather(squares.max(initial=0.0))))
+    elements = absorbing.inside(extent, space)
+    squared_speed = absorbing.squared_speed(bulk_modulus, density, elements)
+    wave_speed = np.sqrt(max(comm.allgather(float(squared_speed))))
     here = np.ones(len(shared.numbers))
-    own = absorbing.layer(space, nodes, elements, shared.prolongation, here, density, wave_speed, time_step)
+    own = absorbing.layer(space, extent, elements, shared.prolongation, here, density, wave_speed, time_step)
     derivative: Any = OfFetched(own.derivative, shared)
     push: Any = Summed(own.push, shared)
     return replace(

@@ -315,7 +315,8 @@ typedef struct {
     long groups;
     const int *node;                        /* (groups, points, LANES), `size` where there is none */
     const int *start, *place;               /* (size + 1), of the places of each unknown in the parts; and these */
-    const REAL *slope, *per_size;           /* per_size: 1 over the length of an element along x and y */
+    const REAL *slope;                      /* as in cells */
+    const REAL *per_size;                   /* (groups, 2, LANES), 1 over the length of an element along x and y */
     const REAL *weight, *decay, *gain;      /* (groups, points, 2, LANES) */
     const REAL *scale, *keep, *kick, *pull; /* (size), as in absorbing.py */
 } layer;
@@ -336,7 +337,7 @@ static void fade(const layer *l, long number, const REAL *in, REAL *before, REAL
             }
             for (long axis = 0; axis < 2; axis++) {
                 long i = ((number * P * P + b * P + a) * 2 + axis) * LANES;
-                vector per_size = l->per_size[axis] + (vector){0}, old = AT(later + i);
+                vector per_size = AT(l->per_size + (number * 2 + axis) * LANES), old = AT(later + i);
                 vector new = AT(l->decay + i) * old + AT(l->gain + i) * per_size * slope[axis];
                 if (before) *(vector *)(before + i) = old;
                 *(vector *)(later + i) = new;
@@ -354,7 +355,41 @@ static void fade(const layer *l, long number, const REAL *in, REAL *before, REAL
         }
 }
 
-static void times(const grid *g, REAL *const *line, const REAL *in, REAL *out) {
+typedef void product_of(const void *of, REAL *work, const REAL *in, REAL *out);
+
+/* The same steps with an absorbing layer; before and later: f half a step before p and after it; times: B with its work. */
+static int absorbed(const layer *l, product_of *times, const void *of, REAL *work, long size, long spare, REAL *p, REAL *d,
+                    REAL *before, REAL *later, long steps, int order) {
+    size_t bytes = (size + spare) * sizeof(REAL);
+    REAL *field = calloc(1, bytes), *force = calloc(1, bytes), *second = calloc(1, bytes);
+    REAL *parts = aligned_alloc(64, (l->groups * P * P + 1) * LANES * sizeof(REAL));
+    int short_of_memory = !field || !force || !second || !parts || !work;
+    if (!short_of_memory) {
+        memcpy(field, p, size * sizeof(REAL));
+        for (long step = 1; step <= steps; step++) {
+            for (long i = 0; i < size; i++) field[i] += d[i];
+            for (long k = 0; k < l->groups; k++) fade(l, k, field, step == steps ? before : NULL, later, parts);
+            times(of, work, field, force);
+            for (long i = 0; i < size; i++) {
+                REAL sum = 0;
+                for (int k = l->start[i]; k < l->start[i + 1]; k++) sum += parts[l->place[k]];
+                force[i] += l->scale[i] * sum;
+            }
+            if (order == 4) {
+                times(of, work, force, second);
+                for (long i = 0; i < size; i++) force[i] -= second[i] * (REAL)(1.0 / 12);
+            }
+            for (long i = 0; i < size; i++) d[i] = l->keep[i] * d[i] - l->kick[i] * (force[i] + l->pull[i] * field[i]);
+        }
+        memcpy(p, field, size * sizeof(REAL));
+    }
+    free(field), free(force), free(second), free(parts);
+    return short_of_memory;
+}
+
+static void by_rows(const void *of, REAL *work, const REAL *in, REAL *out) {
+    const grid *g = of;
+    REAL **line = (REAL **)work + WIDTH;
     for (long j = 0; j < g->rows; j++) {
         memcpy(line[j], in + j * g->columns, g->columns * sizeof(REAL));
         ends(g, line[j]);
@@ -363,32 +398,20 @@ static void times(const grid *g, REAL *const *line, const REAL *in, REAL *out) {
     for (long j = 0; j < g->rows; j++) product(g, line, j, out + j * g->columns, NULL, 0, NULL, NULL);
 }
 
-/* The same steps on a rectangle with an absorbing layer; before and later: f half a step before p and after it. */
-int layer_advance(const grid *g, const layer *l, REAL *p, REAL *d, REAL *before, REAL *later, long steps, int order) {
-    const long size = g->rows * g->columns;
-    size_t bytes = (size + g->stride) * sizeof(REAL);
-    REAL *field = calloc(1, bytes), *force = calloc(1, bytes), *second = calloc(1, bytes), **all = lines(g, g->rows);
-    REAL *parts = aligned_alloc(64, (l->groups * P * P + 1) * LANES * sizeof(REAL));
-    int short_of_memory = !field || !force || !second || !parts || !all;
-    if (!short_of_memory) {
-        memcpy(field, p, size * sizeof(REAL));
-        for (long step = 1; step <= steps; step++) {
-            for (long i = 0; i < size; i++) field[i] += d[i];
-            for (long k = 0; k < l->groups; k++) fade(l, k, field, step == steps ? before : NULL, later, parts);
-            times(g, all + WIDTH, field, force);
-            for (long i = 0; i < size; i++) {
-                REAL sum = 0;
-                for (int k = l->start[i]; k < l->start[i + 1]; k++) sum += parts[l->place[k]];
-                force[i] += l->scale[i] * sum;
-            }
-            if (order == 4) {
-                times(g, all + WIDTH, force, second);
-                for (long i = 0; i < size; i++) force[i] -= second[i] * (REAL)(1.0 / 12);
-            }
-            for (long i = 0; i < size; i++) d[i] = l->keep[i] * d[i] - l->kick[i] * (force[i] + l->pull[i] * field[i]);
-        }
-        memcpy(p, field, size * sizeof(REAL));
-    }
-    free(field), free(force), free(second), free(parts), discard(g, all);
-    return short_of_memory;
+int grid_absorbed(const grid *g, const layer *l, REAL *p, REAL *d, REAL *before, REAL *later, long steps, int order) {
+    REAL **all = lines(g, g->rows);
+    int failed = absorbed(l, by_rows, g, (REAL *)all, g->rows * g->columns, g->stride, p, d, before, later, steps, order);
+    discard(g, all);
+    return failed;
+}
+
+static void of_cells(const void *of, REAL *work, const REAL *in, REAL *out) { by_cells(of, in, out, NULL, 0, work); }
+
+/* All fields and the layer's tables as the cells number them. */
+int cells_absorbed(const cells *m, const layer *l, REAL *p, REAL *d, REAL *before, REAL *later, long steps, int order) {
+    long size = m->groups * INNER * LANES + m->edges + m->others + 1;
+    REAL *parts = calloc(m->groups * RIM * LANES + LANES, sizeof(REAL));
+    int failed = absorbed(l, of_cells, m, parts, size, LANES, p, d, before, later, steps, order);
+    free(parts);
+    return failed;
 }

@@ -111,6 +111,7 @@ def ready(
         config.frame_interval,
         config.domain.cells,
         Sides(*config.sides),
+        config.layer,
         sources=[burst.source for burst in bursts],
         order=config.time_order,
         steps=steps,

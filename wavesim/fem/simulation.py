@@ -27,6 +27,7 @@ from wavesim.fem.arguments import require_degree, require_times
 from wavesim.fem.boundary import Sides, first_nodes, require_waves, unknowns
 from wavesim.fem.budget import Budget
 from wavesim.fem.cells import cells
+from wavesim.fem.margins import with_margins
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.raster import Raster
@@ -106,7 +107,8 @@ def assemble(
 
     Args:
         medium: functions of place, values by the mesh's tags, or averages. mesh: the nodes of a rectangle, without its
-            absorbing layer, or any mesh, whose elements get `degree`. interval: between frames. grid: (y, x) cells.
+            absorbing layer, or any mesh, whose elements get `degree`; with absorbing sides, one of quadrilaterals that
+            fills a rectangle. interval: between frames. grid: (y, x) cells.
         layer: elements that an absorbing side is given, best about one wavelength of them (three of degree 4 reflect
             5e-4 of a wave so long); in them the medium goes on as it is at the side.
         sources: of volume. order: of the time steps, 2 or 4. steps: a frame; default: the fewest.
@@ -114,14 +116,15 @@ def assemble(
         apart: whether each source is of a simulation of its own, in a batch of as many.
     Raises:
         WavesimError: dolfinx is not installed; a value of the medium that is not positive; a step that is not stable;
-            absorbing sides without a layer; an interval, steps, order or degree that there are not.
+            absorbing sides without a layer, or of a mesh that can have none; an interval, steps, order or degree that
+            there are not.
     """
     require_times(interval, steps, order)
     require_degree(degree)
     # Inside the function, so that the package is there without dolfinx.
     from wavesim.fem import _dolfinx
 
-    medium, mesh = absorbing.with_margins(medium, mesh, sides, layer)
+    medium, mesh = with_margins(medium, mesh, sides, layer)
     space = _dolfinx.space(mesh) if isinstance(mesh, Nodes) else _dolfinx.mesh_space(mesh, degree)
     prolongation = require_waves(unknowns(space.points, sides))
     bulk_modulus, density = values(medium, space)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from wavesim.fem.arcs import on_circles
     from wavesim.fem.boundary import Sides
     from wavesim.fem.conforming_mesh import conforming
+    from wavesim.fem.homogenisation import Effective, effective
     from wavesim.fem.live import LiveSolver
     from wavesim.fem.media import (
         from_modulus,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from wavesim.fem.mesh_files import read_mesh, write_mesh
     from wavesim.fem.raster import Raster
     from wavesim.fem.resolved import waves_through
+    from wavesim.fem.roads import from_packing
     from wavesim.fem.sampling import Nodes
     from wavesim.fem.simulation import Problem, Simulation, Traces, assemble, listen, simulate, start
     from wavesim.fem.source import (
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Burst",
+    "Effective",
     "LiveSolver",
     "Materials",
     "Medium",
@@ -68,7 +71,9 @@ __all__ = [
     "Traces",
     "assemble",
     "conforming",
+    "effective",
     "from_modulus",
+    "from_packing",
     "generate_dataset",
     "generate_waves",
     "graded",
@@ -100,6 +105,8 @@ _HOME = {
     **dict.fromkeys(("Raster",), "raster"),
     **dict.fromkeys(("waves_through",), "resolved"),
     **dict.fromkeys(("Sides",), "boundary"),
+    **dict.fromkeys(("Effective", "effective"), "homogenisation"),
+    **dict.fromkeys(("from_packing",), "roads"),
     **dict.fromkeys(("LiveSolver",), "live"),
     **dict.fromkeys(
         (

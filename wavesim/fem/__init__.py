@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wavesim.fem.homogenisation import Effective, effective
     from wavesim.fem.live import LiveSolver
     from wavesim.fem.media import (
+        Mixtures,
         from_modulus,
         graded,
         image,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         jammed,
         layered,
         luneburg,
+        of_speed,
         picture,
         random_field,
         read_diagram,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from wavesim.fem.mesh import Mesh
     from wavesim.fem.mesh_files import read_mesh, write_mesh
     from wavesim.fem.raster import Raster
+    from wavesim.fem.raytracing import focus, rays
     from wavesim.fem.resolved import waves_through
     from wavesim.fem.roads import from_packing
     from wavesim.fem.sampling import Nodes
@@ -56,6 +59,7 @@ __all__ = [
     "Materials",
     "Medium",
     "Mesh",
+    "Mixtures",
     "Nodes",
     "PlanePacket",
     "PointSource",
@@ -72,6 +76,7 @@ __all__ = [
     "assemble",
     "conforming",
     "effective",
+    "focus",
     "from_modulus",
     "from_packing",
     "generate_dataset",
@@ -83,11 +88,13 @@ __all__ = [
     "layered",
     "listen",
     "luneburg",
+    "of_speed",
     "on_circles",
     "packing",
     "picture",
     "random_field",
     "random_pulse",
+    "rays",
     "read_diagram",
     "read_mesh",
     "recall",
@@ -103,6 +110,7 @@ _HOME = {
     **dict.fromkeys(("on_circles",), "arcs"),
     **dict.fromkeys(("conforming",), "conforming_mesh"),
     **dict.fromkeys(("Raster",), "raster"),
+    **dict.fromkeys(("focus", "rays"), "raytracing"),
     **dict.fromkeys(("waves_through",), "resolved"),
     **dict.fromkeys(("Sides",), "boundary"),
     **dict.fromkeys(("Effective", "effective"), "homogenisation"),
@@ -110,6 +118,7 @@ _HOME = {
     **dict.fromkeys(("LiveSolver",), "live"),
     **dict.fromkeys(
         (
+            "Mixtures",
             "from_modulus",
             "graded",
             "image",
@@ -117,6 +126,7 @@ _HOME = {
             "jammed",
             "layered",
             "luneburg",
+            "of_speed",
             "picture",
             "random_field",
             "read_diagram",

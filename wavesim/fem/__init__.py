@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wavesim.fem.homogenisation import Effective, effective
     from wavesim.fem.live import LiveSolver
     from wavesim.fem.media import (
+        Diagram,
         Mixtures,
         from_modulus,
         graded,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Burst",
+    "Diagram",
     "Effective",
     "LiveSolver",
     "Materials",
@@ -118,6 +120,7 @@ _HOME = {
     **dict.fromkeys(("LiveSolver",), "live"),
     **dict.fromkeys(
         (
+            "Diagram",
             "Mixtures",
             "from_modulus",
             "graded",

@@ -113,7 +113,7 @@ def test_a_plane_wave_through_the_presets_lens_of_mixtures_is_brightest_where_it
     assert np.hypot(*(meeting - rim)) < 0.05 and 0 < when < 440
 
     problem = assemble(
-        medium, Nodes((21, 15), 4, lengths), 0.01, cells, Sides("absorbing", "absorbing"), layer=4, dtype=np.float32
+        medium, Nodes((42, 30), 4, lengths), 0.01, cells, Sides("absorbing", "absorbing"), layer=6, dtype=np.float32
     )
     packet = PlanePacket((0.0, 0.5), 0.0, wavelength, 0.05)
     state = stepper.init(problem.operator, *map(problem.at_unknowns, (packet.pressure, packet.rate)))

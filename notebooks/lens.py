@@ -13,7 +13,7 @@
 #
 # How stiff a jammed packing of large and small spheres is depends on their mixture. So does its wave speed, and a
 # mixture that changes from place to place bends waves. Here is the way from measured packings to a lens that focuses a
-# plane wave: diagram, mixture, speed, rays, and the wave equation as the judge. It takes about ten seconds.
+# plane wave: diagram, mixture, speed, rays, and the wave equation as the judge. It takes half a minute.
 
 # %%
 import json

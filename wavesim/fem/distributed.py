@@ -32,6 +32,7 @@ from wavesim.fem import absorbing, distributed_sampling, stepper
 from wavesim.fem.absorbing import Layer
 from wavesim.fem.arguments import require_degree, require_times
 from wavesim.fem.boundary import Sides
+from wavesim.fem.budget import Budget
 from wavesim.fem.distributed_matrix import SharedOperator, largest_eigenvalue, summed
 from wavesim.fem.distributed_nodes import Held, OfFetched, Summed, held, petsc
 from wavesim.fem.drive import Drive, Force
@@ -41,7 +42,7 @@ from wavesim.fem.mesh import Mesh
 from wavesim.fem.mpi import communicator
 from wavesim.fem.raster import Raster
 from wavesim.fem.sampling import Nodes
-from wavesim.fem.simulation import RIGID, check_growth, values
+from wavesim.fem.simulation import RIGID, values
 from wavesim.fem.source import PointSource, SpreadSource
 from wavesim.fem.space import Part
 from wavesim.fem.stepper import LIMITS, Frame, WaveState, stable_steps
@@ -210,8 +211,9 @@ def simulate(case: Case, frames: int, comm: Any = None) -> Run | None:
     heard = np.empty((len(times), places))
     if places:
         heard[0] = receivers @ shared.fetch(state.pressure)
-    drive, before, root = operator.drive, 0, 0.0
-    gram = np.zeros((0, 0)) if drive is None else problem.comm.allreduce(drive.gram(operator.mass))
+    drive = operator.drive
+    gram = None if drive is None else problem.comm.allreduce(drive.gram(operator.mass))
+    budget = Budget(frame(problem, state).energy, state.steps, drive, gram)
     begin = time.perf_counter()
     for k in range(frames):
         if k and not places:
@@ -223,10 +225,7 @@ def simulate(case: Case, frames: int, comm: Any = None) -> Run | None:
         sampled, energy[k] = sample(problem, now), now.energy
         if sampled is not None:
             fields[:, k] = sampled
-        root = np.sqrt(energy[0]) if k == 0 else root
-        if drive is not None:
-            root, before = root + drive.given(gram, before, state.steps), state.steps
-        check_growth(energy[k], root**2, k)
+        budget.check(now.energy, state.steps, k)
     milliseconds = (time.perf_counter() - begin) * 1e3 / max(frames - 1, 1)
     size = problem.comm.reduce(int(shared.free.sum()))
     whole = _summed_at_first(problem.comm, heard)

@@ -10,6 +10,8 @@
 
 typedef REAL vector __attribute__((vector_size(64), aligned(sizeof(REAL))));
 #define LANES ((long)(64 / sizeof(REAL)))
+#define AHEAD 2        /* rows: what they read is fetched while this one is multiplied */
+#define FAR (1L << 16) /* numbers of a field, from which on it has to be */
 #define AT(address) (*(const vector *)(address))
 
 typedef struct {
@@ -53,6 +55,8 @@ static void ends(const grid *g, REAL *line) {
         vector product = AT(s + (i)) * V;                             \
         if (to) *(vector *)(to + (i)) = product;                      \
         if (d) *(vector *)(d + (i)) = AT(d + (i)) + (part + (vector){0}) * product; \
+        if (soon) __builtin_prefetch(soon + (i), 0, 2);               \
+        if (also) __builtin_prefetch(also + (i), 0, 2);               \
     }
 
 #define FOUR(CENTRE)                                        \
@@ -76,9 +80,9 @@ static void ends(const grid *g, REAL *line) {
         FINISH(e, i + 3 * LANES);                           \
     }
 
-/* f = B p in row j of the field whose lines are `at`; to = f, d += part f. */
+/* f = B p in row j of the field whose lines are `at`; to = f, d += part f. soon, also: lines that are read next, or 0. */
 static inline __attribute__((always_inline)) void row(const grid *g, REAL *const *at, long j, REAL *to, REAL *d, REAL part,
-                                                      const long w, const int own) {
+                                                      const REAL *soon, const REAL *also, const long w, const int own) {
     const REAL *near[2 * w + 1], *own_factor[2 * w + 1], *centre = at[j], *s = g->scale + j * g->stride;
     const REAL *along = g->along + (own ? j * (2 * w + 1) * g->stride : 0);
     REAL factor[2 * w + 1];
@@ -110,11 +114,12 @@ static inline __attribute__((always_inline)) void row(const grid *g, REAL *const
     }
 }
 
-static void product(const grid *g, REAL *const *at, long j, REAL *to, REAL *d, REAL part) {
+static void product(const grid *g, REAL *const *at, long j, REAL *to, REAL *d, REAL part, const REAL *soon,
+                    const REAL *also) {
     if (g->own)
-        row(g, at, j, to, d, part, WIDTH, 1);
+        row(g, at, j, to, d, part, soon, also, WIDTH, 1);
     else
-        row(g, at, j, to, d, part, WIDTH, 0);
+        row(g, at, j, to, d, part, soon, also, WIDTH, 0);
 }
 
 /* p and d (rows, columns) after so many steps; without d, p becomes B p. Returns whether there was no memory. */
@@ -136,14 +141,18 @@ int grid_advance(const grid *g, REAL *p, REAL *d, long steps, int order) {
                     for (long i = 0; i < g->stride; i += LANES) *(vector *)(to + i) = AT(to + i) + AT(by + i);
                     ends(g, to);
                 }
-                long j = t - lag;
+                long j = t - lag, next = t + AHEAD;
+                int far = next < g->rows && g->rows * g->stride > FAR;
                 if (j >= 0 && j < g->rows && d) {
-                    product(g, pressure, j, last == 2 ? force[j] : NULL, increment[j], -1);
+                    product(g, pressure, j, last == 2 ? force[j] : NULL, increment[j], -1, far ? pressure[next] : NULL,
+                            far ? increment[next] : NULL);
                     if (last == 2) ends(g, force[j]);
                 } else if (j >= 0 && j < g->rows)
-                    product(g, pressure, j, increment[j], NULL, 0);
+                    product(g, pressure, j, increment[j], NULL, 0, NULL, NULL);
                 j = t - 2 * lag;
-                if (last == 2 && j >= 0) product(g, force, j, NULL, increment[j], (REAL)(1.0 / 12));
+                if (last == 2 && j >= 0)
+                    product(g, force, j, NULL, increment[j], (REAL)(1.0 / 12),
+                            far ? g->scale + (next - lag) * g->stride : NULL, NULL);
             }
         for (long j = 0; j < g->rows; j++) {
             memcpy(p + j * columns, d ? pressure[j] : increment[j], width);
@@ -351,7 +360,7 @@ static void times(const grid *g, REAL *const *line, const REAL *in, REAL *out) {
         ends(g, line[j]);
     }
     /* Each row is filled up beyond its end, where the next one begins. */
-    for (long j = 0; j < g->rows; j++) product(g, line, j, out + j * g->columns, NULL, 0);
+    for (long j = 0; j < g->rows; j++) product(g, line, j, out + j * g->columns, NULL, 0, NULL, NULL);
 }
 
 /* The same steps on a rectangle with an absorbing layer; before and later: f half a step before p and after it. */

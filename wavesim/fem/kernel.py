@@ -31,9 +31,10 @@ from wavesim.fem import march
 from wavesim.fem.absorbing import Layer
 from wavesim.fem.cells import Cells, Groups, groups, lying, slopes
 from wavesim.fem.device import OnDevice
-from wavesim.fem.diagonals import Diagonals, find, repeated, single
+from wavesim.fem.diagonals import Diagonals, find, repeated
 from wavesim.fem.drive import Drive
 from wavesim.fem.march import Motion
+from wavesim.fem.rounding import single
 
 X86 = ("-march=native", "-mprefer-vector-width=512")
 NATIVE = {"x86_64": X86, "AMD64": X86}.get(platform.machine(), ("-mcpu=native",))
@@ -266,7 +267,9 @@ def build(
             return Grid(diagonals, layer=layer)
         if cells is not None and dtype == np.float32:
             return ByCells(groups(cells, np.atleast_2d(time_step**2 / mass.T), np.dtype(dtype)))
-    matrix, scale = single(matrix) if dtype == np.float32 else matrix, None if scale is None else scale.astype(dtype)
+    if dtype == np.float32:
+        matrix = single(matrix, mass if scale is None else np.ones(len(mass)))
+    scale = None if scale is None else scale.astype(dtype)
     if device is None:
         return Rows(matrix, scale, layer=layer)
     require(device)

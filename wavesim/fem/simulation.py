@@ -25,6 +25,7 @@ from wavesim.errors import WavesimError
 from wavesim.fem import absorbing, stepper, unresolved
 from wavesim.fem.arguments import require_degree, require_times
 from wavesim.fem.boundary import Sides, first_nodes, require_waves, unknowns
+from wavesim.fem.budget import Budget
 from wavesim.fem.cells import cells
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
@@ -33,9 +34,6 @@ from wavesim.fem.sampling import Nodes
 from wavesim.fem.source import PointSource, Pulse, SpreadSource
 from wavesim.fem.space import Space
 
-# The field's energy swings by a few percent about the conserved one when the highest waves that a coarse mesh can
-# carry are set off; an unstable run multiplies it at every step. Anything in between tells them apart.
-LARGEST_GROWTH = 1.1
 RIGID = Sides()
 DTYPES = {"single": np.float32, "double": np.float64}
 
@@ -261,7 +259,7 @@ def listen(problem: Problem, state: stepper.WaveState, places: np.ndarray, frame
     receivers, operator = problem.at(places), problem.operator
     heard = np.empty((frames * operator.steps + 1, receivers.shape[0]))
     heard[0] = receivers @ state.pressure
-    budget = Budget(operator, state)
+    budget = _budget(operator, state)
     for k in range(1, len(heard)):
         state = stepper.step(operator, state)
         heard[k] = receivers @ state.pressure
@@ -300,7 +298,7 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
     lengths, (one_part, other_part) = ready.space.lengths, unresolved.norm(ready.space)
     one_part, other_part = one_part.astype(dtype), other_part.astype(dtype)
     prolongation = ready.prolongation.astype(dtype)
-    spent, budget = 0.0, Budget(ready.operator, state)
+    spent, budget = 0.0, _budget(ready.operator, state)
     for k in range(frames):
         begin = time.perf_counter()
         state = next_frame(ready, state) if k else state
@@ -323,33 +321,6 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
     ]
 
 
-class Budget:
-    """The energy that a run from a state on may have: what it had, and what its sources can have added (drive.py)."""
-
-    def __init__(self, operator: stepper.Operator, state: stepper.WaveState) -> None:
-        self.drive = operator.drive
-        self.gram = None if self.drive is None else self.drive.gram(operator.mass)
-        self.root, self.steps = np.sqrt(stepper.frame(operator, state).energy), state.steps
-
-    def check(self, energy: np.ndarray, steps: int, frame: int) -> None:
-        """Raises WavesimError where the energy ([batch,]) after so many steps is above it; `frame` is named."""
-        if self.drive is not None and self.gram is not None:
-            self.root = self.root + self.drive.given(self.gram, self.steps, steps)
-        self.steps = steps
-        for one, allowed in zip(np.atleast_1d(energy), np.atleast_1d(self.root) ** 2, strict=True):
-            check_growth(float(one), float(allowed), frame)
-
-
-def check_growth(energy: float, allowed: float, frame: int) -> None:
-    """Stop an unstable run before it turns into numbers that are none.
-
-    Args:
-        allowed: the initial energy, and what sources can have added.
-    Raises:
-        WavesimError: the energy is more than 10 % above that, or not a number.
-    """
-    if not energy <= LARGEST_GROWTH * allowed:  # also when it is not a number
-        raise WavesimError(
-            f"the energy at frame {frame} is {energy:.3g}, more than {LARGEST_GROWTH} times the {allowed:.3g} that the "
-            "run began with or was given: it is unstable; use a smaller frame_interval, or another degree"
-        )
+def _budget(operator: stepper.Operator, state: stepper.WaveState) -> Budget:
+    drive, energy = operator.drive, stepper.frame(operator, state).energy
+    return Budget(energy, state.steps, drive, None if drive is None else drive.gram(operator.mass))

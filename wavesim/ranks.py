@@ -85,7 +85,7 @@ def served(folder: str, rank: Callable[[], int], compute: Callable[..., Any]) ->
         result = compute(*pickle.loads((Path(folder) / "job").read_bytes()))
         if number == 0:
             _write(Path(folder) / "done", result)
-    except Exception as error:
+    except BaseException as error:  # sys.exit of a job, too
         known = type(error).__module__.startswith("wavesim.")
         _write(Path(folder) / f"error.{number}", error if known else WavesimError(f"{type(error).__name__}: {error}"))
         os._exit(2)  # the launcher ends the others

@@ -38,7 +38,18 @@ if TYPE_CHECKING:
     from wavesim.fem.resolved import waves_through
     from wavesim.fem.roads import from_packing
     from wavesim.fem.sampling import Nodes
-    from wavesim.fem.simulation import Problem, Simulation, Traces, assemble, listen, simulate, start
+    from wavesim.fem.simulation import (
+        Problem,
+        Simulation,
+        Traces,
+        assemble,
+        listen,
+        next_frame,
+        run,
+        sample,
+        simulate,
+        start,
+    )
     from wavesim.fem.source import (
         Burst,
         PlanePacket,
@@ -90,6 +101,7 @@ __all__ = [
     "layered",
     "listen",
     "luneburg",
+    "next_frame",
     "of_speed",
     "on_circles",
     "packing",
@@ -101,6 +113,8 @@ __all__ = [
     "read_mesh",
     "recall",
     "rerun",
+    "run",
+    "sample",
     "simulate",
     "start",
     "uniform",
@@ -140,7 +154,10 @@ _HOME = {
     **dict.fromkeys(("Mesh",), "mesh"),
     **dict.fromkeys(("read_mesh", "write_mesh"), "mesh_files"),
     **dict.fromkeys(("Nodes",), "sampling"),
-    **dict.fromkeys(("Problem", "Simulation", "Traces", "assemble", "listen", "simulate", "start"), "simulation"),
+    **dict.fromkeys(
+        ("Problem", "Simulation", "Traces", "assemble", "listen", "next_frame", "run", "sample", "simulate", "start"),
+        "simulation",
+    ),
     **dict.fromkeys(
         (
             "Burst",
@@ -164,3 +181,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

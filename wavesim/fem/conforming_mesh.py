@@ -88,7 +88,24 @@ def _meshed(outline: Outline, speeds: np.ndarray, curved: bool) -> Mesh:
         number = np.concatenate([rim, [outline.add(point) for point in filling.points]]).astype(int)
         quads += [tuple(quad) for quad in number[filling.quads]]
         tags += [int(disk >= 0)] * len(filling.quads)
-    return _finished(outline, np.array(quads), np.array(tags), speeds, curved)
+    return _finished(outline, *_lined(outline, np.array(quads), np.array(tags)), speeds, curved)
+
+
+def _lined(outline: Outline, quads: np.ndarray, tags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Quads and tags with a lining in each that has two edges in a row on one circle: a smaller one and four around it.
+
+    The corner between such edges is flat, however the vertices move.
+    """
+    arcs = interfaces(quads, tags, np.array(outline.circle_of))
+    flat = np.flatnonzero(((arcs >= 0) & (arcs == np.roll(arcs, 1, axis=1))).any(axis=1))
+    made = []
+    for quad in quads[flat]:
+        corners = np.array([outline.points[k] for k in quad])
+        inner = [outline.add(place) for place in (corners + corners.mean(axis=0)) / 2]
+        around = [(quad[k], quad[(k + 1) % 4], inner[(k + 1) % 4], inner[k]) for k in range(4)]
+        made += [tuple(inner), *around]
+    kept = np.setdiff1d(np.arange(len(quads)), flat)
+    return np.array([*quads[kept], *made]), np.concatenate([tags[kept], np.repeat(tags[flat], 5)])
 
 
 def _bridged(disks: np.ndarray, radius_scale: float, neck: float) -> dict[tuple[int, int], float]:

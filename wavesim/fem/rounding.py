@@ -1,26 +1,28 @@
 """The rows of B = h^2 M^-1 K in single precision, so that constants stay and waves keep their speed.
 
-Where many unknowns share these numbers, what they are off does not average out. Two sums decide what rounding does to a
-smooth field u:
+Where many unknowns share these numbers, what they are off does not average out. Two sums decide what rounding does to
+long waves:
 
     of a row,  sum_j B_ij               nothing in exact numbers: what is left of it pushes a constant the same way
                                         everywhere at every step
-    of all,    sum_ij u_i M_i B_ij u_j  by Rayleigh's quotient the square of the wave speed: 1e-6 off is a thousandth of
-                                        a wavelength after two thousand
+    of all,    sum_ij u_i M_i B_ij u_j  for a mode u of B, by Rayleigh's quotient, its frequency's square: 1e-6 off is a
+                                        thousandth of a wavelength after two thousand
 
 Multiples of one unit, below 2^24 of them, add up without rounding, and the largest entry of a row takes up what their
 sum is off: the first is exact. For the second entries are rounded up or down in many ways, equal ones alike, and the
-way that changes the speed least is kept.
+way is kept that moves the lowest modes least.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
+from scipy.sparse import linalg
 
-TRIALS = 512  # at most; the best leaves 1e-8 to 1e-7
-ENTRIES = 3e6  # rounded in all trials: a second
-FIELDS, STEPS, TIMES = 8, 60, 4  # of averaging over time: what is left are waves of five elements and more
+TRIALS = 512  # at most; the best leaves 5e-8 to 3e-7 where the nearest leave 2e-7 to 2e-6
+ENTRIES = 1e6  # rounded in all trials: some seconds
+MODES = 40  # at most, of the lowest quarter
+DENSE = 500  # unknowns, up to which all modes are computed
 
 
 def single(matrix: sparse.csr_matrix, mass: np.ndarray) -> sparse.csr_matrix:
@@ -28,14 +30,14 @@ def single(matrix: sparse.csr_matrix, mass: np.ndarray) -> sparse.csr_matrix:
     exact = matrix.astype(float)
     if not _repeats(exact) or 2 * exact.nnz > ENTRIES:
         return _rounded(exact).astype(np.float32)
-    smooth = _smooth(exact)
+    modes, squares = _lowest(exact, mass)
 
-    def stiffness(matrix: sparse.csr_matrix) -> float:
-        return float(np.sum(mass @ (smooth * (matrix @ smooth))))
+    def off(rounded: sparse.csr_matrix) -> float:
+        moved = np.einsum("ik,i,ik->k", modes, mass, rounded @ modes) / squares - 1
+        return float(np.abs(moved).max(initial=0.0))
 
-    true = stiffness(exact)
     trials = (_rounded(exact, trial) for trial in range(int(min(ENTRIES / exact.nnz, TRIALS))))
-    return min(trials, key=lambda rounded: abs(stiffness(rounded) - true)).astype(np.float32)
+    return min(trials, key=off).astype(np.float32)
 
 
 def annihilating(columns: np.ndarray) -> np.ndarray:
@@ -51,7 +53,8 @@ def _rounded(matrix: sparse.csr_matrix, trial: int = 0) -> sparse.csr_matrix:
     value, start = matrix.data, matrix.indptr[:-1]
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     size = np.maximum.reduceat(np.abs(value), start)
-    unit = 2.0 ** (np.ceil(np.log2(size)) - 24)
+    sums = np.maximum(size, np.add.reduceat(np.abs(value), start) / 2)  # no part of a row adds up to more
+    unit = 2.0 ** (np.floor(np.log2(1.000001 * sums)) + 1 - 24)
     up = 0.5 + 0.4 * np.sin(100 * trial * value / size[row])
     rounded = np.floor(value / unit[row] + up) * unit[row]
     off = np.where(np.abs(np.add.reduceat(value, start)) < 1e-10 * size, np.add.reduceat(rounded, start), 0)
@@ -66,15 +69,18 @@ def _repeats(matrix: sparse.csr_matrix) -> bool:
     return 4 * len(np.unique(np.round(diagonal / diagonal.max(), 12))) < len(diagonal)
 
 
-def _smooth(matrix: sparse.csr_matrix) -> np.ndarray:
-    """(unknowns, fields) The long waves of random fields: those move as waves and are averaged over time."""
-    field = np.random.default_rng(0).standard_normal((matrix.shape[0], FIELDS))
-    largest = abs(matrix).sum(axis=1).max()
-    for _ in range(TIMES):
-        mean, increment = np.zeros_like(field), -2 / largest * (matrix @ field)
-        for weight in np.cos(np.linspace(0, np.pi / 2, STEPS)) ** 2:
-            mean += weight * field
-            field = field + increment
-            increment -= 4 / largest * (matrix @ field)
-        field = mean / STEPS
-    return field
+def _lowest(matrix: sparse.csr_matrix, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(unknowns, modes) the lowest modes that are no constant, and (modes,) the squares of their frequencies."""
+    root = np.sqrt(mass)
+    symmetric = sparse.diags(root) @ matrix @ sparse.diags(1 / root)
+    symmetric = ((symmetric + symmetric.T) / 2).tocsc()
+    largest = float(abs(symmetric).sum(axis=1).max())
+    count = min(MODES, len(mass) // 4 + 1)
+    if len(mass) <= DENSE:
+        squares, vectors = np.linalg.eigh(symmetric.toarray())
+        squares, vectors = squares[:count], vectors[:, :count]
+    else:
+        start = np.random.default_rng(0).standard_normal(len(mass))
+        squares, vectors = linalg.eigsh(symmetric, k=count, sigma=-1e-6 * largest, v0=start)
+    found = squares > 1e-9 * largest
+    return vectors[:, found] / root[:, None], squares[found]

@@ -1,7 +1,7 @@
 """One simulation, from medium and pulse to the frames on the grid.
 
     assemble(medium, nodes, interval, grid, ...) -> Problem     mesh, K, M, time step, sampling matrix: once a medium
-    start(problem, pressure) -> WaveState                       an initial field (x, y) -> pressure, at rest
+    start(problem, pressure, rate) -> WaveState                 initial fields (x, y) -> p and p_t
     next_frame(problem, state) -> WaveState                     one frame interval later, in whole steps
     sample(problem, frame) -> fields                            (channel, y, x) of (p, p_t), averages over cells
     listen(problem, state, places, frames) -> Traces            pressure at places, at every step
@@ -25,7 +25,7 @@ from wavesim.errors import WavesimError
 from wavesim.fem import absorbing, stepper, unresolved
 from wavesim.fem.arguments import require_degree, require_times
 from wavesim.fem.boundary import Sides, first_nodes, require_waves, unknowns
-from wavesim.fem.budget import Budget
+from wavesim.fem.budget import Budget, rounding
 from wavesim.fem.cells import cells
 from wavesim.fem.margins import with_margins
 from wavesim.fem.medium import Field, Materials, Medium
@@ -237,9 +237,17 @@ def mesh_of(config: WaveSettings, elements: int | None = None, degree: int | Non
     return Nodes(across, degree or config.degree, domain.lengths), math.ceil(domain.layer * ratio)
 
 
-def start(problem: Problem, pressure: Field) -> stepper.WaveState:
-    """The state at time 0: pressure (x, y) at rest."""
-    return stepper.init(problem.operator, problem.at_unknowns(pressure))
+def start(problem: Problem, pressure: Field, pressure_rate: Field | None = None) -> stepper.WaveState:
+    """The state at time 0: pressure (x, y), and its rate p_t (x, y); at rest where there is none.
+
+    Raises:
+        WavesimError: a value that is not finite.
+    """
+    fields = [problem.at_unknowns(field) for field in (pressure, pressure_rate) if field is not None]
+    for field in fields:
+        if not np.isfinite(field).all():
+            raise WavesimError(f"the field at time 0 is {field[~np.isfinite(field)][0]} somewhere: give finite values")
+    return stepper.init(problem.operator, *fields)
 
 
 def next_frame(problem: Problem, state: stepper.WaveState) -> stepper.WaveState:
@@ -267,6 +275,7 @@ def listen(problem: Problem, state: stepper.WaveState, places: np.ndarray, frame
         state = stepper.step(operator, state)
         heard[k] = receivers @ state.pressure
         if k % operator.steps == 0:
+            state = stepper.corrected(operator, state)
             budget.check(stepper.frame(operator, state).energy, state.steps, k // operator.steps)
     first = state.steps - len(heard) + 1
     return Traces((first + np.arange(len(heard))) * operator.time_step, heard)
@@ -326,4 +335,6 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
 
 def _budget(operator: stepper.Operator, state: stepper.WaveState) -> Budget:
     drive, energy = operator.drive, stepper.frame(operator, state).energy
-    return Budget(energy, state.steps, drive, None if drive is None else drive.gram(operator.mass))
+    gram = None if drive is None else drive.gram(operator.mass)
+    blurred = rounding(state.pressure, operator.mass, operator.time_step)
+    return Budget(energy, state.steps, drive, gram, blurred, operator.layer is not None)

@@ -141,7 +141,10 @@ class Space:
         """
         if isinstance(field, tuple):
             if self.tags.max() >= len(field):
-                raise WavesimError(f"the mesh has tags up to {self.tags.max()}, the medium has {len(field)} values")
+                raise WavesimError(
+                    f"the mesh has tags up to {self.tags.max()}, the medium has {len(field)} values: give one for each "
+                    "tag from 0 on, any for those that no cell has"
+                )
             values = np.array(field, float)[self.tags]
         elif self.nodes is None:
             values = field(self.element_points[:, 0], self.element_points[:, 1])

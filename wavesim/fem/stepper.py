@@ -98,7 +98,8 @@ class Operator:
 class WaveState:
     """pressure: p (unknowns,) or (unknowns, batch); increment: p at the next step less p, alike; steps: taken so far.
 
-    before, later: the absorbing layer's f half a step before, and after.
+    before, later: the absorbing layer's f half a step before, and after. means: of p and d in double precision, where
+    nothing changes that of d: in single precision rounding pushes them.
     """
 
     pressure: np.ndarray
@@ -106,6 +107,7 @@ class WaveState:
     steps: int = 0
     before: np.ndarray | float = 0.0
     later: np.ndarray | float = 0.0
+    means: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,12 @@ def operator(
 
 def init(operator: Operator, pressure: np.ndarray, pressure_rate: np.ndarray | None = None) -> WaveState:
     """The state at time 0 with these p and p_t (zero if left out), (unknowns,) or (unknowns, batch)."""
+    means = None
+    if operator.conserves_mean:
+        rate = (
+            np.zeros_like(pressure) if pressure_rate is None else operator.time_step * np.asarray(pressure_rate, float)
+        )
+        means = operator.mean(np.asarray(pressure, float)), operator.mean(rate)
     pressure = np.array(pressure, dtype=operator.dtype)
     layer = operator.layer
     centred = np.zeros_like(pressure)  # h (p_t + h^2 p_ttt / 6)
@@ -200,7 +208,7 @@ def init(operator: Operator, pressure: np.ndarray, pressure_rate: np.ndarray | N
     if operator.drive is not None:
         centred += operator.drive.lead(0)
     if layer is None:
-        return WaveState(pressure, centred - _force(operator, WaveState(pressure, centred)) / 2)
+        return WaveState(pressure, centred - _force(operator, WaveState(pressure, centred)) / 2, means=means)
     slopes = layer.derivative @ pressure
     later = along(layer.gain / (1 + layer.decay), slopes) * slopes
     half = _force(operator, WaveState(pressure, centred, 0, -later, later)) / 2
@@ -216,17 +224,31 @@ def step(operator: Operator, state: WaveState) -> WaveState:
 def advance(operator: Operator, state: WaveState) -> WaveState:
     """The state one interval later."""
     if operator.drive is None or operator.device is not None:
-        return _kept(operator, state, _advanced(operator, state, operator.steps))
+        return corrected(operator, _advanced(operator, state, operator.steps))
     for _ in range(operator.steps):
         state = step(operator, state)
     return state
+
+
+def corrected(operator: Operator, state: WaveState) -> WaveState:
+    """With the means that rigid and periodic walls conserve, in single precision."""
+    if state.means is None:
+        return state
+    pressure, increment = (
+        field + (mean - operator.mean(field)).astype(field.dtype)
+        for field, mean in zip((state.pressure, state.increment), state.means, strict=True)
+    )
+    return replace(state, pressure=pressure, increment=increment)
 
 
 def superposed(state: WaveState, other: WaveState) -> WaveState:
     """The sum of two waves, at the time of the first; no sources may drive both."""
     sums = (a + b for a, b in zip(_motion(state).parts, _motion(other).parts, strict=True))
     pressure, increment, before, later = sums
-    return WaveState(pressure, increment, state.steps, before, later)
+    means = None
+    if state.means is not None and other.means is not None:
+        means = state.means[0] + other.means[0], state.means[1] + other.means[1]
+    return WaveState(pressure, increment, state.steps, before, later, means)
 
 
 def frame(operator: Operator, state: WaveState) -> Frame:
@@ -257,10 +279,12 @@ def _force(operator: Operator, state: WaveState, product: np.ndarray | None = No
 
 def _advanced(operator: Operator, state: WaveState, steps: int) -> WaveState:
     """So many steps later; with sources and without a device, one."""
-    motion, loops, after = _motion(state), operator.loops, state.steps + steps
+    motion, loops, after, means = _motion(state), operator.loops, state.steps + steps, state.means
+    if means is not None:
+        means = means[0] + steps * means[1], means[1]
     if isinstance(loops, kernel.OnDevice):
         motion = loops.march(motion, steps, operator.order, state.steps)
-        return WaveState(motion.pressure, motion.increment, after, motion.before, motion.later)
+        return WaveState(motion.pressure, motion.increment, after, motion.before, motion.later, means)
     if operator.layer is None:
         moved = loops.advance(motion.pressure, motion.increment, steps, operator.order)
         motion = Motion(*moved, state.before, state.later)
@@ -270,20 +294,7 @@ def _advanced(operator: Operator, state: WaveState, steps: int) -> WaveState:
     if operator.drive is not None:
         added = operator.drive.increment(after)
         increment = increment + (added if operator.layer is None else along(operator.layer.kick, added) * added)
-    return WaveState(motion.pressure, increment, after, motion.before, motion.later)
-
-
-def _kept(operator: Operator, before: WaveState, after: WaveState) -> WaveState:
-    """With the mean put right that rigid and periodic walls conserve, in single precision: rounding pushes it."""
-    if not operator.conserves_mean:
-        return after
-    increment = operator.mean(before.increment)
-    pressure = operator.mean(before.pressure) + (after.steps - before.steps) * increment
-    return replace(
-        after,
-        pressure=after.pressure + (pressure - operator.mean(after.pressure)).astype(operator.dtype),
-        increment=after.increment + (increment - operator.mean(after.increment)).astype(operator.dtype),
-    )
+    return WaveState(motion.pressure, increment, after, motion.before, motion.later, means)
 
 
 def _motion(state: WaveState) -> Motion:

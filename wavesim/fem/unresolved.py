@@ -28,7 +28,9 @@ def norm(space: Space) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """Two matrices (nodes, nodes) with |p|^2 the product of what they make of p."""
     if space.nodes is not None:
         return _of_rectangle(space.nodes)
-    return _of_quadrilaterals(space), sparse.identity(space.size, format="csr")
+    assert space.mesh is not None
+    of_cells = _of_quadrilaterals if space.mesh.cells.shape[1] == 4 else _of_triangles
+    return of_cells(space), sparse.identity(space.size, format="csr")
 
 
 @lru_cache(maxsize=4)
@@ -45,8 +47,17 @@ def _of_rectangle(nodes: Nodes) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     )
 
 
+def _of_triangles(space: Space) -> sparse.csr_matrix:
+    """Of degree 1: area / 12 for each two corners, twice that for one with itself."""
+    corners = space.node_of.reshape(-1, 3)
+    (x, y), (u, v) = (np.moveaxis(space.points[corners[:, k]] - space.points[corners[:, 0]], -1, 0) for k in (1, 2))
+    values = np.abs(x * v - u * y)[:, None, None] / 24 * (1 + np.identity(3))
+    row, column = np.repeat(corners, 3, axis=1), np.tile(corners, 3)
+    return sparse.csr_matrix((values.ravel(), (row.ravel(), column.ravel())), shape=(space.size, space.size))
+
+
 def _of_quadrilaterals(space: Space) -> sparse.csr_matrix:
-    assert space.mesh is not None and space.mesh.cells.shape[1] == 4
+    assert space.mesh is not None
     degree = space.degree
     node_of = space.node_of.reshape(-1, (degree + 1) ** 2)[~space.mesh.beyond]
     points, weights = np.polynomial.legendre.leggauss(2 * degree)  # phi_i phi_j det is of degree 4 p - 1 along a line

@@ -70,8 +70,8 @@ def generate_waves(
         packings: packings.h5. out: the dataset's folder. workers: processes, of one thread each.
         scheduler: address of a scheduler of dask's, whose workers do it instead; they must see the same folder.
     Returns:
-        trajectories of each split, frames, grid, truth_error (mean and last over the frames), unresolved_share (mean),
-        milliseconds_per_frame (None where kills have cost all files their timings).
+        trajectories of each split, frames, grid, truth_error (in the mean, at the last frame, the worst),
+        unresolved_share (mean), milliseconds_per_frame (None where kills have cost all files their timings).
     Raises:
         WavesimError: bad packings, a folder made with other settings, dolfinx missing, an unstable run, a full disk.
     """
@@ -301,9 +301,9 @@ def _truth_error(job: Job, batch: Batch, runs: Sequence[Simulation]) -> list[dic
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Mark the folder with what makes it; refuse one that other settings have made."""
-    mark = out / "settings.json"
-    if not mark.exists():
-        if (out / "data").exists():
+    mark, begun = out / "settings.json", any((out / "data").rglob("*.hdf5"))
+    if not mark.exists() or not begun:
+        if begun or ((out / "data").exists() and not mark.exists()):
             raise WavesimError(f"{out} holds data that no settings.json accounts for; choose another folder")
         write_json(mark, settings)
         return
@@ -335,6 +335,7 @@ def _summary(jobs: list[Job], out: Path, counts: dict[str, int]) -> dict[str, An
             "curve": np.mean(curves, axis=0).tolist(),
             "mean": float(np.mean(curves)),
             "last": float(np.mean(curves, axis=0)[-1]),
+            "worst": float(np.max(curves)),
         }
         for field in ("pressure", "pressure_rate")
         if (curves := [error[field] for error in errors])
@@ -345,7 +346,10 @@ def _summary(jobs: list[Job], out: Path, counts: dict[str, int]) -> dict[str, An
         "trajectories": counts,
         "frames": config.frames,
         "grid": config.model_dump()["grid"],
-        "truth_error": {field: {key: error[key] for key in ("mean", "last")} for field, error in truth_error.items()},
+        "truth_error": {
+            field: {key: value for key, value in error.items() if key != "curve"}
+            for field, error in truth_error.items()
+        },
         "verified": len(errors),
         "unresolved_share": float(np.mean(np.concatenate(shares))),
         "milliseconds_per_frame": float(np.median(timings)) if timings else None,

@@ -39,7 +39,7 @@ def rows(sides: Sequence[int], rounds: int, work: float) -> Iterator[str]:
     shares, loops = [], compiled()
     for side in sides:
         square, n = stretched(side)
-        steps = max(25, round(work / (2 * n * n)))
+        steps = max(75, round(work / (2 * n * n)))
         rate = {
             name: float(np.median(values)) for name, values in timed(turns(square, n, steps, loops), rounds).items()
         }

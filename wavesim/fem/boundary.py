@@ -93,12 +93,16 @@ def unknowns(points: np.ndarray, sides: Sides) -> sparse.csr_matrix:
 
 def require_waves(prolongation: sparse.csr_matrix) -> sparse.csr_matrix:
     """P itself. Raises WavesimError where it leaves fewer than two unknowns."""
-    if prolongation.shape[1] < 2:
-        raise WavesimError(
-            f"the sides leave {prolongation.shape[1]} unknowns of {prolongation.shape[0]} nodes, and a wave takes two: "
-            "use more elements, a higher degree or other sides"
-        )
+    require_unknowns(prolongation.shape[1])
     return prolongation
+
+
+def require_unknowns(count: int) -> None:
+    """Raises WavesimError for fewer than two."""
+    if count < 2:
+        raise WavesimError(
+            f"the sides leave {count} unknowns, and a wave takes two: use more elements, a higher degree or other sides"
+        )
 
 
 def first_nodes(prolongation: sparse.csr_matrix) -> np.ndarray:

@@ -31,7 +31,7 @@ from wavesim.errors import WavesimError
 from wavesim.fem import absorbing, distributed_sampling, stepper
 from wavesim.fem.absorbing import Layer
 from wavesim.fem.arguments import require_degree, require_times
-from wavesim.fem.boundary import Sides
+from wavesim.fem.boundary import Sides, require_unknowns
 from wavesim.fem.budget import Budget, rounding
 from wavesim.fem.distributed_matrix import SharedOperator, largest_eigenvalue, summed
 from wavesim.fem.distributed_nodes import Held, OfFetched, Summed, held, petsc
@@ -141,6 +141,7 @@ def assemble(
     part = _dolfinx.part(mesh, mesh.degree if isinstance(mesh, Nodes) else degree, comm)
     bulk_modulus, density = _together(comm, lambda: values(medium, part.space))
     shared = held(part, sides, comm)
+    require_unknowns(comm.allreduce(int(shared.free.sum())))
     prolongation = shared.prolongation
     stiffness = summed(prolongation.T @ part.space.stiffness(density) @ prolongation, shared)
     mass = np.where(shared.free, shared.add(prolongation.T @ part.space.mass(bulk_modulus)), 1.0)

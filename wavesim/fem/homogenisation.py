@@ -21,6 +21,7 @@ from scipy.sparse.linalg import splu
 
 from wavesim.errors import WavesimError
 from wavesim.fem.boundary import Sides, unknowns
+from wavesim.fem.margins import sides_of_rectangle
 from wavesim.fem.medium import Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.raster import Raster
@@ -49,11 +50,14 @@ def effective(
     Args:
         sides: rigid all four, as by default, or periodic all four.
     Raises:
-        WavesimError: other sides; dolfinx is not installed; a value of the medium that is not positive.
+        WavesimError: other sides; a mesh that does not fill a rectangle; dolfinx is not installed; a value of the
+            medium that is not positive.
     """
     sides = sides or Sides()
     if sides not in (Sides.all("rigid"), Sides.all("periodic")):
         raise WavesimError(f"an effective medium takes four rigid or four periodic sides, not {sides}")
+    if isinstance(mesh, Mesh):
+        sides_of_rectangle(mesh, "an effective medium is that of")
     # Inside the function, so that the package is there without dolfinx.
     from wavesim.fem import _dolfinx
 

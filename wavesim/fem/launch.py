@@ -56,7 +56,10 @@ def case_of(path: str) -> Case:
     """
     if not Path(path).is_file():
         raise WavesimError(f"{path} does not exist")
-    case = runpy.run_path(path).get("case")
+    try:
+        case = runpy.run_path(path).get("case")
+    except SyntaxError as error:
+        raise WavesimError(f"{path} is not Python: {error}") from error
     if not isinstance(case, Case):
         raise WavesimError(f"{path} should set `case = wavesim.fem.distributed.Case(...)`")
     return case

@@ -35,7 +35,9 @@ def with_margins(
     Raises:
         WavesimError: absorbing sides without a layer, of triangles, or of a mesh that fills no rectangle.
     """
-    margins = sides.margins(layer)
+    if layer != int(layer):
+        raise WavesimError(f"layer {layer} must be a whole number of elements")
+    margins = sides.margins(int(layer))
     if "absorbing" in (sides.left, sides.right, sides.bottom, sides.top) and layer < 1:
         raise WavesimError(
             f"layer {layer}: an absorbing side needs at least one element, better one wavelength of them"
@@ -65,12 +67,7 @@ def extended(mesh: Mesh, strips: tuple[int, int, int, int]) -> Mesh:
     if mesh.cells.shape[1] != 4:
         raise WavesimError("absorbing sides of a mesh of triangles are not there: mesh with quadrilaterals")
     extent, slack = mesh.extent, SLACK * max(mesh.extent.lengths)
-    at_side = np.abs(extent.depths(mesh.points)) < slack
-    if not at_side[:, mesh.rim].all(axis=2).any(axis=0).all():
-        raise WavesimError(
-            f"absorbing sides are those of a rectangle along the axes, and this mesh does not fill that from "
-            f"({extent.low[0]:.4g}, {extent.low[1]:.4g}) to ({extent.high[0]:.4g}, {extent.high[1]:.4g}): mesh it all"
-        )
+    at_side = sides_of_rectangle(mesh, "absorbing sides are those of")
     if mesh.curved:
         _require_straight(mesh, at_side, strips)
     thick = [_typical_edge(mesh, at_side[k], 1 - k // 2) for k in range(4)]
@@ -87,6 +84,22 @@ def extended(mesh: Mesh, strips: tuple[int, int, int, int]) -> Mesh:
         return wider
     straight = wider.positions(isqrt(mesh.shape.shape[1]) - 1)
     return replace(wider, shape=np.concatenate([mesh.shape, straight[len(mesh.cells) :]]))
+
+
+def sides_of_rectangle(mesh: Mesh, what: str) -> np.ndarray:
+    """(left, right, bottom, top; points) which points of a mesh are on a side.
+
+    Raises:
+        WavesimError: a mesh that does not fill a rectangle along the axes, beginning with `what` is of one.
+    """
+    extent = mesh.extent
+    at_side = np.abs(extent.depths(mesh.points)) < SLACK * max(extent.lengths)
+    if not at_side[:, mesh.rim].all(axis=2).any(axis=0).all():
+        raise WavesimError(
+            f"{what} a rectangle along the axes, and this mesh does not fill that from "
+            f"({extent.low[0]:.4g}, {extent.low[1]:.4g}) to ({extent.high[0]:.4g}, {extent.high[1]:.4g}): mesh it all"
+        )
+    return at_side
 
 
 def _moved_out(

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wavesim.errors import WavesimError
+from wavesim.fem.arguments import require_positive
 from wavesim.fem.sampling import Nodes
 
 PARTS = 8  # points a side of a control cell
@@ -29,12 +31,19 @@ PARTS = 8  # points a side of a control cell
 @dataclass(frozen=True, eq=False)
 class Raster:
     """disks: (disks, 3) of x, y and radius (window.seen); bulk_modulus, density: inside of them, 1 outside; nodes: the
-    mesh on which they are averaged."""
+    mesh on which they are averaged. Raises WavesimError for values that are not positive, or no disks."""
 
     disks: np.ndarray
     bulk_modulus: float
     density: float
     nodes: Nodes
+
+    def __post_init__(self) -> None:
+        require_positive("bulk_modulus of the disks", self.bulk_modulus)
+        require_positive("density of the disks", self.density)
+        shape = np.shape(self.disks)
+        if len(shape) != 2 or shape[1] != 3 or not shape[0] or not np.isfinite(self.disks).all():
+            raise WavesimError(f"disks of shape {shape}: give x, y and radius of at least one, (disks, 3), all finite")
 
     def evaluate(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """kappa (places,) and the tensor 1/rho (2, 2, places) at points of elements (places, 2).

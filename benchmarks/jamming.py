@@ -19,15 +19,17 @@ from typing import Any
 
 from wavesim.granular.diagram import generate_diagram, points, summarise
 from wavesim.granular.diagram_figure import draw
-from wavesim.granular.jamming import Compression
+from wavesim.granular.jamming import Compression, Protocol
 from wavesim.granular.mixture import Mixture
+from wavesim.granular.unloading import Unloading
 
 RESULTS = Path(__file__).parent / "results" / "jamming"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The points of one size ratio: the smaller the small ones, the more of them it takes, and the more time."""
+    """The points of one size ratio, of `particles` each; or of `large` large ones each, and as many small as it takes,
+    unloaded from above with `steps` of FIRE for a state at most."""
 
     size_ratio: float
     particles: int
@@ -35,6 +37,19 @@ class Sweep:
     pressure: float
     fractions: tuple[float, ...]
     dim: int = 3
+    large: int = 0
+    steps: int = 200_000
+
+    def mixtures(self) -> list[Mixture]:
+        if not self.large:
+            return points((self.size_ratio,), self.fractions, self.particles, self.dim)
+        counts = [round(self.large * (1 + x / (1 - x) / self.size_ratio**self.dim)) for x in self.fractions]
+        return [Mixture(n, self.size_ratio, x, self.dim) for n, x in zip(counts, self.fractions, strict=True)]
+
+    def protocol(self) -> Protocol:
+        if self.large:
+            return Unloading(pressure=self.pressure, steps=self.steps)
+        return Compression(pressure=self.pressure)
 
 
 ALL = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.0)
@@ -42,8 +57,8 @@ MIXED = ALL[1:-1]  # equal disks crystallise
 SWEEPS = {
     "0.73": Sweep(0.73, 500, 3, 1e-5, ALL),
     "0.4": Sweep(0.4, 800, 3, 1e-5, ALL),
-    "0.22": Sweep(0.22, 2000, 2, 1e-4, (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)),
-    "0.15": Sweep(0.15, 4000, 2, 1e-4, (0.05, 0.1, 0.15)),
+    "0.22": Sweep(0.22, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=100),
+    "0.15": Sweep(0.15, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=100, steps=100_000),
     "disks-0.71": Sweep(1 / 1.4, 500, 3, 1e-5, MIXED, 2),
     "disks-0.4": Sweep(0.4, 500, 3, 1e-5, MIXED, 2),
 }
@@ -85,8 +100,7 @@ def main() -> None:
     sweeps = QUICK if arguments.quick else {name: SWEEPS[name] for name in arguments.sweeps}
     rows = []
     for name, sweep in sweeps.items():
-        mixtures = points((sweep.size_ratio,), sweep.fractions, sweep.particles, sweep.dim)
-        protocol, out = Compression(pressure=sweep.pressure), arguments.out / name
+        mixtures, protocol, out = sweep.mixtures(), sweep.protocol(), arguments.out / name
         if not arguments.finished:
             generate_diagram(mixtures, sweep.seeds, out, 0, arguments.workers, protocol=protocol)
         rows += [row for row in summarise(mixtures, sweep.seeds, out, 0, protocol) if row["packings"] or row["failed"]]

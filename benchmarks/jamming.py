@@ -13,15 +13,16 @@ import argparse
 import os
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from wavesim.granular.diagram import generate_diagram, points, summarise
 from wavesim.granular.diagram_figure import draw
 from wavesim.granular.jamming import Compression, Protocol
+from wavesim.granular.meeting import meeting
 from wavesim.granular.mixture import Mixture
-from wavesim.granular.unloading import Unloading
+from wavesim.granular.unloading import BELOW, Unloading
 
 RESULTS = Path(__file__).parent / "results" / "jamming"
 
@@ -57,8 +58,9 @@ MIXED = ALL[1:-1]  # equal disks crystallise
 SWEEPS = {
     "0.73": Sweep(0.73, 500, 3, 1e-5, ALL),
     "0.4": Sweep(0.4, 800, 3, 1e-5, ALL),
-    "0.22": Sweep(0.22, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=100),
-    "0.15": Sweep(0.15, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=100, steps=100_000),
+    "0.22": Sweep(0.22, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=100, steps=60_000),
+    "0.15": Sweep(0.15, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=100, steps=40_000),
+    "0.15-40": Sweep(0.15, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=40, steps=40_000),
     "disks-0.71": Sweep(1 / 1.4, 500, 3, 1e-5, MIXED, 2),
     "disks-0.4": Sweep(0.4, 500, 3, 1e-5, MIXED, 2),
 }
@@ -89,6 +91,39 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def second_table(rows: list[dict[str, Any]]) -> list[str]:
+    """The second transition, a line a mixture that was unloaded from above, and where its line ends."""
+    unloaded = [row for row in rows if row["size_ratio"] < BELOW and row["packings"]]
+    if not unloaded:
+        return []
+    heads = "size ratio|X_S|packings|with a second|phi_J|phi_J2|small join over|K|K at phi_J2|small that carry there"
+    lines = ["", f"| {heads.replace('|', ' | ')} |", "|" + "---|" * (heads.count("|") + 1)]
+    for row in unloaded:
+        cells = [f"{row['size_ratio']:.2f}", f"{row['small_fraction']:.2f}", f"{row['packings']}", f"{row['second']}"]
+        cells += [with_spread(row, name, 3) for name in ("phi_j", "phi_j2", "phi_j2_width")]
+        cells += [with_spread(row, name, 2) for name in ("bulk_modulus", "bulk_modulus_2", "carrying_small_2")]
+        lines.append("| " + " | ".join(cells) + " |")
+    for ratio in dict.fromkeys(row["size_ratio"] for row in unloaded):
+        found = meeting([row for row in unloaded if row["size_ratio"] == ratio])
+        if found is not None:
+            words = ", ".join(
+                f"{name} {'not known' if value is None else f'{value:.3f}'}" for name, value in asdict(found).items()
+            )
+            lines += ["", f"X*_S at size ratio {ratio:g}: {words}."]
+    return lines
+
+
+def contacts_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Contacts by kind, of the particles that carry."""
+    names = [f"contacts_{kind}" for kind in ("LL", "LS", "SL", "SS")]
+    lines = ["", "| D | size ratio | X_S | LL | LS | SL | SS |", "|" + "---|" * 7]
+    for row in rows:
+        if any(name in row for name in names):
+            cells = [f"{row['dim']}", f"{row['size_ratio']:.2f}", f"{row['small_fraction']:.2f}"]
+            lines.append("| " + " | ".join(cells + [with_spread(row, name, 2) for name in names]) + " |")
+    return lines if len(lines) > 3 else []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few small mixtures, one packing each")
@@ -116,6 +151,8 @@ def main() -> None:
         "the bracket is between the last jammed state and the first unjammed one.",
         "",
         table(rows),
+        *second_table(rows),
+        *contacts_table(rows),
     ]
     (arguments.out / "diagram.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -19,7 +19,7 @@ SMALL_DIAMETER = 0.4  # in an octahedral gap, which has room for 0.414 where the
 def filled(spacing: float) -> Packing:
     """Large spheres on a face-centred cubic lattice with a small one in each octahedral gap; all forces balance."""
     lattice = face_centred_cubic(spacing)
-    gaps = np.mod(lattice.positions + [np.sqrt(2) * spacing / 2, 0, 0], lattice.box)
+    gaps = np.mod(lattice.positions + np.array([np.sqrt(2) * spacing / 2, 0, 0]), lattice.box)
     count = len(gaps)
     return Packing(
         np.concatenate([gaps, lattice.positions]),
@@ -40,7 +40,7 @@ def unloaded(elsewhere) -> list[list[Packing]]:
     """Large spheres, 40, and a tenth of the volume in small ones of 0.22; 25, and 15 % in small ones of 0.15."""
     return [
         elsewhere(descended, Mixture(457, 0.22, 0.1, 3), generator(1, "test"), Unloading()),
-        elsewhere(descended, Mixture(1332, 0.15, 0.15, 3), generator(1, "test"), Unloading()),
+        elsewhere(descended, Mixture(1332, 0.15, 0.15, 3), generator(1, "test"), Unloading(steps=30_000)),
     ]
 
 

@@ -22,7 +22,7 @@ from wavesim.granular.diagram_figure import draw
 from wavesim.granular.jamming import Compression, Protocol
 from wavesim.granular.meeting import meeting
 from wavesim.granular.mixture import Mixture
-from wavesim.granular.unloading import BELOW, Unloading
+from wavesim.granular.unloading import Unloading
 
 RESULTS = Path(__file__).parent / "results" / "jamming"
 
@@ -61,6 +61,7 @@ SWEEPS = {
     "0.22": Sweep(0.22, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=100, steps=60_000),
     "0.15": Sweep(0.15, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=100, steps=40_000),
     "0.15-40": Sweep(0.15, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=40, steps=40_000),
+    "0.4-above": Sweep(0.4, 0, 3, 1e-3, (0.05, 0.1, 0.2, 0.3), large=100),
     "disks-0.71": Sweep(1 / 1.4, 500, 3, 1e-5, MIXED, 2),
     "disks-0.4": Sweep(0.4, 500, 3, 1e-5, MIXED, 2),
 }
@@ -93,7 +94,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def second_table(rows: list[dict[str, Any]]) -> list[str]:
     """The second transition, a line a mixture that was unloaded from above, and where its line ends."""
-    unloaded = [row for row in rows if row["size_ratio"] < BELOW and row["packings"]]
+    unloaded = [row for row in rows if row["packings"]]
     if not unloaded:
         return []
     heads = "size ratio|X_S|packings|with a second|phi_J|phi_J2|small join over|K|K at phi_J2|small that carry there"
@@ -133,12 +134,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     sweeps = QUICK if arguments.quick else {name: SWEEPS[name] for name in arguments.sweeps}
-    rows = []
+    rows, unloaded = [], []
     for name, sweep in sweeps.items():
         mixtures, protocol, out = sweep.mixtures(), sweep.protocol(), arguments.out / name
         if not arguments.finished:
             generate_diagram(mixtures, sweep.seeds, out, 0, arguments.workers, protocol=protocol)
-        rows += [row for row in summarise(mixtures, sweep.seeds, out, 0, protocol) if row["packings"] or row["failed"]]
+        own = [row for row in summarise(mixtures, sweep.seeds, out, 0, protocol) if row["packings"] or row["failed"]]
+        rows += own
+        unloaded += own if sweep.large else []
     for dim, name in ((2, "disks.png"), (3, "spheres.png")):
         chosen = [row for row in rows if row["dim"] == dim]
         if chosen:
@@ -151,7 +154,7 @@ def main() -> None:
         "the bracket is between the last jammed state and the first unjammed one.",
         "",
         table(rows),
-        *second_table(rows),
+        *second_table(unloaded),
         *contacts_table(rows),
     ]
     (arguments.out / "diagram.md").write_text("\n".join(lines) + "\n")

@@ -7,8 +7,10 @@ import pytest
 from lattices import face_centred_cubic
 
 from wavesim.granular import Mixture, Packing
+from wavesim.granular._lammps import Engine
 from wavesim.granular.jamming import NotJammedError, descended, jam
-from wavesim.granular.packing import LARGE, SMALL
+from wavesim.granular.moduli import bulk_modulus_by_strain
+from wavesim.granular.packing import LARGE, SMALL, force_scale
 from wavesim.granular.transition import Bracket, bracket, extrapolated, second_transition
 from wavesim.granular.unloading import Unloading, usual
 from wavesim.provenance import generator
@@ -27,6 +29,14 @@ def filled(spacing: float) -> Packing:
         np.repeat([SMALL, LARGE], count),
         lattice.box,
     )
+
+
+def strained(packing: Packing) -> float:
+    """K from two pressures, by an engine that knows no more than the positions."""
+    pace = Unloading().pace(packing.size_ratio, packing.dim)
+    with Engine(packing.positions, packing.radii, packing.species, packing.box, pace) as engine:
+        engine.relax(1e-7 * force_scale(packing.pressure, packing.radii, packing.dim), 200_000)
+        return bulk_modulus_by_strain(engine, packing.radii)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +125,11 @@ def test_the_second_transition_is_sharp_only_where_the_small_ones_are_small_enou
     smooth, sharp = (second_transition(passed) for passed in unloaded)
     assert abs(sharp.phi - sharp.unjammed) < 0.015 < 0.02 < abs(smooth.phi - smooth.unjammed)
     assert sharp.width < 0.5 * smooth.width
+
+
+def test_the_bulk_moduli_by_hessian_and_by_strain_agree(elsewhere, unloaded, without):
+    for passed in (*unloaded, without):
+        assert elsewhere(strained, passed[-1]) == pytest.approx(passed[-1].bulk_modulus, rel=0.01)
 
 
 def test_small_spheres_of_ratio_0_4_have_no_transition_of_their_own(without):

@@ -38,7 +38,7 @@ class Unloading(Protocol):
     pressure: of the last state, in k_n / d^(D-2). Compression keeps packings at a hundredth of it; there, mixtures in
         which the small ones carry do not come to equilibrium (2000 spheres of 0.22 at X_S = 0.25: from 4e-4 on).
     compression: of phi, on the way up, each followed by `hurried` steps of FIRE, balanced or not.
-    joined: share of the small ones that carry at the top, under start_pressure at least.
+    joined: share of the small ones that carry a step below the top, under start_pressure at least.
     highest: pressure at the top where fewer do: the second transition, if any, is not reached. At 0.15 large spheres
         overlap by a tenth of their diameter.
     reduction, fall: of the pressure and of phi at each step down. From 10 instead of 1.5 they fail to balance.
@@ -105,21 +105,21 @@ class _Way:
         return [*passed[:-1], with_modulus(passed[-1])]
 
     def _top(self) -> EngineState:
-        """Compress until the small ones carry too, or the pressure is the highest; then come to rest."""
+        """Compress until the small ones carry too, and a step beyond, or the pressure is the highest; come to rest."""
         protocol, dim = self.protocol, self.start.dim
+        joined = False
         while True:
             state = self.engine.state()
             self.engine.relax(protocol.tolerance * self._load(max(state.pressure, protocol.pressure)), protocol.hurried)
             state = self.engine.state()
-            if state.pressure >= protocol.highest:
-                break
-            if state.pressure >= protocol.start_pressure and self._packing(state).carrying(SMALL) >= protocol.joined:
-                break
+            if joined or state.pressure >= protocol.highest:
+                return self._settled(0.0)
+            enough = state.pressure >= protocol.start_pressure
+            joined = enough and self._packing(state).carrying(SMALL) >= protocol.joined
             phi = self._phi(state) + protocol.compression
             if phi > 1:
                 raise NotJammedError(f"pressure {state.pressure:.1e} close to packing fraction 1: it does not jam")
             self.engine.scale((1 - protocol.compression / phi) ** (1 / dim))
-        return self._settled(0.0)
 
     def _lower(self, state: EngineState, step: float, wanted: float) -> EngineState | None:
         """Lower phi by the part `step` of itself, by less where that loses the network; None where all do."""

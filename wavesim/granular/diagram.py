@@ -46,7 +46,7 @@ AGREEMENT = 2e-4
 AGREEMENT_ABOVE = 0.5
 SPREAD = ("phi_j", "phi_j_carrying", "bulk_modulus", "LL", "LS", "SS", "shear_modulus", "coordination",
           "carrying_small", "carrying_large", "contacts_LL", "contacts_LS", "contacts_SL", "contacts_SS",
-          "phi_j2", "phi_j2_width", "bulk_modulus_2", "carrying_small_2")  # fmt: skip
+          "phi_j2", "phi_j2_jammed", "phi_j2_width", "bulk_modulus_2", "carrying_small_2")  # fmt: skip
 
 
 @dataclass(frozen=True)

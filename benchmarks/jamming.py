@@ -96,14 +96,13 @@ def second_table(rows: list[dict[str, Any]]) -> list[str]:
     """The second transition, a line a mixture that was unloaded from above, and where its line ends.
 
     phi_J2 by the extrapolated pressure of the small ones, the last state in which half of them carry, the range of phi
-    over which a fifth to four fifths of them join, K and their share in that last state.
+    over which a fifth to four fifths of them join, K and their share in that last state, and K_path = phi dp/dphi
+    where their contacts carry a pressure of 0.01.
     """
     unloaded = [row for row in rows if row["packings"]]
     if not unloaded:
         return []
-    heads = (
-        "size ratio|X_S|large|packings|with a second|phi_J|carry|K|phi_J2|last state|join over|K_2|carry_2"
-    )
+    heads = "size ratio|X_S|large|packings|with a second|phi_J|carry|K|phi_J2|last state|join over|K_2|carry_2|K_path"
     lines = ["", f"| {heads.replace('|', ' | ')} |", "|" + "---|" * (heads.count("|") + 1)]
     for row in unloaded:
         mixture = Mixture(row["particles"], row["size_ratio"], row["small_fraction"], row["dim"])
@@ -111,7 +110,7 @@ def second_table(rows: list[dict[str, Any]]) -> list[str]:
         cells += [f"{row['packings']}", f"{row['second']}", with_spread(row, "phi_j", 3)]
         cells += [with_spread(row, name, 2) for name in ("carrying_small", "bulk_modulus")]
         cells += [with_spread(row, name, 3) for name in ("phi_j2", "phi_j2_jammed", "phi_j2_width")]
-        cells += [with_spread(row, name, 2) for name in ("bulk_modulus_2", "carrying_small_2")]
+        cells += [with_spread(row, name, 2) for name in ("bulk_modulus_2", "carrying_small_2", "bulk_modulus_path")]
         lines.append("| " + " | ".join(cells) + " |")
     for ratio in dict.fromkeys(row["size_ratio"] for row in unloaded):
         found = meeting([row for row in unloaded if row["size_ratio"] == ratio])

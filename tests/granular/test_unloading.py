@@ -11,7 +11,7 @@ from wavesim.granular._lammps import Engine
 from wavesim.granular.jamming import NotJammedError, descended, jam
 from wavesim.granular.moduli import bulk_modulus_by_strain
 from wavesim.granular.packing import LARGE, SMALL, force_scale
-from wavesim.granular.transition import Bracket, bracket, extrapolated, second_transition
+from wavesim.granular.transition import Bracket, bracket, extrapolated, modulus_on_the_way, second_transition
 from wavesim.granular.unloading import Unloading, usual
 from wavesim.provenance import generator
 
@@ -92,6 +92,13 @@ def test_the_second_transition_of_a_lattice_is_where_its_gaps_fit_the_small_ones
     assert found.unjammed < exact < found.jammed
     assert found.packing.carrying(SMALL) == 1
     assert found.width == pytest.approx(0.6 * (found.jammed - found.unjammed))
+
+
+def test_the_modulus_on_the_way_is_the_slope_around_the_pressure_asked_for():
+    path = {"phi": [0.9, 0.8, 0.7], "pressure": [0.5, 0.3, 0.25], "pressure_small": [0.2, 0.05, 0.0]}
+    assert modulus_on_the_way(path, 0.1) == pytest.approx(0.85 * 2.0)
+    assert modulus_on_the_way(path, 0.01) == pytest.approx(0.75 * 0.5)
+    assert modulus_on_the_way(path, 0.3) is modulus_on_the_way(path, 0.0) is None
 
 
 def test_there_is_no_second_transition_where_the_path_does_not_show_it(way):

@@ -34,7 +34,7 @@ from wavesim.granular.jamming import NotJammedError, Protocol, descended
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.moduli import partial_bulk_moduli, shear_modulus
 from wavesim.granular.packing import LARGE, SMALL, Packing
-from wavesim.granular.transition import bracket, extrapolated, second_transition
+from wavesim.granular.transition import bracket, extrapolated, modulus_on_the_way, second_transition
 from wavesim.granular.unloading import Unloading, usual
 from wavesim.provenance import generator, log_lines, read_lines, revision, settings_hash, versions, write_json
 
@@ -46,7 +46,9 @@ AGREEMENT = 2e-4
 AGREEMENT_ABOVE = 0.5
 SPREAD = ("phi_j", "phi_j_carrying", "bulk_modulus", "LL", "LS", "SS", "shear_modulus", "coordination",
           "carrying_small", "carrying_large", "contacts_LL", "contacts_LS", "contacts_SL", "contacts_SS",
-          "phi_j2", "phi_j2_jammed", "phi_j2_width", "bulk_modulus_2", "carrying_small_2")  # fmt: skip
+          "phi_j2", "phi_j2_jammed", "phi_j2_width", "bulk_modulus_2", "carrying_small_2", "bulk_modulus_path",
+          "distance")  # fmt: skip
+PRESSURE_SMALL = 0.01  # of the contacts with small particles, at which bulk_modulus_path is taken
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,7 @@ def _done(out: Path) -> set[str]:
 def _row(mixture: Mixture, lines: list[dict[str, Any]], failed: int) -> dict[str, Any]:
     """Means and standard deviations over the seeds of one mixture."""
     row: dict[str, Any] = {**asdict(mixture), "packings": len(lines), "failed": failed}
+    lines = [{**line, **_on_the_way(line)} for line in lines]
     for name in SPREAD:
         values = [line[name] for line in lines if name in line]
         if values:
@@ -251,3 +254,10 @@ def _row(mixture: Mixture, lines: list[dict[str, Any]], failed: int) -> dict[str
         row["bracket"] = max(line["phi_jammed"] - line["phi_unjammed"] for line in lines)
         row["seconds"] = float(np.mean([line["seconds"] for line in lines]))
     return row
+
+
+def _on_the_way(line: dict[str, Any]) -> dict[str, float]:
+    """K of an unloading at the pressure at which mixtures are compared, and how far apart the transitions are."""
+    modulus = modulus_on_the_way(line["path"], PRESSURE_SMALL) if "path" in line else None
+    found = {} if modulus is None else {"bulk_modulus_path": modulus}
+    return {**found, "distance": line["phi_j2"] - line["phi_j"]} if "phi_j2" in line else found

@@ -1,8 +1,8 @@
 """X*_S, where the line of second transitions meets the first one: beyond it all particles jam together.
 
-Below X*_S the distance phi_J2 - phi_J falls with the concentration X_S of small particles; the straight line through
-its last two values meets zero at X*_S. Independently of it, X*_S lies between the last concentration at which the
-large ones jam alone, and the first one at which most of the small ones jam with them. There K jumps.
+Below X*_S the `distance` phi_J2 - phi_J falls with the concentration X_S of small particles; the straight line through
+its last two values meets zero at X*_S. Independently of it, X*_S lies between the last concentration at which in most
+packings the large ones jam alone, and the first one at which most of the small ones jam with them. There K jumps.
 
 Reference: Petit, Kumar, Luding, Sperl, arXiv:2103.02557.
 """
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wavesim.granular.transition import FEW, JOINED
+from wavesim.granular.transition import JOINED
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,16 @@ class Meeting:
 def meeting(rows: Sequence[dict[str, Any]]) -> Meeting | None:
     """From the rows of a diagram of one size ratio; None where fewer than two have a second transition."""
     known = sorted((row for row in rows if row["packings"]), key=lambda row: row["small_fraction"])
-    alone = [row for row in known if row.get("phi_j2") is not None and row.get("carrying_small", 1.0) <= FEW]
+    alone = [row for row in known if row["second"] > row["packings"] / 2]
     if len(alone) < 2:
         return None
     before, last = alone[-2:]
     joint = [row for row in known if row["small_fraction"] > last["small_fraction"] and row["carrying_small"] >= JOINED]
-    distances = [row["phi_j2"] - row["phi_j"] for row in (before, last)]
-    step = last["small_fraction"] - before["small_fraction"]
-    fall = distances[0] - distances[1]
+    step, fall = last["small_fraction"] - before["small_fraction"], before["distance"] - last["distance"]
     return Meeting(
         lower=last["small_fraction"],
         upper=joint[0]["small_fraction"] if joint else None,
-        extrapolated=last["small_fraction"] + step * distances[1] / fall if fall > 0 else None,
+        extrapolated=last["small_fraction"] + step * last["distance"] / fall if fall > 0 else None,
         highest=max(known, key=lambda row: float(row["phi_j"]))["small_fraction"],
         first=last["bulk_modulus"],
         second=last.get("bulk_modulus_2"),

@@ -14,7 +14,7 @@ References: O'Hern, Silbert, Liu, Nagel, Phys. Rev. E 68 (2003) 011306; Petit, K
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,20 @@ def second_transition(passed: Sequence[Packing]) -> Second | None:
                     for packing in passed[last - 1 : last + 1])  # fmt: skip
     crossing = phi[last] - below * (phi[last - 1] - phi[last]) / (above - below)
     return Second(float(crossing), float(phi[last]), float(phi[last + 1]), _width(phi, share), passed[last])
+
+
+def modulus_on_the_way(path: Mapping[str, Sequence[float]], pressure_small: float) -> float | None:
+    """phi dp/dphi between the two states around a pressure of LS and SS contacts; None where the path has none.
+
+    How mixtures compare along the second line: there K falls steeply with that pressure, and states right at its end
+    seldom come to equilibrium. path: as diagram.jsonl has it, from above.
+    """
+    below = np.flatnonzero(np.array(path["pressure_small"]) < pressure_small)
+    if len(below) == 0 or below[0] == 0:
+        return None
+    ends = slice(int(below[0]) - 1, int(below[0]) + 1)
+    phi, pressure = np.array(path["phi"][ends]), np.array(path["pressure"][ends])
+    return float(phi.mean() * np.diff(pressure)[0] / np.diff(phi)[0])
 
 
 def _width(phi: np.ndarray, share: np.ndarray) -> float | None:

@@ -49,10 +49,14 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         if len(names) > 2:  # colours are those of the other panels
             for name, style in zip(names, STYLES, strict=False):
                 axis.plot([], [], style, color="gray", ms=3, lw=1, label=name.removeprefix("contacts_"))
+        elif len(names) == 2 and any(row.get(names[1]) is not None for row in rows):
+            axis.plot([], [], STYLES[1], color="gray", ms=3, lw=1, label="second transition")
         axis.set_ylabel(title)
         axis.set_xlabel("X_S")
         axis.legend(fontsize=7)
     axes[0].set_ylim(CLOSE_PACKING[rows[0]["dim"]] - 0.05, None)
+    axes[4].set_yscale("symlog", linthresh=1)  # of a large one with small ones there are from none to a hundred
+    axes[4].set_ylim(0, None)
     axes[-1].set_axis_off()
     with whole_file(path) as part:
         figure.savefig(part, dpi=130)

@@ -15,27 +15,26 @@ round, and ratios round by round.
 from __future__ import annotations
 
 import argparse
-import inspect
 import platform
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import fem_accuracy
+import fem_summary
 import numpy as np
+import roofline
+from timing import Turn, timed
 from truth_convergence import relaxed_disks
 
 from wavesim.fem import Nodes, _dolfinx, packing, stepper
-from wavesim.fem.diagonals import Diagonals, filled
-from wavesim.fem.kernel import Grid
 from wavesim.fem.medium import Medium
 from wavesim.provenance import versions
 
 SEED = 0
 RESULTS = Path(__file__).with_name("results") / "fem.md"
-Turn = tuple[float, Callable[[], object]]  # unknowns x products, and what does them
 
 
 disks = cache(lambda: relaxed_disks(1 / 1.4))
@@ -45,18 +44,6 @@ def grains(index: int, density: float) -> Medium:
     """The packing seen through another window for each simulation."""
     positions, radii = disks()
     return packing((positions + 0.13 * index) % 1, radii, 4.0, density, 0.03, radius_scale=0.9)
-
-
-def timed(turns: dict[str, Turn], rounds: int) -> dict[str, np.ndarray]:
-    """Rates (rounds,) of each, taken in turns."""
-    rates: dict[str, list[float]] = {name: [] for name in turns}
-    for k in range(rounds + 1):
-        for name, (work, run) in turns.items():
-            begin = time.process_time()
-            run()
-            if k:  # the first round warms up
-                rates[name].append(work / (time.process_time() - begin))
-    return {name: np.array(values) for name, values in rates.items()}
 
 
 def newmark(degree: int, side: int, steps: int) -> Turn:
@@ -167,58 +154,6 @@ def table(title: str, rates: dict[str, np.ndarray], over: str | None = None, aim
     yield ""
 
 
-def roofline(sizes: Sequence[int], rounds: int, work: float):
-    """The share of the bandwidth of the cache in use that the steps reach, for squares of so many unknowns a side.
-
-    A fourth-order step reads p, d and s and writes p and d: 20 bytes an unknown for two products. The triad a = b + 2 c
-    on three arrays that fill the same memory gives the bandwidth, 12 bytes each time, less the time of its call.
-    """
-    import torch
-
-    torch.set_num_threads(1)
-    yield "| unknowns | rate, M/s | bytes a product | used, GB/s | triad, GB/s | share |"
-    yield "|---|---|---|---|---|---|"
-    shares = []
-    for side in sizes:
-        # K by its factors, because dolfinx would need minutes for the largest.
-        elements = max(side // 4, 3)
-        space = _dolfinx.space(Nodes((elements, 3), 4, (1.0, 3 / elements)))
-        stiffness, mass = space.stiffness(np.ones(space.weights.size)), space.mass(np.ones(space.weights.size))
-        n = 4 * elements + 1
-        square = stretched(stepper.operator(stiffness, mass, 1.0, dtype=np.float32), n)
-        p, steps = np.ones(n * n, np.float32), max(3 if work < 1e7 else 25, round(work / (2 * n * n)))
-        p[::7] = 0.5
-        fields, few = torch.ones(3, 4 * n * n // 3), torch.ones(3, 16)
-
-        def triad(a: torch.Tensor, times: int = 2 * steps) -> None:
-            for _ in range(times):
-                torch.add(a[0], a[1], alpha=2.0, out=a[2])
-
-        turns = {
-            "steps": (1.0, lambda square=square, p=p, steps=steps: square.advance(p, 0 * p, steps, 4)),
-            "triad": (1.0, lambda fields=fields, triad=triad: triad(fields)),
-            "call": (1.0, lambda few=few, triad=triad: triad(few)),
-        }
-        took = {name: np.median(1 / rate) for name, rate in timed(turns, rounds).items()}
-        rate = 2 * n * n * steps / took["steps"]
-        bandwidth = 12 * fields.shape[1] * 2 * steps / (took["triad"] - took["call"])
-        shares.append(10 * rate / bandwidth)
-        row = (f"{n * n:.1e}", f"{rate / 1e6:.0f}", "10", f"{rate / 1e8:.1f}", f"{bandwidth / 1e9:.1f}")
-        yield f"| {' | '.join(row)} | {shares[-1]:.2f} |"
-    yield f"\nThe shares differ by a factor of {max(shares) / min(shares):.2f} (aim: less than 1.5).\n"
-
-
-def stretched(operator: stepper.Operator, n: int) -> Grid:
-    """The square of n x n unknowns whose lines along x are those of a strip, and along y the same."""
-    loops = operator.loops
-    assert isinstance(loops, Grid)
-    across = np.ascontiguousarray(loops.diagonals.along[:, :n].T)
-    scale = np.full((1, n, n), 0.3 * loops.diagonals.scale.max(), np.float32)
-    return Grid(
-        Diagonals(loops.diagonals.along, across, (across != 0).astype(np.int8), filled(scale, scale.dtype), False)
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -255,13 +190,15 @@ def main() -> None:
                 break
             turns = {"deepwave": peer} | {f"ours, degree {p}": ours(p, side, batch, work) for p in (1, 2, 4)}
             say(table(f"{side} x {side}, batch of {batch}", timed(turns, rounds), "deepwave", {"ours, degree 4": 1.0}))
-    say(["## Roofline, degree 4, one simulation", "", *inspect.getdoc(roofline).split("\n")[2:], ""])
-    say(roofline((33, 65) if quick else (97, 317, 1001, 3161), rounds, work))
+    say(["## Roofline, degree 4, one simulation", "", *(roofline.__doc__ or "").split("\n"), ""])
+    say(roofline.rows((33, 65) if quick else (97, 317, 1001, 3161), rounds, work))
     if not quick:
         say(["## Seconds to a given error", "", *(fem_accuracy.__doc__ or "").split("\n")[2:], ""])
         say(fem_accuracy.tables())
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text("\n".join(lines) + "\n")
+    if arguments.out == RESULTS:
+        fem_summary.write()
 
 
 def processor() -> str:

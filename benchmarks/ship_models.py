@@ -48,21 +48,24 @@ def main(run: Path) -> None:
 def _first_trajectories(source: Path, target: Path, count: int) -> None:
     """The same file with only its first trajectories, compressed."""
     with h5py.File(source) as old, h5py.File(target, "w") as new:
-        for group in old:
-            if group != "t0_fields":
-                old.copy(group, new)
         new.attrs.update(old.attrs)
         about = json.loads(old.attrs["wavesim"])
         about["trajectories"] = about["trajectories"][:count]
         about["truth_error"] = [entry for entry in about["truth_error"] if entry["trajectory"] < count]
         new.attrs["wavesim"] = json.dumps(about, sort_keys=True)
         new.attrs["n_trajectories"] = count
-        fields = new.create_group("t0_fields")
-        fields.attrs.update(old["t0_fields"].attrs)
-        for name, field in old["t0_fields"].items():
-            data = field[:count]
-            copy = fields.create_dataset(name, data=data, chunks=field.chunks, compression="gzip", shuffle=True)
-            copy.attrs.update(field.attrs)
+
+        def copy(name: str, there: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(there, h5py.Group):
+                here = new.create_group(name)
+            elif there.attrs.get("sample_varying", False):
+                kept = {"chunks": there.chunks, "compression": "gzip", "shuffle": True} if there.chunks else {}
+                here = new.create_dataset(name, data=there[:count], **kept)
+            else:
+                here = new.create_dataset(name, data=there[()])
+            here.attrs.update(there.attrs)
+
+        old.visititems(copy)
 
 
 def _card(run: Path, models: Path) -> str:

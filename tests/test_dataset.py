@@ -168,6 +168,7 @@ def test_the_wells_reader_gets_a_series_frame_by_frame(tmp_path, waves):
         lambda file: file["t0_fields/density"].attrs.__setitem__("sample_varying", 1),
         lambda file: file["boundary_conditions"].__delitem__("y_wall"),
         lambda file: file["scalars"].__delitem__("phi"),
+        lambda file: file["scalars/phi"].attrs.__setitem__("sample_varying", np.True_),
     ],
 )
 def test_the_format_checker_of_these_tests_sees_a_defect(tmp_path, waves, spoil):

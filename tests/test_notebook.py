@@ -1,22 +1,26 @@
-"""The notebook is executed from its text, and the stored one is of that text."""
+"""The notebooks are executed from their texts, and the stored ones are of those texts."""
 
 from pathlib import Path
 
 import jupytext
+import pytest
 from nbclient import NotebookClient
 
-SOURCE = Path(__file__).parents[1] / "notebooks" / "whole_path.py"
+SOURCES = {path.stem: path for path in (Path(__file__).parents[1] / "notebooks").glob("*.py")}
+PRINTED = {"whole_path": ("phi_J", "round 2"), "lens": ("rays meet at (1.15", "wavelengths from where the rays meet")}
 
 
-def test_the_notebook_runs_from_top_to_bottom() -> None:
-    notebook = jupytext.read(SOURCE)
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_notebook_runs_from_top_to_bottom(name: str) -> None:
+    notebook = jupytext.read(SOURCES[name])
     NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
-    assert "phi_J" in printed and "round 2" in printed
+    assert all(words in printed for words in PRINTED[name])
 
 
-def test_the_stored_notebook_is_executed_and_of_the_same_text() -> None:
-    stored, text = jupytext.read(SOURCE.with_suffix(".ipynb")), jupytext.read(SOURCE)
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_stored_notebook_is_executed_and_of_the_same_text(name: str) -> None:
+    stored, text = jupytext.read(SOURCES[name].with_suffix(".ipynb")), jupytext.read(SOURCES[name])
     assert [cell.source for cell in stored.cells] == [cell.source for cell in text.cells]
     code = [cell for cell in stored.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code)

@@ -39,3 +39,17 @@ def test_the_table_of_the_proofs_can_be_made_anew(tmp_path: Path) -> None:
     subprocess.run(script, check=True, capture_output=True, timeout=300)
     table = (tmp_path / "p.md").read_text()
     assert "| (4, 1) |" in table and "nan" not in table
+
+
+def test_speeds_can_be_measured_anew(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "benchmarks" / "fem.py"), "--quick", "--out", str(tmp_path / "fem.md")]
+    subprocess.run(script, check=True, capture_output=True, timeout=300)
+    table = (tmp_path / "fem.md").read_text()
+    assert "| ours, single | " in table and "The shares differ by a factor of " in table and "nan" not in table
+
+
+def test_wave_speeds_of_granular_matter_can_be_measured_anew(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "benchmarks" / "wave_speeds.py"), "--quick", "--out", str(tmp_path / "s.md")]
+    subprocess.run(script, check=True, capture_output=True, timeout=300)
+    table = (tmp_path / "s.md").read_text()
+    assert "| 20 | 5 | 21 |" in table and "| 0.25 |" in table and "nan" not in table

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+from well_format import format_defects
 
 import wavesim
 from wavesim.dataset import check
@@ -43,6 +45,12 @@ def test_the_window_finds_models_and_sample() -> None:
     models, data = find_run(MODELS)
     assert list(models) == ["classical", "compressed", "pruned"] and data.resolve() == SAMPLE
     assert check(SAMPLE) == {"test": 2}
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLE.rglob("*.hdf5")), ids=lambda path: path.stem)
+def test_the_shipped_trajectories_have_the_wells_format(path: Path) -> None:
+    with h5py.File(path) as file:
+        assert format_defects(file) == []
 
 
 def test_shipped_files_are_small() -> None:

@@ -1,4 +1,14 @@
-"""What a file of The Well's layout must have, read from the description of the format (docs/data_format.md)."""
+"""What a file of The Well's layout must have, read from the description of the format (docs/data_format.md).
+
+The Well's own checker is no part of its package. Where THE_WELL names a checkout of its repository, it is run too:
+
+    git clone https://github.com/PolymathicAI/the_well
+    THE_WELL=the_well pytest tests
+"""
+
+import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -56,8 +66,9 @@ def format_defects(file: h5py.File) -> list[str]:
     strings(scalars, "field_names")
     need(set(scalars.attrs["field_names"]) == set(scalars), "scalars@field_names")
     for scalar in scalars.values():
-        varying = flags(scalar, "sample_varying", "time_varying")
-        need(scalar.dtype == np.float32 and scalar.ndim == sum(varying), scalar.name)
+        by_sample, by_time = flags(scalar, "sample_varying", "time_varying")
+        shape = [file.attrs["n_trajectories"]] * by_sample + [size["time"]] * by_time
+        need(scalar.dtype == np.float32 and list(scalar.shape) == shape, f"{scalar.name} has shape {scalar.shape}")
     for order in range(3):
         group = file[f"t{order}_fields"]
         strings(group, "field_names")
@@ -69,4 +80,8 @@ def format_defects(file: h5py.File) -> list[str]:
             shape = [file.attrs["n_trajectories"]] * by_sample + [size["time"]] * by_time
             shape += [size[axis] for axis, varies in zip(axes, by_axis, strict=True) if varies] + [len(axes)] * order
             need(field.dtype == np.float32 and list(field.shape) == shape, f"{field.name} has shape {field.shape}")
+    if file.mode == "r" and (checkout := os.environ.get("THE_WELL")):
+        script = [sys.executable, f"{checkout}/scripts/check_thewell_formatting.py", file.filename]
+        told = subprocess.run(script, check=True, capture_output=True, text=True).stdout
+        need("Error" not in told and told.count("passed!") == 6, told)
     return defects

@@ -32,6 +32,7 @@ def generate_packings(
         float | None, typer.Option(min=0, max=1, help="area (volume) of the small ones; default: half of the particles")
     ] = None,
     n: Annotated[int | None, typer.Option(min=1, help="packings; a larger number adds to them; default: 1")] = None,
+    ranks: Annotated[int, typer.Option(min=1, help="processes that share each packing by MPI; use --workers 1")] = 1,
 ) -> None:
     """Jam bidisperse packings with LAMMPS: OUT/packings.h5, with phi_J, coordination, rattlers and bulk modulus.
 
@@ -47,7 +48,7 @@ def generate_packings(
         raise WavesimError(f"--config {config} and a mixture's own options exclude each other: leave out one of them")
     else:
         mixture = Mixture(particles or 256, size_ratio or 1 / 1.4, small_fraction, dim or 2)
-        rows = generate_mixture(mixture, n or 1, out, seed, workers)
+        rows = generate_mixture(mixture, n or 1, out, seed, workers, ranks=ranks)
     typer.echo(columns(rows, ("name", "size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")))
 
 

@@ -13,7 +13,7 @@ import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -332,7 +332,8 @@ def parse(content: dict[str, Any], kind: type[Config], source: str) -> Config:
 
 def _keys_at(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     for part in location:
-        kind = kind.model_fields[str(part)].annotation  # type: ignore[assignment]
+        annotation = kind.model_fields[str(part)].annotation
+        kind = next(one for one in (*get_args(annotation), annotation) if one is not type(None))
     return list(kind.model_fields)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from wavesim.config import (
     Count,
@@ -22,6 +22,7 @@ from wavesim.config import (
     Positive,
     Ratio,
     RunConfig,
+    Settings,
     Side,
     WavesConfig,
     WaveSettings,
@@ -29,11 +30,12 @@ from wavesim.config import (
     read,
 )
 from wavesim.errors import WavesimError
+from wavesim.mixtures import Mixtures, read_diagram
 
 Cells = Annotated[int, Field(ge=16)]
 Range = tuple[Positive, Positive]
 Ratios = tuple[Ratio, Ratio]
-Closed = Literal["rigid", "soft"]
+Sharp = Literal["rigid", "soft", "absorbing"]
 
 
 class PresetConfig(WaveSettings):
@@ -114,6 +116,36 @@ class RandomConfig(PresetConfig):
     limit: Positive = Field(default=2.5, description="where the field is cut off, in standard deviations")
 
 
+class MixtureConfig(Settings):
+    """Granular matter that a lens is made of, by its jamming diagram; the fastest mixture is the background."""
+
+    diagram: str = Field(default="data/diagram.json", description="file of the jamming diagram of spheres")
+    size_ratio: Annotated[float, Field(gt=0, le=1)] = Field(default=0.4, description="small over large diameter")
+    small_fractions: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = Field(
+        default=(0.0, 0.9), description="volume concentration of the small ones, from and to"
+    )
+    points: tuple[tuple[float, Positive, Positive], ...] = Field(
+        default=(),
+        validate_default=True,
+        description="concentration, K in k_n / d, phi_J; the diagram's where none are given, and then kept here",
+    )
+
+    def __str__(self) -> str:
+        """For a dataset's card."""
+        low, high = self.small_fractions
+        return f"mixtures of size ratio {self.size_ratio:g}, X_S {low:g} to {high:g} of {self.diagram}"
+
+    @field_validator("points")
+    @classmethod
+    def _of_the_diagram(cls, points: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        known = info.data
+        if points or not {"diagram", "size_ratio", "small_fractions"} <= known.keys():
+            return points
+        found = Mixtures.between(read_diagram(known["diagram"]), known["size_ratio"], known["small_fractions"])
+        columns = (found.small_fractions, found.bulk_moduli, found.phi_j)
+        return tuple(zip(*(column.tolist() for column in columns), strict=True))
+
+
 class LensConfig(PresetConfig):
     """Pulses beside and inside a Luneburg lens."""
 
@@ -122,6 +154,10 @@ class LensConfig(PresetConfig):
         default=("absorbing",) * 4, description="left, right, bottom and top: rigid, soft, periodic or absorbing"
     )
     radii: Range = Field(default=(0.15, 0.3), description="radius of the lens, from and to")
+    mixture: MixtureConfig | None = Field(
+        default=None,
+        description="[mixture]: what lens and background are made of; none: one density and any speed",
+    )
 
     @model_validator(mode="after")
     def _lens_has_room(self) -> Self:
@@ -137,8 +173,9 @@ class ResolvedConfig(GrainsConfig):
     """Waves through sharp grains, on meshes that follow them; bursts of sources are over when the frames begin."""
 
     preset: Literal["packing"] = "packing"
-    sides: tuple[Closed, Closed, Closed, Closed] = Field(
-        default=("rigid",) * 4, description="left, right, bottom and top: rigid or soft"
+    # Periodic ones would take vertices that face each other, and grains that go on behind the wall (window.py).
+    sides: tuple[Sharp, Sharp, Sharp, Sharp] = Field(
+        default=("rigid",) * 4, description="left, right, bottom and top: rigid, soft or absorbing"
     )
     # Touching grains need a gap. It decides where the waves go (docs/truth.md), and the time step.
     radius_scale: Annotated[float, Field(gt=0, lt=1)] = Field(

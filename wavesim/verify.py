@@ -58,7 +58,7 @@ def _candidates(root: Path) -> list[tuple[Path, int, dict[str, Any] | None]]:
 
 
 def _compare(path: Path, row: int, stated: dict[str, Any] | None) -> str:
-    from wavesim.fem.simulation import LARGEST_GROWTH
+    from wavesim.fem.budget import LARGEST_GROWTH
     from wavesim.fem.stored import resimulate
 
     with open_shard(path) as file:

@@ -64,6 +64,15 @@ CASES = {
     "absorbing, order 2": Case(
         SMOOTH, FLAT, 0.1, GRID, PULSE, Sides("absorbing", "soft", "periodic", "periodic"), 2, layer=3, sources=SOURCES
     ),
+    "absorbing, mesh": Case(
+        TWO, distorted(6), 0.1, GRID, PULSE, Sides.all("absorbing"), degree=3, layer=2, receivers=RECEIVERS
+    ),
+    "absorbing, curved": Case(
+        SMOOTH, warped(6, degree=3), 0.1, GRID, PULSE, Sides("absorbing", "soft", "absorbing", "rigid"), layer=2
+    ),
+    "absorbing, averages": Case(
+        Raster(DISKS, 9.0, 3.0, Nodes((8, 8), 3)), Nodes((8, 8), 3), 0.1, GRID, PULSE, Sides.all("absorbing"), layer=2
+    ),
     "triangles, steps given": Case(SMOOTH, distorted(8, cells="triangles"), 0.1, GRID, PULSE, degree=1, steps=9),
 }
 

@@ -11,6 +11,7 @@ from exact.pulse import PulseAtRest
 from wavesim.errors import WavesimError
 from wavesim.fem import Pulse, absorbing, packing, stepper, uniform
 from wavesim.fem.boundary import Sides
+from wavesim.fem.extent import Extent
 from wavesim.fem.sampling import Nodes, cell_centres
 from wavesim.fem.simulation import assemble, listen
 from wavesim.fem.source import PointSource, Ricker
@@ -78,7 +79,7 @@ def test_a_layer_of_one_wavelength_sends_next_to_nothing_back(degrees, elements,
 
 
 def test_a_wall_in_the_layers_place_would_be_seen(monkeypatch):
-    monkeypatch.setattr(absorbing, "damping", lambda nodes, points, *_: np.zeros((2, len(points))))
+    monkeypatch.setattr(absorbing, "damping", lambda extent, points, *_: np.zeros((2, len(points))))
     assert reflected(0.0, 2) > 0.5
 
 
@@ -157,4 +158,4 @@ def test_a_pulse_that_joins_a_wave_in_the_layer_is_superposed():
 
 def test_a_reflection_that_cannot_be_is_refused():
     with pytest.raises(WavesimError, match="must lie between 0 and 1"):
-        absorbing.damping(Nodes((4, 4), 2, margins=(1, 0, 0, 0)), np.zeros((1, 2)), 1.0, 2.0)
+        absorbing.damping(Extent((0, 0), (1, 1), (0.5, 0, 0, 0)), np.zeros((1, 2)), 1.0, 2.0)

@@ -142,17 +142,19 @@ def by_the_equations(operator: stepper.Operator, state: stepper.WaveState, steps
     return [p, d, later]
 
 
-@pytest.mark.parametrize("medium", [STIFF, HEAVY], ids=["uniform density", "packing"])
+@pytest.mark.parametrize(
+    ("medium", "mesh"),
+    [(STIFF, NODES[4]), (HEAVY, NODES[4]), (HEAVY, TRAPEZOIDS)],
+    ids=["uniform density", "packing", "trapezoids"],
+)
 @pytest.mark.parametrize(
     ("device", "dtype"), [(None, np.float64), (None, np.float32), ("cpu", np.float64), ("cpu", np.float32)]
 )
 @pytest.mark.parametrize("order", [2, 4])
 @pytest.mark.parametrize("case", FORCED)
-def test_layers_and_sources_are_stepped_as_by_scipy_to_rounding(case, order, device, dtype, medium):
+def test_layers_and_sources_are_stepped_as_by_scipy_to_rounding(case, order, device, dtype, medium, mesh):
     sides, sources = FORCED[case]
-    operator = assemble(
-        medium, NODES[4], 0.1, (4, 4), sides, 2, sources, order=order, dtype=dtype, device=device
-    ).operator
+    operator = assemble(medium, mesh, 0.1, (4, 4), sides, 2, sources, order=order, dtype=dtype, device=device).operator
     random = np.random.default_rng(8)
     p, d = random.standard_normal((2, operator.mass.size)).astype(dtype)
     state = stepper.WaveState(p, d, 5)

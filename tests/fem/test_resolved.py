@@ -39,7 +39,7 @@ from wavesim.fem.packing_mesh import SquarePacking, read
 from wavesim.fem.simulation import run, sample, start
 from wavesim.fem.trial import estimate
 from wavesim.metrics import relative_l2
-from wavesim.preset_config import ResolvedConfig
+from wavesim.preset_config import ResolvedConfig, dataset_config
 from wavesim.verify import verify
 
 pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")
@@ -125,10 +125,12 @@ def test_frames_are_free_of_sources_and_go_on_from_the_first_alone(mesh):
     assert max(energy[12:20]) > 1.5 * min(energy[12:20])
 
 
-def test_bursts_in_a_batch_run_as_each_does_alone(mesh):
+@pytest.mark.parametrize("side", ["rigid", "absorbing"])
+def test_bursts_in_a_batch_run_as_each_does_alone(mesh, side):
+    config = CONFIG.model_copy(update={"sides": (side, "soft", side, side), "layer": 2})
     bursts = [BURST, Burst((0.35, 0.4), 0.1, 3.0), Burst((0.6, 0.65), 0.1, 3.0)]
-    for burst, run_ in zip(bursts, resolved.frames(CONFIG, mesh, bursts), strict=True):
-        alone = resolved.frames(CONFIG, mesh, [burst])[0]
+    for burst, run_ in zip(bursts, resolved.frames(config, mesh, bursts), strict=True):
+        alone = resolved.frames(config, mesh, [burst])[0]
         np.testing.assert_array_equal(run_.pressure, alone.pressure)
         np.testing.assert_array_equal(run_.pressure_rate, alone.pressure_rate)
         np.testing.assert_allclose(run_.energy, alone.energy, rtol=1e-12)
@@ -255,6 +257,25 @@ def test_the_wells_own_reader_passes_over_the_mesh(dataset):
     np.testing.assert_array_equal(fields.swapaxes(1, 2), state)
 
 
+def test_the_preset_lets_waves_out_at_the_sides_that_a_config_says(packings, tmp_path):
+    """From a file, with its stated error, run again by `verify`; energy leaves, and none comes in."""
+    (tmp_path / "open.toml").write_text(
+        'preset = "packing"\nsides = ["absorbing", "rigid", "soft", "absorbing"]\nlayer = 4\n'
+        "grid = 16\nframes = 33\npulses = 1\npulse_width = 0.1\nfrequency = 3.0\nelement_size = 0.12\ndegree = 3\n"
+        "verified = 1\n"
+    )
+    config, out = dataset_config(tmp_path / "open.toml"), tmp_path / "waves"
+    summary = generate_waves(config, packings, out, seed=7, workers=1, progress=False)
+    assert 0 < summary["truth_error"]["pressure"]["mean"] < 0.2
+    path = WaveDataset(out, "test").paths[0]
+    with h5py.File(path) as file:
+        energy = file["scalars/energy"][0]
+        assert energy[-1] < 0.6 * energy[0] and energy.max() < 1.01 * energy[0]
+        assert {"x_open", "y_open", "x_wall", "y_soft_wall"} <= set(file["boundary_conditions"])
+    (line,) = verify(out, 1)
+    assert "against degree 4, stated" in line and "constant to" not in line
+
+
 def test_a_rectangles_own_mesh_is_not_made_of_a_resolved_packings_settings():
     with pytest.raises(WavesimError, match="use waves_through"):
         simulate(CONFIG, uniform(), Pulse((0.5, 0.5), 0.1))
@@ -264,7 +285,7 @@ def test_settings_that_a_resolved_packing_cannot_have_are_refused():
     from wavesim.config import parse
 
     for content, words in (
-        ({"sides": ["absorbing"] * 4}, "sides.0: Input should be 'rigid' or 'soft'"),
+        ({"sides": ["periodic"] * 4}, "sides.0: Input should be 'rigid', 'soft' or 'absorbing'"),
         ({"radius_scale": 1.0}, "radius_scale: Input should be less than 1"),
         ({"interface_width": 0.01}, "unknown key 'interface_width'"),
     ):

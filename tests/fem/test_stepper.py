@@ -199,11 +199,17 @@ def single_precision_error(medium, left="rigid", device=None, steps=5000):
 
 @pytest.mark.parametrize("device", [None, "cpu"])
 @pytest.mark.parametrize(
-    ("medium", "left", "allowed"),
-    [(uniform(), "rigid", 3e-4), (uniform(), "soft", 3e-4), (MEDIUM, "rigid", 1e-3)],
-    ids=["rigid", "soft", "grains"],
+    ("medium", "left"), [(uniform(), "rigid"), (uniform(), "soft"), (MEDIUM, "rigid")], ids=["rigid", "soft", "grains"]
 )
-def test_single_precision_at_the_largest_steps_stays_close_to_double(device, medium, left, allowed):
-    """What is off is the mean, which rounding pushes, and the wave speed by 1e-7: coefficients are rounded, in a
-    uniform medium those of all elements alike."""
-    assert single_precision_error(medium, left, device)[1] < allowed
+def test_single_precision_at_the_largest_steps_stays_close_to_double(device, medium, left):
+    assert single_precision_error(medium, left, device)[1] < 1e-4
+
+
+def test_single_precision_keeps_the_mean_that_walls_conserve():
+    # Rounding alone takes it to 1e-3 of the pulse.
+    steps, interval = 5000, 5000 / assemble(uniform(), NODES, 1.0, (8, 8)).operator.steps
+    problem = assemble(uniform(), NODES, interval, (8, 8), steps=steps, dtype=np.float32)
+    state = simulation.start(problem, Pulse((0.45, 0.6), 0.1))
+    after, mass = stepper.advance(problem.operator, state), problem.operator.mass
+    conserved = mass @ (state.pressure + float(steps) * state.increment)
+    assert abs(mass @ after.pressure - conserved) < 1e-6 * mass @ np.abs(state.pressure)

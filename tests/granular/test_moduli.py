@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,14 @@ from wavesim.errors import WavesimError
 from wavesim.granular import Mixture, Packing
 from wavesim.granular._lammps import Engine
 from wavesim.granular.jamming import Protocol, jam
-from wavesim.granular.moduli import bulk_modulus, partial_bulk_moduli, shear_modulus, wave_speeds
+from wavesim.granular.moduli import (
+    acoustic_tensor,
+    bulk_modulus,
+    carrying_fraction,
+    partial_bulk_moduli,
+    shear_modulus,
+    wave_speeds,
+)
 from wavesim.granular.packing import force_scale
 from wavesim.provenance import generator
 
@@ -43,6 +51,8 @@ def test_rattlers_do_not_change_the_bulk_modulus():
     )
     assert bulk_modulus(inside) == pytest.approx(bulk_modulus(alone), rel=1e-12)
     assert bulk_modulus(alone) < bulk_modulus(lattice)
+    assert carrying_fraction(inside) == pytest.approx(alone.phi) and inside.phi > alone.phi
+    assert wave_speeds(inside) == pytest.approx(wave_speeds(alone), rel=1e-12)
 
 
 def test_particles_without_contacts_have_no_bulk_modulus():
@@ -135,6 +145,35 @@ def test_moduli_are_second_derivatives_of_the_relaxed_energy(packing):
     expected = (straight + across) / 2 if dim == 2 else (2 * straight + 3 * across) / 5
     assert shear_modulus(packing) == pytest.approx(expected, rel=1e-3)
     assert 0.01 < expected / bulk_modulus(packing) < 0.5
+
+
+def test_the_acoustic_tensor_is_of_second_derivatives_along_a_plane_waves_strains(packing):
+    dim = packing.dim
+    direction = np.array([0.6, 0.8, 0.0])[:dim]
+    tensor = acoustic_tensor(packing, direction)
+    np.testing.assert_allclose(tensor, tensor.T, atol=1e-12)
+    for along in (direction, np.array([0.8, -0.6, 0.0])[:dim], np.ones(dim) / np.sqrt(dim)):
+        curvature = second_derivative(packing, lambda s, e=along: np.eye(dim) + s * np.outer(e, direction))
+        assert along @ tensor @ along == pytest.approx(curvature / packing.volume, rel=1e-3, abs=1e-5)
+
+
+def test_long_waves_in_all_directions_have_the_mean_moduli(packing):
+    """K + 2 (D - 1) G / D along and G across, over 24 directions in a plane, or over the 26 of a cube's rule."""
+    dim = packing.dim
+    if dim == 2:
+        angles = np.pi * np.arange(24) / 24
+        directions, weights = np.column_stack([np.cos(angles), np.sin(angles)]), np.ones(24)
+    else:  # exact for polynomials of degree 7 on the sphere (Stroud, 1971, U3: 7-1)
+        directions = np.array([d for d in itertools.product((-1, 0, 1), repeat=3) if any(d)], float)
+        weights = np.array([40, 32, 27])[(directions != 0).sum(axis=1) - 1] / 840.0
+        directions /= np.linalg.norm(directions, axis=1)[:, None]
+    tensors = np.array([acoustic_tensor(packing, one) for one in directions])
+    along = np.einsum("di,dij,dj->d", directions, tensors, directions)
+    across = (np.trace(tensors, axis1=1, axis2=2) - along) / (dim - 1)
+    bulk, shear = bulk_modulus(packing), shear_modulus(packing)
+    assert np.average(along, weights=weights) == pytest.approx(bulk + 2 * (dim - 1) / dim * shear, rel=1e-3)
+    assert np.average(across, weights=weights) == pytest.approx(shear, rel=0.02)
+    assert along.max() > 1.02 * along.min()  # it is a small packing
 
 
 def test_partial_bulk_moduli_sum_to_the_whole(packing):

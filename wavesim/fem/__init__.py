@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from wavesim.fem.arcs import on_circles
     from wavesim.fem.boundary import Sides
     from wavesim.fem.conforming_mesh import conforming
+    from wavesim.fem.homogenisation import Effective, effective
     from wavesim.fem.live import LiveSolver
     from wavesim.fem.media import (
+        Diagram,
+        Mixtures,
         from_modulus,
         graded,
         image,
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
         jammed,
         layered,
         luneburg,
+        of_speed,
         picture,
         random_field,
         read_diagram,
@@ -30,7 +34,9 @@ if TYPE_CHECKING:
     from wavesim.fem.mesh import Mesh
     from wavesim.fem.mesh_files import read_mesh, write_mesh
     from wavesim.fem.raster import Raster
+    from wavesim.fem.raytracing import focus, rays
     from wavesim.fem.resolved import waves_through
+    from wavesim.fem.roads import from_packing
     from wavesim.fem.sampling import Nodes
     from wavesim.fem.simulation import Problem, Simulation, Traces, assemble, listen, simulate, start
     from wavesim.fem.source import (
@@ -49,10 +55,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Burst",
+    "Diagram",
+    "Effective",
     "LiveSolver",
     "Materials",
     "Medium",
     "Mesh",
+    "Mixtures",
     "Nodes",
     "PlanePacket",
     "PointSource",
@@ -68,7 +77,10 @@ __all__ = [
     "Traces",
     "assemble",
     "conforming",
+    "effective",
+    "focus",
     "from_modulus",
+    "from_packing",
     "generate_dataset",
     "generate_waves",
     "graded",
@@ -78,11 +90,13 @@ __all__ = [
     "layered",
     "listen",
     "luneburg",
+    "of_speed",
     "on_circles",
     "packing",
     "picture",
     "random_field",
     "random_pulse",
+    "rays",
     "read_diagram",
     "read_mesh",
     "recall",
@@ -98,11 +112,16 @@ _HOME = {
     **dict.fromkeys(("on_circles",), "arcs"),
     **dict.fromkeys(("conforming",), "conforming_mesh"),
     **dict.fromkeys(("Raster",), "raster"),
+    **dict.fromkeys(("focus", "rays"), "raytracing"),
     **dict.fromkeys(("waves_through",), "resolved"),
     **dict.fromkeys(("Sides",), "boundary"),
+    **dict.fromkeys(("Effective", "effective"), "homogenisation"),
+    **dict.fromkeys(("from_packing",), "roads"),
     **dict.fromkeys(("LiveSolver",), "live"),
     **dict.fromkeys(
         (
+            "Diagram",
+            "Mixtures",
             "from_modulus",
             "graded",
             "image",
@@ -110,6 +129,7 @@ _HOME = {
             "jammed",
             "layered",
             "luneburg",
+            "of_speed",
             "picture",
             "random_field",
             "read_diagram",

@@ -20,25 +20,25 @@ step. z_x z_y p is averaged as (p+ + 2 p + p-) / 4, hence the products: for wave
 z, the scheme then factors as the equation does, into ((q - 1)^2 + b q) and a decaying factor, stable for b < 4 whatever
 a is. And f goes through C with the rest: added after it, it grew near the limit of order 4, where C B p falls to zero.
 
+Where 1/rho is a tensor it is diagonal in the layer, and f_a takes its entry aa (raster.py); what domain and medium are
+there says margins.py.
+
 Reference: Grote and Sim, Efficient PML for the wave equation, arXiv 1001.0319 (2010), equations (14) to (16).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from scipy import sparse
 
 from wavesim.errors import WavesimError
-from wavesim.fem.boundary import Sides, first_nodes, numbers
+from wavesim.fem.boundary import first_nodes, numbers
 from wavesim.fem.cells import side_by_side
-from wavesim.fem.medium import Field, Materials, Medium
-from wavesim.fem.mesh import Mesh
-from wavesim.fem.raster import Raster
-from wavesim.fem.sampling import Nodes
+from wavesim.fem.extent import Extent
 from wavesim.fem.space import Space
 
 # What comes back from a layer of one wavelength, degree 4, at 0, 30, 60 and 75 degrees: with 3 elements a wavelength
@@ -54,7 +54,7 @@ class Layer:
     keep, kick: (n[, batch]) factors of the increment: d+ = keep d - kick F. pull: alike, 4 a_x a_y. scale: alike, 1/M.
     derivative: D (2 m, n), p_x and p_y at the layer's points. weight: (2 m,), h^2 w / 2 rho, and push: (n, 2 m), D^T
     weight, from f+ + f- to M F. decay, gain: (2 m[, batch]), f+ = decay f- + gain (p_x, p_y). unknown: (elements,
-    points), -1 where there is none; size: of an element along x and y.
+    points), -1 where there is none; size: (elements, 2) of each element, a rectangle, along x and y.
 
     The rows of `derivative` go by groups of elements, as many as a vector has lanes, filled up with empty ones; then by
     point, then x and y, then the element in its group: so kernel.c reads them.
@@ -70,40 +70,11 @@ class Layer:
     gain: np.ndarray
     weight: np.ndarray
     unknown: np.ndarray
-    size: tuple[float, float]
+    size: np.ndarray
 
 
-def with_margins(
-    medium: Medium | Materials | Raster, mesh: Nodes | Mesh, sides: Sides, layer: int
-) -> tuple[Medium | Materials | Raster, Nodes | Mesh]:
-    """Medium and mesh with `layer` elements beyond each absorbing side.
-
-    Raises:
-        WavesimError: absorbing sides without a layer, or of another mesh than a rectangle's own.
-    """
-    margins = sides.margins(layer)
-    if "absorbing" in (sides.left, sides.right, sides.bottom, sides.top) and layer < 1:
-        raise WavesimError(
-            f"layer {layer}: an absorbing side needs at least one element, better one wavelength of them"
-        )
-    if not any(margins):
-        return medium, mesh
-    if isinstance(mesh, Mesh) or not isinstance(medium, Medium):
-        raise WavesimError("absorbing sides need a rectangle's own mesh and a medium of functions, not a tagged mesh")
-    return continued(medium, mesh.lengths), replace(mesh, margins=margins)
-
-
-def continued(medium: Medium, lengths: tuple[float, float]) -> Medium:
-    """The medium, which goes on beyond the rectangle's sides as it is there."""
-
-    def beyond(field: Field) -> Field:
-        return lambda x, y: field(np.clip(x, 0, lengths[0]), np.clip(y, 0, lengths[1]))
-
-    return Medium(beyond(medium.bulk_modulus), beyond(medium.density))
-
-
-def damping(nodes: Nodes, points: np.ndarray, wave_speed: float, reflection: float = REFLECTION) -> np.ndarray:
-    """(2, points) z_x and z_y at points (points, 2), from the mesh's margins beyond each side.
+def damping(extent: Extent, points: np.ndarray, wave_speed: float, reflection: float = REFLECTION) -> np.ndarray:
+    """(2, points) z_x and z_y at points (points, 2), by their depths in the margins.
 
     Args:
         wave_speed: the largest in the layer. reflection: R above.
@@ -113,19 +84,23 @@ def damping(nodes: Nodes, points: np.ndarray, wave_speed: float, reflection: flo
     if not 0 < reflection < 1:
         raise WavesimError(f"reflection {reflection} of an absorbing layer must lie between 0 and 1, for example 1e-6")
     rates = np.zeros((2, len(points)))
-    for rate, axis, place in zip(rates, nodes.axes, points.T, strict=True):
-        begin, end = axis.ends
-        for width, depth in ((-begin, -place), (end - axis.length, place - axis.length)):
-            if width > 0:
-                strength = 3 * wave_speed * np.log(1 / reflection) / (2 * width)
-                rate += strength * (np.clip(depth, 0, None) / width) ** 2
+    for k, (width, depth) in enumerate(zip(extent.margins, extent.depths(points), strict=True)):
+        if width > 0:
+            strength = 3 * wave_speed * np.log(1 / reflection) / (2 * width)
+            rates[k // 2] += strength * (np.clip(depth, 0, None) / width) ** 2
     return rates
 
 
-def inside(nodes: Nodes, points: np.ndarray) -> np.ndarray:
-    """(points,) whether each of points (points, 2) lies in the layer."""
-    (x, y), (width, height) = points.T, nodes.lengths
-    return (x < 0) | (x > width) | (y < 0) | (y > height)
+def inside(extent: Extent, space: Space) -> np.ndarray:
+    """(elements, points) the element points of each element that lies in the layer."""
+    middles = space.element_points[space.elements].mean(axis=1)
+    return space.elements[extent.beyond(middles)]
+
+
+def squared_speed(bulk_modulus: np.ndarray, density: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """([batch,]) the largest kappa / rho at some of the element points; arguments as `of_space`."""
+    lightness = 1 / density if density.ndim == 1 else np.maximum(density[0, 0], density[1, 1])
+    return np.asarray((bulk_modulus.T * lightness)[..., points.ravel()].max(axis=-1, initial=0.0))
 
 
 def of_space(
@@ -136,21 +111,22 @@ def of_space(
     density: np.ndarray,
     dtype: type,
 ) -> Callable[[float], Layer] | None:
-    """The layer for a time step, where a space has margins; bulk_modulus and mass: of one medium or of a batch."""
-    nodes = space.nodes
-    if nodes is None or not any(nodes.margins):
+    """The layer for a time step, where a space has margins.
+
+    Args:
+        bulk_modulus, mass: of one medium or of a batch. density: (element points,), or the tensor 1/rho (2, 2, element
+            points), which is diagonal in the layer.
+    """
+    if not any(space.extent.margins):
         return None
-    wave_speed = np.sqrt((bulk_modulus.T / density)[..., inside(nodes, space.element_points)].max(axis=-1))
-    # The points of a rectangle's space lie on an open grid.
-    along, side = nodes.degree + 1, tuple(axis.total for axis in nodes.axes)
-    lines = np.arange(space.weights.size).reshape(side[1], along, side[0], along)
-    elements = lines.swapaxes(1, 2).reshape(-1, along**2)
-    return partial(layer, space, nodes, elements, prolongation, mass, density, wave_speed, dtype=dtype)
+    elements = inside(space.extent, space)
+    wave_speed = np.sqrt(squared_speed(bulk_modulus, density, elements))
+    return partial(layer, space, space.extent, elements, prolongation, mass, density, wave_speed, dtype=dtype)
 
 
 def layer(
     space: Space,
-    nodes: Nodes,
+    extent: Extent,
     elements: np.ndarray,
     prolongation: sparse.csr_matrix,
     mass: np.ndarray,
@@ -159,14 +135,12 @@ def layer(
     time_step: float,
     dtype: type = np.float64,
 ) -> Layer:
-    """The layer in the margins of a rectangle's mesh.
+    """The layer in the margins of a rectangle.
 
     Args:
-        elements: (elements, points) the numbers of each element's points among the space's, s fastest.
-        prolongation: P (nodes, unknowns); mass: (unknowns[, batch]); density: (element points,); wave_speed: the
-            largest in the layer, of each medium of a batch.
+        elements: of the layer, as `inside`. prolongation: P (nodes, unknowns); mass: (unknowns[, batch]); density: as
+            `of_space`; wave_speed: the largest in the layer, of each medium of a batch.
     """
-    elements = elements[inside(nodes, space.element_points[elements].mean(axis=1))]
     points = side_by_side(elements, -1, np.dtype(dtype))
     places = np.stack([points, points], axis=2)
     axis = np.broadcast_to(np.array([0, 1])[:, None], places.shape).ravel()
@@ -175,14 +149,16 @@ def layer(
     # Any node of an unknown will do: z is the same at a node and at its periodic image.
     half = time_step / 2 * np.asarray(wave_speed)
     a_x, a_y = (
-        np.multiply.outer(half, rates).T for rates in damping(nodes, space.points[first_nodes(prolongation)], 1.0)
+        np.multiply.outer(half, rates).T for rates in damping(extent, space.points[first_nodes(prolongation)], 1.0)
     )
-    rates = damping(nodes, space.element_points[places], 1.0)
+    rates = damping(extent, space.element_points[places], 1.0)
     own, other = (np.multiply.outer(half, np.where(axis == k, *rates)).T for k in (0, 1))
     rows = np.where(places < 0, 2 * space.weights.size, places + axis * space.weights.size)
     slopes = sparse.vstack([*space.gradient, sparse.csr_matrix((1, space.size))]).tocsr()[rows] @ prolongation
-    weight = np.where(places < 0, 0, time_step**2 / 2 * (space.weights / density)[places])
+    lightness = (1 / density)[places] if density.ndim == 1 else density[axis, axis, places]
+    weight = np.where(places < 0, 0, time_step**2 / 2 * space.weights[places] * lightness)
     kick = 1 / ((1 + a_x) * (1 + a_y))
+    nodes = space.node_of[elements]
     return Layer(
         keep=((1 - a_x) * (1 - a_y) * kick).astype(dtype),
         kick=kick.astype(dtype),
@@ -193,6 +169,6 @@ def layer(
         decay=((1 - own) / (1 + own)).astype(dtype),
         gain=(2 * (other - own) / (1 + own)).astype(dtype),
         weight=weight.astype(dtype),
-        unknown=numbers(prolongation)[space.node_of[elements]],
-        size=(nodes.lengths[0] / nodes.elements[0], nodes.lengths[1] / nodes.elements[1]),
+        unknown=numbers(prolongation)[nodes],
+        size=np.ptp(space.points[nodes], axis=1),
     )

@@ -17,6 +17,7 @@ import numpy as np
 from wavesim.config import WaveSettings
 from wavesim.fem import absorbing, stepper
 from wavesim.fem.boundary import Sides, require_waves, unknowns
+from wavesim.fem.margins import continued
 from wavesim.fem.medium import Medium
 from wavesim.fem.simulation import (
     DTYPES,
@@ -65,7 +66,7 @@ def assemble_batch(
     domain, dtype, sides = config.domain, DTYPES[config.precision], Sides(*config.domain.sides)
     nodes, layer = mesh_of(config, elements, degree)
     nodes = replace(nodes, margins=sides.margins(layer))
-    media = [absorbing.continued(medium, nodes.lengths) for medium in media]
+    media = [continued(medium, nodes.extent) for medium in media]
     space = _dolfinx.space(nodes)
     density = space.evaluate(media[0].density)
     if any(np.any(space.evaluate(medium.density) != density) for medium in media[1:]):

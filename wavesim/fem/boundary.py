@@ -75,7 +75,10 @@ def unknowns(points: np.ndarray, sides: Sides) -> sparse.csr_matrix:
             here, there = (np.flatnonzero(at[name]) for name in (one, other))
             here, there = (side[np.argsort(points[side, along])] for side in (here, there))
             if here.size != there.size or np.abs(points[here, along] - points[there, along]).max() > slack:
-                raise WavesimError(f"the nodes of the periodic sides {one} and {other} do not face each other")
+                raise WavesimError(
+                    f"the nodes of the periodic sides {one} and {other}, {here.size} and {there.size}, do not face "
+                    "each other: use a mesh with the same vertices on both, or other sides"
+                )
             owner[there] = owner[here]
     owner = owner[owner]  # the last corner is the image of an image
     free = np.ones(len(points), bool)

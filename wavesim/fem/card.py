@@ -129,7 +129,8 @@ def _medium_rows(config: WaveSettings) -> dict[str, str]:
             "interfaces": f"smooth, {config.interface_width:g} wide" if isinstance(config, WavesConfig) else sharp,
         }
     own = [key for key in type(config).model_fields if key not in PresetConfig.model_fields]
-    return {key.replace("_", " "): str(getattr(config, key)).strip("()") for key in own}
+    given = {key: value for key in own if (value := getattr(config, key)) is not None}
+    return {key.replace("_", " "): str(value).strip("()") for key, value in given.items()}
 
 
 def _start_row(config: WaveSettings) -> dict[str, str]:

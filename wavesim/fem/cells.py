@@ -19,7 +19,8 @@ import numpy as np
 from scipy import sparse
 
 from wavesim.fem.boundary import numbers
-from wavesim.fem.diagonals import LANES, annihilating, filled
+from wavesim.fem.diagonals import LANES, filled
+from wavesim.fem.rounding import annihilating
 from wavesim.fem.sampling import differentiation
 from wavesim.fem.space import Space
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from wavesim.fem.rounding import single
+
 WIDEST = 8  # places: the largest degree
 LANES = 64  # bytes of a vector: rows are filled up to whole ones
 SAME = 1e-12  # of the largest entry: rounding in the assembly of K, 1e-14 with 200 elements a side
@@ -44,9 +46,9 @@ def find(matrix: sparse.csr_matrix, scale: np.ndarray | None, mass: np.ndarray, 
 
     Double precision keeps K's own entries; single precision shares them where they are a sum of products.
     """
-    n, entries = matrix.shape[0], matrix.tocoo()
-    counts = np.abs(entries.data) > SAME * np.abs(entries.data).max()
-    row, column, value = entries.row[counts].astype(int), entries.col[counts].astype(int), entries.data[counts]
+    n, matrix = matrix.shape[0], matrix.multiply(abs(matrix) > SAME * np.abs(matrix.data).max()).tocsr()
+    entries = matrix.tocoo()
+    row, column = entries.row.astype(int), entries.col.astype(int)
     for columns in np.unique(column[row == 0])[1:].tolist():
         rows, rest = divmod(n, columns)
         if rest:
@@ -67,17 +69,17 @@ def find(matrix: sparse.csr_matrix, scale: np.ndarray | None, mass: np.ndarray, 
     if dtype == np.float32:
         symmetric = (sparse.diags(mass) @ matrix).tocsr() if scale is None else matrix
         if factors := _products(symmetric, rows, columns, width):
-            along, across, share = factors
+            along, across, mass_x, mass_y = factors
             coupled[:, width] = 1  # the diagonal has a part of each
-            share = share * (1 / mass.T).reshape(shape)
-            return Diagonals(
-                filled(along, dtype), across.T.astype(dtype, order="C"), coupled, filled(share, dtype), cyclic
-            )
-    bands = np.zeros((2, 2 * width + 1, rows, columns))
+            share = mass_y[:, None] * mass_x * (1 / mass.T).reshape(shape)
+            level = share.flat[0]  # s is one in a uniform medium, which is not rounded
+            along, across = _rounded(along * level, mass_x), _rounded(across * level, mass_y)
+            share = filled(share / level, dtype)
+            return Diagonals(filled(along, dtype), np.ascontiguousarray(across.T), coupled, share, cyclic)
+        matrix = single(matrix, mass if scale is None else np.ones(len(mass)))
+    value, bands = matrix.data, np.zeros((2, 2 * width + 1, rows, columns))
     bands[0, (di + width)[dj == 0], j[dj == 0], i[dj == 0]] = value[dj == 0]
     bands[1, (dj + width)[dj != 0], j[dj != 0], i[dj != 0]] = value[dj != 0]
-    if dtype == np.float32:
-        bands = annihilating(bands.reshape(-1, n)).reshape(bands.shape)
     along, across = (filled(band.swapaxes(0, 1), dtype) for band in bands)
     return Diagonals(along, across, coupled, filled(common.reshape(shape), dtype), cyclic)
 
@@ -117,8 +119,8 @@ def _cyclic(offset: np.ndarray, size: int) -> np.ndarray:
 
 def _products(
     stiffness: sparse.csr_matrix, rows: int, columns: int, width: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Mx^-1 Kx (diagonal, columns), My^-1 Ky (diagonal, rows) and Mx (x) My (rows, columns), if K is such a sum."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+    """Kx (diagonal, columns), Ky (diagonal, rows), Mx (columns,) and My (rows,), if K is such a sum."""
     # One row and one column tell: in the middle, because walls that hold the pressure leave no constant beside them.
     j, i = rows // 2, columns // 2
     row, column = j * columns + np.arange(columns), np.arange(rows) * columns + i
@@ -145,7 +147,15 @@ def _products(
     sum_of_products = sparse.kron(sparse.diags(mass_y), along_x) + sparse.kron(along_y, sparse.diags(mass_x))
     if abs(sum_of_products - stiffness).max() > SAME * np.abs(stiffness.data).max():
         return None
-    return annihilating(along / mass_x), annihilating(across / mass_y), mass_y[:, None] * mass_x
+    return along, across, mass_x, mass_y
+
+
+def _rounded(bands: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """The diagonals (2 w + 1, n) of M^-1 K from those of K, in single precision."""
+    width, matrix = len(bands) // 2, single(_cyclic_matrix(bands / mass), mass).tocoo()
+    rounded = np.zeros(bands.shape, np.float32)
+    rounded[_cyclic(matrix.col - matrix.row, bands.shape[1]) + width, matrix.row] = matrix.data
+    return rounded
 
 
 def _cyclic_matrix(bands: np.ndarray) -> sparse.csr_matrix:
@@ -154,27 +164,3 @@ def _cyclic_matrix(bands: np.ndarray) -> sparse.csr_matrix:
     row = np.broadcast_to(np.arange(n), bands.shape)
     column = (row + np.arange(-width, width + 1)[:, None]) % n
     return sparse.csr_matrix((bands.ravel(), (row.ravel(), column.ravel())))
-
-
-def annihilating(columns: np.ndarray) -> np.ndarray:
-    """`single` of columns (entries, n), each a row of a matrix."""
-    entries, n = columns.shape
-    place = np.tile(np.arange(entries), n), np.arange(0, columns.size + 1, entries)
-    return single(sparse.csr_matrix((columns.T.ravel(), *place), (n, entries))).data.reshape(n, entries).T
-
-
-def single(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Rounded to single precision so that rows that sum to nothing still do, exactly; no row may be empty.
-
-    Where many unknowns share these numbers, what a sum is off would push a constant the same way everywhere at every
-    step. Multiples of one unit, below 2^24 of them, add up without rounding.
-    """
-    value, start = matrix.data.astype(float), matrix.indptr[:-1]
-    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    size = np.maximum.reduceat(np.abs(value), start)
-    unit = 2.0 ** (np.ceil(np.log2(size)) - 24)
-    rounded = np.round(value / unit[row]) * unit[row]
-    off = np.where(np.abs(np.add.reduceat(value, start)) < 1e-10 * size, np.add.reduceat(rounded, start), 0)
-    largest = np.flatnonzero(np.abs(value) == size[row])
-    rounded[largest[np.unique(row[largest], return_index=True)[1]]] -= off
-    return sparse.csr_matrix((rounded.astype(np.float32), matrix.indices, matrix.indptr), matrix.shape)

@@ -32,16 +32,19 @@ from wavesim.fem import absorbing, distributed_sampling, stepper
 from wavesim.fem.absorbing import Layer
 from wavesim.fem.arguments import require_degree, require_times
 from wavesim.fem.boundary import Sides
+from wavesim.fem.budget import Budget
 from wavesim.fem.distributed_matrix import SharedOperator, largest_eigenvalue, summed
 from wavesim.fem.distributed_nodes import Held, OfFetched, Summed, held, petsc
 from wavesim.fem.drive import Drive, Force
 from wavesim.fem.drive import drive as in_steps
+from wavesim.fem.extent import Extent
+from wavesim.fem.margins import with_margins
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.mpi import communicator
 from wavesim.fem.raster import Raster
 from wavesim.fem.sampling import Nodes
-from wavesim.fem.simulation import RIGID, check_growth, values
+from wavesim.fem.simulation import RIGID, values
 from wavesim.fem.source import PointSource, SpreadSource
 from wavesim.fem.space import Part
 from wavesim.fem.stepper import LIMITS, Frame, WaveState, stable_steps
@@ -134,7 +137,7 @@ def assemble(
     from wavesim.fem import _dolfinx
 
     petsc()
-    medium, mesh = absorbing.with_margins(medium, mesh, sides, layer)
+    medium, mesh = with_margins(medium, mesh, sides, layer)
     part = _dolfinx.part(mesh, mesh.degree if isinstance(mesh, Nodes) else degree, comm)
     bulk_modulus, density = _together(comm, lambda: values(medium, part.space))
     shared = held(part, sides, comm)
@@ -149,8 +152,8 @@ def assemble(
     work[0].array[:] = h**2 / mass
     stiffness.diagonalScale(L=work[0])
     operator = SharedOperator(stiffness, mass, h, steps, order, work=work)
-    if isinstance(mesh, Nodes) and any(mesh.margins):
-        operator = replace(operator, layer=_layer(comm, part, shared, mesh, mass, bulk_modulus, density, h))
+    if any(mesh.margins):
+        operator = replace(operator, layer=_layer(comm, part, shared, mesh.extent, mass, bulk_modulus, density, h))
     if sources:
         operator = replace(operator, drive=_drive(sources, mesh, part, shared, operator))
     averages = distributed_sampling.averages(mesh, grid, part, prolongation)
@@ -210,8 +213,9 @@ def simulate(case: Case, frames: int, comm: Any = None) -> Run | None:
     heard = np.empty((len(times), places))
     if places:
         heard[0] = receivers @ shared.fetch(state.pressure)
-    drive, before, root = operator.drive, 0, 0.0
-    gram = np.zeros((0, 0)) if drive is None else problem.comm.allreduce(drive.gram(operator.mass))
+    drive = operator.drive
+    gram = None if drive is None else problem.comm.allreduce(drive.gram(operator.mass))
+    budget = Budget(frame(problem, state).energy, state.steps, drive, gram)
     begin = time.perf_counter()
     for k in range(frames):
         if k and not places:
@@ -223,10 +227,7 @@ def simulate(case: Case, frames: int, comm: Any = None) -> Run | None:
         sampled, energy[k] = sample(problem, now), now.energy
         if sampled is not None:
             fields[:, k] = sampled
-        root = np.sqrt(energy[0]) if k == 0 else root
-        if drive is not None:
-            root, before = root + drive.given(gram, before, state.steps), state.steps
-        check_growth(energy[k], root**2, k)
+        budget.check(now.energy, state.steps, k)
     milliseconds = (time.perf_counter() - begin) * 1e3 / max(frames - 1, 1)
     size = problem.comm.reduce(int(shared.free.sum()))
     whole = _summed_at_first(problem.comm, heard)
@@ -239,7 +240,7 @@ def _layer(
     comm: Any,
     part: Part,
     shared: Held,
-    nodes: Nodes,
+    extent: Extent,
     mass: np.ndarray,
     bulk_modulus: np.ndarray,
     density: np.ndarray,
@@ -247,11 +248,11 @@ def _layer(
 ) -> Layer:
     """The absorbing layer: f at the points of the process's own elements, the rest at its rows."""
     space = part.space
-    elements = np.arange(space.weights.size).reshape(-1, (nodes.degree + 1) ** 2)
-    squares = (bulk_modulus / density)[absorbing.inside(nodes, space.element_points)]
-    wave_speed = np.sqrt(max(comm.allgather(squares.max(initial=0.0))))
+    elements = absorbing.inside(extent, space)
+    squared_speed = absorbing.squared_speed(bulk_modulus, density, elements)
+    wave_speed = np.sqrt(max(comm.allgather(float(squared_speed))))
     here = np.ones(len(shared.numbers))
-    own = absorbing.layer(space, nodes, elements, shared.prolongation, here, density, wave_speed, time_step)
+    own = absorbing.layer(space, extent, elements, shared.prolongation, here, density, wave_speed, time_step)
     derivative: Any = OfFetched(own.derivative, shared)
     push: Any = Summed(own.push, shared)
     return replace(

@@ -26,7 +26,7 @@ def averages(
     """
     if isinstance(mesh, Mesh):
         cells, node_of = _whole(mesh, part)
-        everywhere = locate.cell_averages(cells, part.space.degree, node_of, part.space.size + 1, grid)
+        everywhere = locate.cell_averages(cells, part.space.degree, node_of, part.space.size + 1, grid, mesh.extent)
         matrix = (everywhere[:, :-1] @ prolongation).tocsr()
         return lambda values: matrix @ values
     nodes, own = mesh, prolongation[: part.owned]
@@ -60,7 +60,8 @@ def _whole(mesh: Mesh, part: Part) -> tuple[np.ndarray, np.ndarray]:
     space = part.space
     node_of = np.full((len(mesh.cells), space.node_of.size // len(part.cells)), space.size)
     node_of[part.cells] = space.node_of.reshape(len(part.cells), -1)
-    return mesh.positions(space.degree) if mesh.curved else mesh.points[mesh.cells], node_of
+    curved = mesh.curved and space.degree > 1
+    return mesh.positions(space.degree) if curved else mesh.points[mesh.cells], node_of
 
 
 def _lattice(nodes: Nodes, part: Part) -> tuple[np.ndarray, np.ndarray]:

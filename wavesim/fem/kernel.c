@@ -10,6 +10,8 @@
 
 typedef REAL vector __attribute__((vector_size(64), aligned(sizeof(REAL))));
 #define LANES ((long)(64 / sizeof(REAL)))
+#define AHEAD 2        /* rows: what they read is fetched while this one is multiplied */
+#define FAR (1L << 16) /* numbers of a field, from which on it has to be */
 #define AT(address) (*(const vector *)(address))
 
 typedef struct {
@@ -53,6 +55,8 @@ static void ends(const grid *g, REAL *line) {
         vector product = AT(s + (i)) * V;                             \
         if (to) *(vector *)(to + (i)) = product;                      \
         if (d) *(vector *)(d + (i)) = AT(d + (i)) + (part + (vector){0}) * product; \
+        if (soon) __builtin_prefetch(soon + (i), 0, 2);               \
+        if (also) __builtin_prefetch(also + (i), 0, 2);               \
     }
 
 #define FOUR(CENTRE)                                        \
@@ -76,9 +80,9 @@ static void ends(const grid *g, REAL *line) {
         FINISH(e, i + 3 * LANES);                           \
     }
 
-/* f = B p in row j of the field whose lines are `at`; to = f, d += part f. */
+/* f = B p in row j of the field whose lines are `at`; to = f, d += part f. soon, also: lines that are read next, or 0. */
 static inline __attribute__((always_inline)) void row(const grid *g, REAL *const *at, long j, REAL *to, REAL *d, REAL part,
-                                                      const long w, const int own) {
+                                                      const REAL *soon, const REAL *also, const long w, const int own) {
     const REAL *near[2 * w + 1], *own_factor[2 * w + 1], *centre = at[j], *s = g->scale + j * g->stride;
     const REAL *along = g->along + (own ? j * (2 * w + 1) * g->stride : 0);
     REAL factor[2 * w + 1];
@@ -110,11 +114,12 @@ static inline __attribute__((always_inline)) void row(const grid *g, REAL *const
     }
 }
 
-static void product(const grid *g, REAL *const *at, long j, REAL *to, REAL *d, REAL part) {
+static void product(const grid *g, REAL *const *at, long j, REAL *to, REAL *d, REAL part, const REAL *soon,
+                    const REAL *also) {
     if (g->own)
-        row(g, at, j, to, d, part, WIDTH, 1);
+        row(g, at, j, to, d, part, soon, also, WIDTH, 1);
     else
-        row(g, at, j, to, d, part, WIDTH, 0);
+        row(g, at, j, to, d, part, soon, also, WIDTH, 0);
 }
 
 /* p and d (rows, columns) after so many steps; without d, p becomes B p. Returns whether there was no memory. */
@@ -136,14 +141,18 @@ int grid_advance(const grid *g, REAL *p, REAL *d, long steps, int order) {
                     for (long i = 0; i < g->stride; i += LANES) *(vector *)(to + i) = AT(to + i) + AT(by + i);
                     ends(g, to);
                 }
-                long j = t - lag;
+                long j = t - lag, next = t + AHEAD;
+                int far = next < g->rows && g->rows * g->stride > FAR;
                 if (j >= 0 && j < g->rows && d) {
-                    product(g, pressure, j, last == 2 ? force[j] : NULL, increment[j], -1);
+                    product(g, pressure, j, last == 2 ? force[j] : NULL, increment[j], -1, far ? pressure[next] : NULL,
+                            far ? increment[next] : NULL);
                     if (last == 2) ends(g, force[j]);
                 } else if (j >= 0 && j < g->rows)
-                    product(g, pressure, j, increment[j], NULL, 0);
+                    product(g, pressure, j, increment[j], NULL, 0, NULL, NULL);
                 j = t - 2 * lag;
-                if (last == 2 && j >= 0) product(g, force, j, NULL, increment[j], (REAL)(1.0 / 12));
+                if (last == 2 && j >= 0)
+                    product(g, force, j, NULL, increment[j], (REAL)(1.0 / 12),
+                            far ? g->scale + (next - lag) * g->stride : NULL, NULL);
             }
         for (long j = 0; j < g->rows; j++) {
             memcpy(p + j * columns, d ? pressure[j] : increment[j], width);
@@ -306,7 +315,8 @@ typedef struct {
     long groups;
     const int *node;                        /* (groups, points, LANES), `size` where there is none */
     const int *start, *place;               /* (size + 1), of the places of each unknown in the parts; and these */
-    const REAL *slope, *per_size;           /* per_size: 1 over the length of an element along x and y */
+    const REAL *slope;                      /* as in cells */
+    const REAL *per_size;                   /* (groups, 2, LANES), 1 over the length of an element along x and y */
     const REAL *weight, *decay, *gain;      /* (groups, points, 2, LANES) */
     const REAL *scale, *keep, *kick, *pull; /* (size), as in absorbing.py */
 } layer;
@@ -327,7 +337,7 @@ static void fade(const layer *l, long number, const REAL *in, REAL *before, REAL
             }
             for (long axis = 0; axis < 2; axis++) {
                 long i = ((number * P * P + b * P + a) * 2 + axis) * LANES;
-                vector per_size = l->per_size[axis] + (vector){0}, old = AT(later + i);
+                vector per_size = AT(l->per_size + (number * 2 + axis) * LANES), old = AT(later + i);
                 vector new = AT(l->decay + i) * old + AT(l->gain + i) * per_size * slope[axis];
                 if (before) *(vector *)(before + i) = old;
                 *(vector *)(later + i) = new;
@@ -345,41 +355,63 @@ static void fade(const layer *l, long number, const REAL *in, REAL *before, REAL
         }
 }
 
-static void times(const grid *g, REAL *const *line, const REAL *in, REAL *out) {
-    for (long j = 0; j < g->rows; j++) {
-        memcpy(line[j], in + j * g->columns, g->columns * sizeof(REAL));
-        ends(g, line[j]);
-    }
-    /* Each row is filled up beyond its end, where the next one begins. */
-    for (long j = 0; j < g->rows; j++) product(g, line, j, out + j * g->columns, NULL, 0);
-}
+typedef void product_of(const void *of, REAL *work, const REAL *in, REAL *out);
 
-/* The same steps on a rectangle with an absorbing layer; before and later: f half a step before p and after it. */
-int layer_advance(const grid *g, const layer *l, REAL *p, REAL *d, REAL *before, REAL *later, long steps, int order) {
-    const long size = g->rows * g->columns;
-    size_t bytes = (size + g->stride) * sizeof(REAL);
-    REAL *field = calloc(1, bytes), *force = calloc(1, bytes), *second = calloc(1, bytes), **all = lines(g, g->rows);
+/* The same steps with an absorbing layer; before and later: f half a step before p and after it; times: B with its work. */
+static int absorbed(const layer *l, product_of *times, const void *of, REAL *work, long size, long spare, REAL *p, REAL *d,
+                    REAL *before, REAL *later, long steps, int order) {
+    size_t bytes = (size + spare) * sizeof(REAL);
+    REAL *field = calloc(1, bytes), *force = calloc(1, bytes), *second = calloc(1, bytes);
     REAL *parts = aligned_alloc(64, (l->groups * P * P + 1) * LANES * sizeof(REAL));
-    int short_of_memory = !field || !force || !second || !parts || !all;
+    int short_of_memory = !field || !force || !second || !parts || !work;
     if (!short_of_memory) {
         memcpy(field, p, size * sizeof(REAL));
         for (long step = 1; step <= steps; step++) {
             for (long i = 0; i < size; i++) field[i] += d[i];
             for (long k = 0; k < l->groups; k++) fade(l, k, field, step == steps ? before : NULL, later, parts);
-            times(g, all + WIDTH, field, force);
+            times(of, work, field, force);
             for (long i = 0; i < size; i++) {
                 REAL sum = 0;
                 for (int k = l->start[i]; k < l->start[i + 1]; k++) sum += parts[l->place[k]];
                 force[i] += l->scale[i] * sum;
             }
             if (order == 4) {
-                times(g, all + WIDTH, force, second);
+                times(of, work, force, second);
                 for (long i = 0; i < size; i++) force[i] -= second[i] * (REAL)(1.0 / 12);
             }
             for (long i = 0; i < size; i++) d[i] = l->keep[i] * d[i] - l->kick[i] * (force[i] + l->pull[i] * field[i]);
         }
         memcpy(p, field, size * sizeof(REAL));
     }
-    free(field), free(force), free(second), free(parts), discard(g, all);
+    free(field), free(force), free(second), free(parts);
     return short_of_memory;
+}
+
+static void by_rows(const void *of, REAL *work, const REAL *in, REAL *out) {
+    const grid *g = of;
+    REAL **line = (REAL **)work + WIDTH;
+    for (long j = 0; j < g->rows; j++) {
+        memcpy(line[j], in + j * g->columns, g->columns * sizeof(REAL));
+        ends(g, line[j]);
+    }
+    /* Each row is filled up beyond its end, where the next one begins. */
+    for (long j = 0; j < g->rows; j++) product(g, line, j, out + j * g->columns, NULL, 0, NULL, NULL);
+}
+
+int grid_absorbed(const grid *g, const layer *l, REAL *p, REAL *d, REAL *before, REAL *later, long steps, int order) {
+    REAL **all = lines(g, g->rows);
+    int failed = absorbed(l, by_rows, g, (REAL *)all, g->rows * g->columns, g->stride, p, d, before, later, steps, order);
+    discard(g, all);
+    return failed;
+}
+
+static void of_cells(const void *of, REAL *work, const REAL *in, REAL *out) { by_cells(of, in, out, NULL, 0, work); }
+
+/* All fields and the layer's tables as the cells number them. */
+int cells_absorbed(const cells *m, const layer *l, REAL *p, REAL *d, REAL *before, REAL *later, long steps, int order) {
+    long size = m->groups * INNER * LANES + m->edges + m->others + 1;
+    REAL *parts = calloc(m->groups * RIM * LANES + LANES, sizeof(REAL));
+    int failed = absorbed(l, of_cells, m, parts, size, LANES, p, d, before, later, steps, order);
+    free(parts);
+    return failed;
 }

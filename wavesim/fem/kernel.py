@@ -29,11 +29,12 @@ from wavesim.devices import require
 from wavesim.errors import WavesimError
 from wavesim.fem import march
 from wavesim.fem.absorbing import Layer
-from wavesim.fem.cells import Cells, Groups, groups, lying, slopes
+from wavesim.fem.cells import Cells, Groups, groups, lying, side_by_side, slopes
 from wavesim.fem.device import OnDevice
-from wavesim.fem.diagonals import Diagonals, find, repeated, single
+from wavesim.fem.diagonals import Diagonals, find, repeated
 from wavesim.fem.drive import Drive
 from wavesim.fem.march import Motion
+from wavesim.fem.rounding import single
 
 X86 = ("-march=native", "-mprefer-vector-width=512")
 NATIVE = {"x86_64": X86, "AMD64": X86}.get(platform.machine(), ("-mcpu=native",))
@@ -98,8 +99,64 @@ class _OneByOne(StepByStep):
         self._run(p, d, steps, order)
         return p.T.reshape(pressure.shape), d.T.reshape(pressure.shape)
 
+    def absorbed(self, motion: Motion, steps: int, order: int) -> Motion:
+        """The motion after so many steps with the layer."""
+        shape, flux = motion.pressure.shape, motion.later.shape
+        p, d, before, later = (_apart(field) for field in motion.parts)
+        p, d = self._laid(p), self._laid(d)
+        tables = self._tables
+        own = [tables[name] for name in ("decay", "gain", "scale", "keep", "kick", "pull")]
+        shared = [_pointer(tables[name]) for name in ("node", "start", "place", "slope", "per_size", "weight")]
+        for k in range(len(p)):
+            layer = _Layer(len(tables["node"]), *shared, *(_pointer(array[k % len(array)]) for array in own))
+            self._run_layer(k, layer, [_pointer(array[k]) for array in (p, d, before, later)], steps, order)
+        p, d = self._given(p), self._given(d)
+        return Motion(p.T.reshape(shape), d.T.reshape(shape), before.T.reshape(flux), later.T.reshape(flux))
+
     def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
         raise NotImplementedError
+
+    def _run_layer(self, number: int, layer: _Layer, fields: list[ctypes.c_void_p], steps: int, order: int) -> None:
+        raise NotImplementedError
+
+    @property
+    def _order(self) -> np.ndarray | None:
+        """Which unknown each number of a field in the loops is, -1 for none; None where they are the same."""
+        return None
+
+    def _laid(self, fields: np.ndarray) -> np.ndarray:
+        """(simulation, unknowns) as the loops number them, 0 where there is none."""
+        if self._order is None:
+            return fields
+        return np.take(np.append(fields, np.zeros((len(fields), 1), fields.dtype), axis=1), self._order, axis=1)
+
+    def _given(self, fields: np.ndarray) -> np.ndarray:
+        """(simulation, unknowns) of what the loops have made."""
+        if self._order is None:
+            return fields
+        known = np.flatnonzero(self._order >= 0)
+        made = np.empty((len(fields), len(known)), fields.dtype)
+        made[:, self._order[known]] = fields[:, known]
+        return made
+
+    @cached_property
+    def _tables(self) -> dict[str, np.ndarray]:
+        """The layer as kernel.c reads it."""
+        layer = self.layer
+        assert layer is not None
+        dtype, unknown, size = layer.keep.dtype, layer.unknown, len(layer.keep)
+        if self._order is not None:
+            number = np.empty(size + 1, int)
+            number[self._order], size = np.arange(len(self._order)), len(self._order)
+            number[-1] = size - 1  # a zero, as cells.py has it
+            unknown = number[unknown]
+        node, start, place = lying(unknown, size, dtype)
+        own = {name: _apart(getattr(layer, name)) for name in ("decay", "gain")}
+        own |= {name: self._laid(_apart(getattr(layer, name))) for name in ("scale", "keep", "kick", "pull")}
+        slope = slopes(isqrt(layer.unknown.shape[1]) - 1, dtype)
+        per_size = np.ascontiguousarray(side_by_side(1 / layer.size, 1, dtype), dtype)
+        return {"node": node, "start": start, "place": place, "slope": slope, "per_size": per_size,
+                "weight": layer.weight, **own}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,20 +171,11 @@ class Grid(_OneByOne):
             fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
             _check(run(ctypes.byref(self._layout(k, p.shape[1])), *fields, ctypes.c_long(steps), order))
 
-    def absorbed(self, motion: Motion, steps: int, order: int) -> Motion:
-        """The motion after so many steps with the layer."""
-        shape, flux = motion.pressure.shape, motion.later.shape
-        p, d, before, later = (_apart(field) for field in motion.parts)
-        run = _library(p.dtype.name, self.diagonals.coupled.shape[1] // 2).layer_advance
-        tables = self._tables
-        own = [tables[name] for name in ("decay", "gain", "scale", "keep", "kick", "pull")]
-        shared = [_pointer(tables[name]) for name in ("node", "start", "place", "slope", "per_size", "weight")]
-        for k in range(len(p)):
-            layer = _Layer(len(tables["node"]), *shared, *(_pointer(array[k % len(array)]) for array in own))
-            fields = [_pointer(array[k]) for array in (p, d, before, later)]
-            layout = self._layout(k, p.shape[1])
-            _check(run(ctypes.byref(layout), ctypes.byref(layer), *fields, ctypes.c_long(steps), order))
-        return Motion(p.T.reshape(shape), d.T.reshape(shape), before.T.reshape(flux), later.T.reshape(flux))
+    def _run_layer(self, number: int, layer: _Layer, fields: list[ctypes.c_void_p], steps: int, order: int) -> None:
+        tables, m = self._tables, self.diagonals
+        run = _library(m.scale.dtype.name, m.coupled.shape[1] // 2).grid_absorbed
+        layout = self._layout(number, tables["keep"].shape[1])
+        _check(run(ctypes.byref(layout), ctypes.byref(layer), *fields, ctypes.c_long(steps), order))
 
     def _layout(self, number: int, unknowns: int) -> _Layout:
         m = self.diagonals
@@ -138,37 +186,36 @@ class Grid(_OneByOne):
         return _Layout(*sizes, begin, end, *(_pointer(array) for array in arrays))
 
     @cached_property
-    def _tables(self) -> dict[str, np.ndarray]:
-        """The layer as kernel.c reads it."""
-        layer = self.layer
-        assert layer is not None
-        dtype = layer.keep.dtype
-        node, start, place = lying(layer.unknown, len(layer.keep), dtype)
-        own = {name: _apart(getattr(layer, name)) for name in ("decay", "gain", "scale", "keep", "kick", "pull")}
-        slope, per_size = slopes(isqrt(layer.unknown.shape[1]) - 1, dtype), 1 / np.array(layer.size, dtype)
-        return {"node": node, "start": start, "place": place, "slope": slope, "per_size": per_size,
-                "weight": layer.weight, **own}  # fmt: skip
-
-    @cached_property
     def _shared(self) -> tuple[int, int, np.ndarray | None]:
         return repeated(self.diagonals.along)
 
 
 @dataclass(frozen=True)
 class ByCells(_OneByOne):
-    """A mesh of quadrilaterals, element by element."""
+    """A mesh of quadrilaterals, element by element; with a layer or without."""
 
     groups: Groups
 
     def _run(self, p: np.ndarray, d: np.ndarray | None, steps: int, order: int) -> None:
+        run = _library(p.dtype.name, len(self.groups.slope) - 1).cells_advance
+        for k, pressure in enumerate(p):
+            fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
+            _check(run(ctypes.byref(self._layout(k)), *fields, ctypes.c_long(steps), order))
+
+    def _run_layer(self, number: int, layer: _Layer, fields: list[ctypes.c_void_p], steps: int, order: int) -> None:
+        run = _library(self.groups.scale.dtype.name, len(self.groups.slope) - 1).cells_absorbed
+        layout = self._layout(number)
+        _check(run(ctypes.byref(layout), ctypes.byref(layer), *fields, ctypes.c_long(steps), order))
+
+    @property
+    def _order(self) -> np.ndarray:
+        return self.groups.order
+
+    def _layout(self, number: int) -> _Groups:
         m = self.groups
         tables = [_pointer(array) for array in (m.slope, m.metric, m.rim, m.pair, m.start, m.place)]
-        run = _library(p.dtype.name, len(m.slope) - 1).cells_advance
-        for k, pressure in enumerate(p):
-            scale = _pointer(m.scale[k % len(m.scale)])
-            layout = _Groups(len(m.rim), len(m.pair), len(m.start) - 1, *tables, scale, _pointer(m.order))
-            fields = [_pointer(array) for array in (pressure, None if d is None else d[k])]
-            _check(run(ctypes.byref(layout), *fields, ctypes.c_long(steps), order))
+        scale = _pointer(m.scale[number % len(m.scale)])
+        return _Groups(len(m.rim), len(m.pair), len(m.start) - 1, *tables, scale, _pointer(m.order))
 
 
 class _Groups(ctypes.Structure):
@@ -265,8 +312,10 @@ def build(
         if (diagonals := find(matrix, scale, mass, np.dtype(dtype))) is not None:
             return Grid(diagonals, layer=layer)
         if cells is not None and dtype == np.float32:
-            return ByCells(groups(cells, np.atleast_2d(time_step**2 / mass.T), np.dtype(dtype)))
-    matrix, scale = single(matrix) if dtype == np.float32 else matrix, None if scale is None else scale.astype(dtype)
+            return ByCells(groups(cells, np.atleast_2d(time_step**2 / mass.T), np.dtype(dtype)), layer=layer)
+    if dtype == np.float32:
+        matrix = single(matrix, mass if scale is None else np.ones(len(mass)))
+    scale = None if scale is None else scale.astype(dtype)
     if device is None:
         return Rows(matrix, scale, layer=layer)
     require(device)

@@ -9,13 +9,8 @@ On a cluster, start a script that calls `distributed.simulate` as the cluster ha
 from __future__ import annotations
 
 import argparse
-import os
-import pickle
 import runpy
-import subprocess
 import sys
-import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -27,10 +22,8 @@ from wavesim.errors import WavesimError
 from wavesim.fem import distributed
 from wavesim.fem.distributed import Case, Run
 from wavesim.fem.mpi import communicator, launcher
-from wavesim.processes import LAUNCHERS, single_threaded
 from wavesim.provenance import whole_file
-
-RANK = "import sys; from wavesim.fem.launch import serve; serve(*sys.argv[1:])"
+from wavesim.ranks import served, together
 
 
 def run(case: Callable[[], Case], frames: int, ranks: int) -> Run:
@@ -42,66 +35,17 @@ def run(case: Callable[[], Case], frames: int, ranks: int) -> Run:
         WavesimError: dolfinx's MPI or its launcher is missing; a function that cannot be imported; whatever
             `distributed.simulate` raises; a process that was killed.
     """
-    if ranks < 1:
-        raise WavesimError(f"ranks {ranks} is not allowed: use 1 or more, at most one a processor core")
-    function = case.func if isinstance(case, partial) else case
-    try:
-        if getattr(function, "__module__", None) == "__main__":
-            raise pickle.PicklingError("it belongs to the script that is running")
-        pickled = pickle.dumps(case)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise WavesimError(f"{function} cannot be imported by other processes ({error}): put it in a module") from error
-    command = [*launcher(), "-n", str(ranks), sys.executable, "-c", RANK]
-    with tempfile.TemporaryDirectory() as name, single_threaded():
-        folder = Path(name)
-        (folder / "case").write_bytes(pickled)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(LAUNCHERS)}
-        # Both libraries ask hwloc and UCX, which complain aloud where /sys is not mounted.
-        environment = {"HWLOC_HIDE_ERRORS": "2", "UCX_LOG_LEVEL": "fatal", **environment}
-        with subprocess.Popen(
-            [*command, name, str(ranks), str(frames)],
-            env=environment,
-            stdin=subprocess.PIPE,  # ends when this process does, and the others with it: see `serve`
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            try:
-                assert process.stderr is not None
-                said = process.stderr.read()
-            except BaseException:
-                process.terminate()
-                raise
-        for reason in folder.glob("error.*"):
-            raise WavesimError(reason.read_text(encoding="utf-8"))
-        if process.returncode != 0 or not (folder / "run.npz").exists():
-            last = " ".join(said.split())[-600:]
-            raise WavesimError(f"the {ranks} processes ended abruptly (exit code {process.returncode}): {last}")
-        return load(folder / "run.npz")
+    done: Run = together(launcher, "wavesim.fem.launch:serve", ranks, case, frames)
+    return done
 
 
-def serve(name: str, ranks: str, frames: str) -> None:
-    """One of the processes: compute, and leave the run, or the reason why there is none, in the folder."""
-    folder, rank = Path(name), "0"
-    try:
-        comm = communicator(int(ranks))
-        rank = str(comm.rank)
-        if comm.rank == 0:
-            threading.Thread(target=_end_with_launcher, daemon=True).start()
-        done = distributed.simulate(pickle.loads((folder / "case").read_bytes())(), int(frames), comm)
-        if done is not None:
-            save(done, folder / "run.npz")
-    except Exception as error:
-        reason = str(error) if isinstance(error, WavesimError) else f"{type(error).__name__}: {error}"
-        with whole_file(folder / f"error.{rank}") as part:
-            part.write_text(reason, encoding="utf-8")
-        os._exit(2)  # the launcher ends the others
+def serve(folder: str, ranks: str) -> None:
+    """One of the processes."""
 
+    def compute(case: Callable[[], Case], frames: int) -> Run | None:
+        return distributed.simulate(case(), frames, communicator())
 
-def _end_with_launcher() -> None:
-    while os.read(0, 1):  # not sys.stdin, whose lock would be held when the interpreter ends
-        pass
-    os._exit(1)
+    served(folder, lambda: int(communicator(int(ranks)).rank), compute)
 
 
 def case_of(path: str) -> Case:

@@ -20,6 +20,7 @@ import numpy as np
 from wavesim import processes
 from wavesim.errors import WavesimError, missing_engine
 from wavesim.fem import simulation, stepper
+from wavesim.fem.budget import check_growth
 from wavesim.fem.source import Pulse
 from wavesim.fem.stored import prepare
 
@@ -171,7 +172,7 @@ def _answer(connection: Connection, shard: str, row: int, elements: int | None, 
         fields = channels(frame)
         milliseconds = (time.perf_counter() - begin) * 1e3
         if added is None:
-            simulation.check_growth(float(frame.energy), allowed, frames)
+            check_growth(float(frame.energy), allowed, frames)
         else:
             allowed = float(frame.energy)
         connection.send((fields, milliseconds))

@@ -19,6 +19,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from wavesim.errors import WavesimError
+from wavesim.fem.extent import Extent
 from wavesim.fem.sampling import cell_centres, differentiation, lagrange
 
 NEAREST = 24  # cells by their centres that are tried for a place,
@@ -48,10 +49,16 @@ def at(cells: np.ndarray, degree: int, node_of: np.ndarray, nodes: int, places: 
 
 
 def cell_averages(
-    cells: np.ndarray, degree: int, node_of: np.ndarray, nodes: int, grid: tuple[int, int], parts: int = 4
+    cells: np.ndarray,
+    degree: int,
+    node_of: np.ndarray,
+    nodes: int,
+    grid: tuple[int, int],
+    extent: Extent,
+    parts: int = 4,
 ) -> sparse.csr_matrix:
-    """The matrix (cells, nodes) to averages over grid = (y, x) cells of the rectangle, by parts^2 Gauss points each."""
-    low, high = cells.min(axis=(0, 1)), cells.max(axis=(0, 1))
+    """The matrix (cells, nodes) to averages over grid = (y, x) cells of a rectangle, by parts^2 Gauss points each."""
+    low, high = extent.low, extent.high
     points, weights = np.polynomial.legendre.leggauss(parts)
     lines = []
     for k, count in ((0, grid[1]), (1, grid[0])):

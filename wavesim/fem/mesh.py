@@ -19,6 +19,7 @@ from math import isqrt
 import numpy as np
 
 from wavesim.errors import WavesimError
+from wavesim.fem.extent import Extent
 from wavesim.fem.sampling import lagrange, lobatto
 
 CORNERS = (4, 3)
@@ -34,6 +35,8 @@ class Mesh:
         tags: (cells,) what each cell consists of, from 0, the background; by default, or empty, all 0.
         shape: (cells, (g + 1)^2, 2) positions of the GLL points of degree g of each quadrilateral, its first edge first
             (s fastest); empty where all cells are straight.
+        margins: how wide the absorbing layers are beyond the left, right, bottom and top side of the rectangle that is
+            asked for (margins.py).
     Raises:
         WavesimError: shapes that do not fit, a number of a point that is not there, a point in no cell, values that are
             not finite, a cell that is flat, folded or not convex, an edge of more than two cells, or curved cells that
@@ -44,6 +47,7 @@ class Mesh:
     cells: np.ndarray
     tags: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     shape: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 2)))
+    margins: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         points, cells = np.array(self.points, float), np.array(self.cells)
@@ -98,6 +102,19 @@ class Mesh:
         if len(apart := np.flatnonzero(np.abs(edges - first[key]).max(axis=(1, 2)) > 1e-9 * np.ptp(self.points))):
             x, y = edges[apart[0]].mean(axis=0)
             raise WavesimError(f"two curved cells do not meet along their edge near ({x:.4g}, {y:.4g})")
+
+    @property
+    def extent(self) -> Extent:
+        """The rectangle around the mesh, less its margins."""
+        (left, bottom), (right, top) = self.points.min(axis=0).tolist(), self.points.max(axis=0).tolist()
+        west, east, south, north = self.margins
+        return Extent((left + west, bottom + south), (right - east, top - north), self.margins)
+
+    @property
+    def beyond(self) -> np.ndarray:
+        """(cells,) whether each lies in the margins."""
+        middles = self.points[self.cells].mean(axis=1)
+        return self.extent.beyond(middles) if any(self.margins) else np.zeros(len(middles), bool)
 
     @property
     def areas(self) -> np.ndarray:

@@ -44,6 +44,20 @@ def read(path: str | Path) -> list[SquarePacking]:
     return packings
 
 
+def one(packing: SquarePacking | str | Path, number: int = 0) -> SquarePacking:
+    """`packing` itself, or of the file of that name the one of that `number`.
+
+    Raises:
+        WavesimError: as `read`, or no such number.
+    """
+    if isinstance(packing, SquarePacking):
+        return packing
+    packings = read(packing)
+    if not 0 <= number < len(packings):
+        raise WavesimError(f"{packing} has no packing {number}: it holds 0 to {len(packings) - 1}")
+    return packings[number]
+
+
 def _square(path: Path, name: str, group: h5py.Group) -> SquarePacking:
     missing = [key for key in ("positions", "radii", "box") if key not in group]
     if missing or "size_ratio" not in group.attrs:

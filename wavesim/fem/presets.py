@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from wavesim.fem import medium
-from wavesim.fem.media import layered, luneburg, random_field
+from wavesim.fem.media import Mixtures, layered, luneburg, of_speed, random_field
+from wavesim.fem.media.graded import luneburg_index_squared
 from wavesim.fem.medium import Medium
 from wavesim.fem.source import Pulse, random_pulse
 from wavesim.preset_config import CavityConfig, LayersConfig, LensConfig, PresetConfig, RandomConfig
@@ -42,10 +43,14 @@ def random(config: RandomConfig, generator: np.random.Generator) -> Medium:
 
 
 def lens(config: LensConfig, generator: np.random.Generator) -> Medium:
-    """A Luneburg lens that lies within the domain."""
+    """A Luneburg lens that lies within the domain, of a speed as such or of granular mixtures."""
     radius = float(generator.uniform(*config.radii))
-    x, y = generator.uniform(radius, np.array(config.lengths) - radius)
-    return luneburg((float(x), float(y)), radius)
+    x, y = (float(place) for place in generator.uniform(radius, np.array(config.lengths) - radius))
+    if config.mixture is None:
+        return luneburg((x, y), radius)
+    square = luneburg_index_squared((x, y), radius)
+    mixtures = Mixtures(config.mixture.size_ratio, *np.array(config.mixture.points).T)
+    return of_speed(mixtures, lambda x, y: square(x, y) ** -0.5)
 
 
 PRESETS: dict[str, Callable[[Any, np.random.Generator], Medium]] = {

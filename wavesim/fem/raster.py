@@ -9,6 +9,9 @@ over it and n the normal of the nearest circle,
 along n the layers' inertias act one after the other, along the tangent side by side. Averages over equal squares about
 the points were up to twice as far from the truth, averages over whole elements five to ten times.
 
+In an absorbing layer grains go straight on: a control cell there is the part of the rectangle's side that it lies
+behind, n points along that side, and the tensor is diagonal, as a layer has to have it (absorbing.py).
+
 Reference: Moczo et al., Bull. Seismol. Soc. Am. 92 (2002) 3042-3066; Muir et al., Geophysics 57 (1992) 1189-1193.
 """
 
@@ -41,6 +44,8 @@ class Raster:
         """
         cells = [axis.control_cells(places[:, k]) for k, axis in enumerate(self.nodes.axes)]
         begin, size = (np.column_stack([one[k] for one in cells]) for k in (0, 1))
+        beyond = (begin + size / 2 < 0) | (begin + size / 2 > self.nodes.lengths)
+        begin, size = np.clip(begin, 0, self.nodes.lengths), np.where(beyond, 0, size)
         centres = begin + size / 2
         distance, nearest = self._distance(centres)
         share = (distance < 0).astype(float)
@@ -52,7 +57,7 @@ class Raster:
             for part in np.array_split(near, 16)
         ]
         share[near] = np.concatenate(inside).reshape(-1, PARTS**2).mean(axis=1)
-        normal = (centres - self.disks[nearest, :2]).T
+        normal = np.where(beyond, 0, centres - self.disks[nearest, :2]).T
         normal = normal / np.maximum(np.hypot(*normal), 1e-300)
         across = 1 / (1 - share + share * self.density)
         along = 1 - share + share / self.density

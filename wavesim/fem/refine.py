@@ -38,4 +38,4 @@ def refined(mesh: Mesh) -> Mesh:
         shape = np.concatenate(
             [np.einsum("qk,cka->cqa", np.kron(up, along), mesh.shape) for up in halves for along in halves]
         )
-    return Mesh(points, cells, np.tile(mesh.tags, 4), shape)
+    return Mesh(points, cells, np.tile(mesh.tags, 4), shape, mesh.margins)

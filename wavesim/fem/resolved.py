@@ -26,7 +26,7 @@ from wavesim.fem.conforming_mesh import conforming
 from wavesim.fem.media import Circle, inclusions
 from wavesim.fem.medium import Materials, Medium
 from wavesim.fem.mesh import Mesh
-from wavesim.fem.packing_mesh import SquarePacking, read
+from wavesim.fem.packing_mesh import SquarePacking, one
 from wavesim.fem.simulation import DTYPES, Problem, Simulation, assemble, run
 from wavesim.fem.source import Burst
 from wavesim.fem.window import seen
@@ -51,12 +51,7 @@ def waves_through(
     config = config or ResolvedConfig()
     if not all(0 <= place <= 1 for place in burst.center):
         raise WavesimError(f"center {burst.center} of the burst lies outside of the packing's square; use 0 to 1")
-    if not isinstance(packing, SquarePacking):
-        packings = read(packing)
-        if not 0 <= number < len(packings):
-            raise WavesimError(f"{packing} has no packing {number}: it holds 0 to {len(packings) - 1}")
-        packing = packings[number]
-    return frames(config, meshed(packing, config), [burst])[0]
+    return frames(config, meshed(one(packing, number), config), [burst])[0]
 
 
 def meshed(packing: SquarePacking, config: ResolvedConfig) -> Mesh:
@@ -111,6 +106,7 @@ def ready(
         config.frame_interval,
         config.domain.cells,
         Sides(*config.sides),
+        config.layer,
         sources=[burst.source for burst in bursts],
         order=config.time_order,
         steps=steps,

@@ -22,6 +22,7 @@ from scipy import sparse
 
 from wavesim.errors import WavesimError
 from wavesim.fem.arguments import require_degree, require_positive, require_whole
+from wavesim.fem.extent import Extent
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,13 @@ class Nodes:
             Axis(self.elements[0], self.degree, self.lengths[0], left, right),
             Axis(self.elements[1], self.degree, self.lengths[1], bottom, top),
         )
+
+    @property
+    def extent(self) -> Extent:
+        """The rectangle, and how wide its margins are."""
+        width, height = (length / count for length, count in zip(self.lengths, self.elements, strict=True))
+        left, right, bottom, top = self.margins
+        return Extent((0.0, 0.0), self.lengths, (left * width, right * width, bottom * height, top * height))
 
 
 @dataclass(frozen=True)

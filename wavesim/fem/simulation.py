@@ -25,7 +25,9 @@ from wavesim.errors import WavesimError
 from wavesim.fem import absorbing, stepper, unresolved
 from wavesim.fem.arguments import require_degree, require_times
 from wavesim.fem.boundary import Sides, first_nodes, require_waves, unknowns
+from wavesim.fem.budget import Budget
 from wavesim.fem.cells import cells
+from wavesim.fem.margins import with_margins
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.raster import Raster
@@ -33,9 +35,6 @@ from wavesim.fem.sampling import Nodes
 from wavesim.fem.source import PointSource, Pulse, SpreadSource
 from wavesim.fem.space import Space
 
-# The field's energy swings by a few percent about the conserved one when the highest waves that a coarse mesh can
-# carry are set off; an unstable run multiplies it at every step. Anything in between tells them apart.
-LARGEST_GROWTH = 1.1
 RIGID = Sides()
 DTYPES = {"single": np.float32, "double": np.float64}
 
@@ -108,7 +107,8 @@ def assemble(
 
     Args:
         medium: functions of place, values by the mesh's tags, or averages. mesh: the nodes of a rectangle, without its
-            absorbing layer, or any mesh, whose elements get `degree`. interval: between frames. grid: (y, x) cells.
+            absorbing layer, or any mesh, whose elements get `degree`; with absorbing sides, one of quadrilaterals that
+            fills a rectangle. interval: between frames. grid: (y, x) cells.
         layer: elements that an absorbing side is given, best about one wavelength of them (three of degree 4 reflect
             5e-4 of a wave so long); in them the medium goes on as it is at the side.
         sources: of volume. order: of the time steps, 2 or 4. steps: a frame; default: the fewest.
@@ -116,14 +116,15 @@ def assemble(
         apart: whether each source is of a simulation of its own, in a batch of as many.
     Raises:
         WavesimError: dolfinx is not installed; a value of the medium that is not positive; a step that is not stable;
-            absorbing sides without a layer; an interval, steps, order or degree that there are not.
+            absorbing sides without a layer, or of a mesh that can have none; an interval, steps, order or degree that
+            there are not.
     """
     require_times(interval, steps, order)
     require_degree(degree)
     # Inside the function, so that the package is there without dolfinx.
     from wavesim.fem import _dolfinx
 
-    medium, mesh = absorbing.with_margins(medium, mesh, sides, layer)
+    medium, mesh = with_margins(medium, mesh, sides, layer)
     space = _dolfinx.space(mesh) if isinstance(mesh, Nodes) else _dolfinx.mesh_space(mesh, degree)
     prolongation = require_waves(unknowns(space.points, sides))
     bulk_modulus, density = values(medium, space)
@@ -261,7 +262,7 @@ def listen(problem: Problem, state: stepper.WaveState, places: np.ndarray, frame
     receivers, operator = problem.at(places), problem.operator
     heard = np.empty((frames * operator.steps + 1, receivers.shape[0]))
     heard[0] = receivers @ state.pressure
-    budget = Budget(operator, state)
+    budget = _budget(operator, state)
     for k in range(1, len(heard)):
         state = stepper.step(operator, state)
         heard[k] = receivers @ state.pressure
@@ -300,7 +301,7 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
     lengths, (one_part, other_part) = ready.space.lengths, unresolved.norm(ready.space)
     one_part, other_part = one_part.astype(dtype), other_part.astype(dtype)
     prolongation = ready.prolongation.astype(dtype)
-    spent, budget = 0.0, Budget(ready.operator, state)
+    spent, budget = 0.0, _budget(ready.operator, state)
     for k in range(frames):
         begin = time.perf_counter()
         state = next_frame(ready, state) if k else state
@@ -323,33 +324,6 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
     ]
 
 
-class Budget:
-    """The energy that a run from a state on may have: what it had, and what its sources can have added (drive.py)."""
-
-    def __init__(self, operator: stepper.Operator, state: stepper.WaveState) -> None:
-        self.drive = operator.drive
-        self.gram = None if self.drive is None else self.drive.gram(operator.mass)
-        self.root, self.steps = np.sqrt(stepper.frame(operator, state).energy), state.steps
-
-    def check(self, energy: np.ndarray, steps: int, frame: int) -> None:
-        """Raises WavesimError where the energy ([batch,]) after so many steps is above it; `frame` is named."""
-        if self.drive is not None and self.gram is not None:
-            self.root = self.root + self.drive.given(self.gram, self.steps, steps)
-        self.steps = steps
-        for one, allowed in zip(np.atleast_1d(energy), np.atleast_1d(self.root) ** 2, strict=True):
-            check_growth(float(one), float(allowed), frame)
-
-
-def check_growth(energy: float, allowed: float, frame: int) -> None:
-    """Stop an unstable run before it turns into numbers that are none.
-
-    Args:
-        allowed: the initial energy, and what sources can have added.
-    Raises:
-        WavesimError: the energy is more than 10 % above that, or not a number.
-    """
-    if not energy <= LARGEST_GROWTH * allowed:  # also when it is not a number
-        raise WavesimError(
-            f"the energy at frame {frame} is {energy:.3g}, more than {LARGEST_GROWTH} times the {allowed:.3g} that the "
-            "run began with or was given: it is unstable; use a smaller frame_interval, or another degree"
-        )
+def _budget(operator: stepper.Operator, state: stepper.WaveState) -> Budget:
+    drive, energy = operator.drive, stepper.frame(operator, state).energy
+    return Budget(energy, state.steps, drive, None if drive is None else drive.gram(operator.mass))

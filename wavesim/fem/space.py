@@ -24,6 +24,7 @@ from scipy import sparse
 
 from wavesim.errors import WavesimError
 from wavesim.fem import locate, sampling
+from wavesim.fem.extent import Extent
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.sampling import Nodes
 
@@ -55,10 +56,24 @@ class Space:
     @property
     def lengths(self) -> tuple[float, float]:
         """(Lx, Ly) of the rectangle that a grid covers: without absorbing layers, or around the mesh."""
-        if self.nodes is not None:
-            return self.nodes.lengths
-        along_x, along_y = np.ptp(self.points, axis=0)
-        return float(along_x), float(along_y)
+        return self.extent.lengths
+
+    @property
+    def extent(self) -> Extent:
+        """The rectangle that a grid covers, and its margins."""
+        domain = self.nodes or self.mesh
+        assert domain is not None
+        return domain.extent
+
+    @property
+    def elements(self) -> np.ndarray:
+        """(elements, (degree + 1)^2) the element points of each, s fastest; on a rectangle s runs along x."""
+        along = self.degree + 1
+        if self.nodes is None:
+            return np.arange(self.weights.size).reshape(-1, along**2)
+        columns, rows = (axis.total for axis in self.nodes.axes)  # whose points lie on an open grid
+        lines = np.arange(self.weights.size).reshape(rows, along, columns, along)
+        return lines.swapaxes(1, 2).reshape(-1, along**2)
 
     def moved(self, points: np.ndarray) -> Space:
         """The space whose nodes lie at points (nodes, 2): isoparametric images of this one's elements.
@@ -104,7 +119,7 @@ class Space:
         """
         if self.nodes is not None:
             return sampling.cell_averages(self.nodes, grid)
-        return locate.cell_averages(self._cells, self.degree, self._node_of, self.size, grid)
+        return locate.cell_averages(self._cells, self.degree, self._node_of, self.size, grid, self.extent)
 
     @property
     def _node_of(self) -> np.ndarray:
@@ -115,7 +130,8 @@ class Space:
     def _cells(self) -> np.ndarray:
         """(cells, 3 or 4, 2) corners of straight cells, or (cells, (degree + 1)^2, 2) points of curved ones."""
         assert self.mesh is not None
-        return self.points[self._node_of] if self.mesh.curved else self.mesh.points[self.mesh.cells]
+        curved = self.mesh.curved and self.degree > 1
+        return self.points[self._node_of] if curved else self.mesh.points[self.mesh.cells]
 
     def evaluate(self, field: Callable[[np.ndarray, np.ndarray], np.ndarray] | tuple[float, ...]) -> np.ndarray:
         """(element points,) values of field(x, y), or of a tuple of values by cell tag.

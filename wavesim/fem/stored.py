@@ -132,7 +132,9 @@ def prepare(
         if elements is not None:
             raise WavesimError(f"{shard} holds the mesh that follows its grains; choose the degree, not the elements")
         problem_, state = resolved.ready(config, _mesh(shard), [first], degree, steps, dtype)
-        return config, medium, problem_, WaveState(state.pressure[:, 0], state.increment[:, 0], state.steps)
+        before, later = (f[:, 0] if isinstance(f, np.ndarray) else f for f in (state.before, state.later))
+        alone = WaveState(state.pressure[:, 0], state.increment[:, 0], state.steps, before, later)
+        return config, medium, problem_, alone
     problem_ = problem(config, medium, elements, degree, steps, dtype)
     return config, medium, problem_, start(problem_, first)
 

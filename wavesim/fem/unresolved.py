@@ -48,7 +48,7 @@ def _of_rectangle(nodes: Nodes) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
 def _of_quadrilaterals(space: Space) -> sparse.csr_matrix:
     assert space.mesh is not None and space.mesh.cells.shape[1] == 4
     degree = space.degree
-    node_of = space.node_of.reshape(-1, (degree + 1) ** 2)
+    node_of = space.node_of.reshape(-1, (degree + 1) ** 2)[~space.mesh.beyond]
     points, weights = np.polynomial.legendre.leggauss(2 * degree)  # phi_i phi_j det is of degree 4 p - 1 along a line
     along = lagrange(degree, (points + 1) / 2)
     slope = along @ differentiation(degree)

@@ -28,7 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from wavesim import processes
-from wavesim.config import GrainsConfig, WavesConfig
+from wavesim.config import GrainsConfig, Settings, WavesConfig
 from wavesim.dataset import check, open_shard, write_checksums, write_statistics
 from wavesim.devices import described, require
 from wavesim.errors import WavesimError
@@ -272,6 +272,8 @@ def _parameters(job: Job) -> dict[str, float]:
     values = {"pulse_width": config.pulse_width}
     for key in type(config).model_fields.keys() - PresetConfig.model_fields.keys():
         value = getattr(config, key)
+        if isinstance(value, Settings | None):  # what a lens is made of: the file's settings say it
+            continue
         values |= {f"{key}_from": value[0], f"{key}_to": value[1]} if isinstance(value, tuple) else {key: value}
     return {key: float(values[key]) for key in sorted(values)}
 

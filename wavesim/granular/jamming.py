@@ -103,25 +103,32 @@ class Compression(Protocol):
         return Pace(large_mass)
 
 
-def jam(mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = None) -> Packing:
+def jam(
+    mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = None, elongation: float = 1.0
+) -> Packing:
     """One jammed packing of `mixture` from the random start that `rng` draws; nothing else of it is random.
 
+    Args:
+        elongation: of the box, its length along x over its other sides.
     Raises:
         NotJammedError: it did not come to mechanical equilibrium at the wanted pressure.
         WavesimError: no engine.
     """
-    return descended(mixture, rng, protocol)[-1]
+    return descended(mixture, rng, protocol, elongation)[-1]
 
 
-def descended(mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = None) -> list[Packing]:
-    """The packings passed on the way to `jam`'s, which is the last; each in equilibrium. Raises: as `jam`."""
+def descended(
+    mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = None, elongation: float = 1.0
+) -> list[Packing]:
+    """The packings passed on the way to `jam`'s, which is the last; each in equilibrium. Args, Raises: as `jam`."""
     protocol = protocol or Protocol()
-    side = mixture.side(protocol.start_phi[mixture.dim - 2])
+    shape = np.where(np.arange(mixture.dim) == 0, elongation, 1.0) / elongation ** (1 / mixture.dim)
+    box = mixture.side(protocol.start_phi[mixture.dim - 2]) * shape
     start = Packing(
-        positions=rng.uniform(0, side, (mixture.particles, mixture.dim)),
+        positions=rng.uniform(0, box, (mixture.particles, mixture.dim)),
         radii=mixture.radii(),
         species=mixture.species(),
-        box=np.full(mixture.dim, side),
+        box=box,
         protocol=protocol.describe(),
     )
     pace = protocol.pace(mixture.size_ratio, mixture.dim)
@@ -136,6 +143,23 @@ def descended(mixture: Mixture, rng: np.random.Generator, protocol: Protocol | N
         path_pressure=np.array([packing.pressure for packing in passed]),
     )
     return passed
+
+
+def settled(packing: Packing, protocol: Protocol | None = None) -> EngineState:
+    """A packing relaxed to equilibrium in its box, to the protocol's tolerance.
+
+    Loads the engine: call it in a process of its own.
+
+    Raises:
+        NotJammedError: it does not come to equilibrium, or carries nothing.
+    """
+    protocol = protocol or Protocol()
+    pace, lost = protocol.pace(packing.size_ratio, packing.dim), LOST * protocol.pressure
+    with Engine(packing.positions, packing.radii, packing.species, packing.box, pace) as engine:
+        state = relaxed(engine, packing.radii, protocol, lost)
+    if state.pressure < lost:
+        raise NotJammedError(f"pressure {state.pressure:.1e}: it came apart")
+    return state
 
 
 def relaxed(engine: Engine, radii: np.ndarray, protocol: Protocol, lost: float) -> EngineState:

@@ -91,16 +91,39 @@ def shear_modulus(packing: Packing) -> float:
 
 
 def wave_speeds(packing: Packing) -> tuple[float, float]:
-    """Speeds of long P- and S-waves, from K, G and the mean density phi, the particles' own density being 1.
+    """Speeds of long P- and S-waves, from K, G and the density rho of the particles that carry, their own being 1.
 
     c_P = sqrt((K + 2 (D - 1) G / D) / rho), c_S = sqrt(G / rho), in sqrt(k_n / d^(D-2)) over the root of that density.
+    Rattlers stay where they are while the cage around them moves by less than their room in it.
 
     Raises:
         WavesimError: as `bulk_modulus`.
     """
-    bulk, shear = bulk_modulus(packing), shear_modulus(packing)
+    bulk, shear, density = bulk_modulus(packing), shear_modulus(packing), carrying_fraction(packing)
     longitudinal = bulk + 2 * (packing.dim - 1) / packing.dim * shear
-    return float(np.sqrt(longitudinal / packing.phi)), float(np.sqrt(max(shear, 0.0) / packing.phi))
+    return float(np.sqrt(longitudinal / density)), float(np.sqrt(max(shear, 0.0) / density))
+
+
+def acoustic_tensor(packing: Packing, direction: np.ndarray) -> np.ndarray:
+    """(D, D) rho c^2 of long plane waves that go along a unit vector (D,), the displacements being its eigenvectors.
+
+    A_ab = d^2 E / de_a de_b / V for x -> x + e (direction . x). Averaged over all directions it is K + 2 (D - 1) G / D
+    along them and G across; a finite packing has a value of its own in each.
+
+    Raises:
+        WavesimError: as `bulk_modulus`.
+    """
+    network, dim = _Network.of(packing), packing.dim
+    affine = (network.contacts.vectors @ direction)[:, None, None] * np.eye(dim)
+    forces = np.einsum("cij,caj->cia", network.stiffness, affine).reshape(-1, dim)
+    coupling = network.relative.T @ forces
+    answer = np.stack([network.answer(one) for one in coupling.T], axis=1)
+    return (np.einsum("cai,cib->ab", affine, forces.reshape(-1, dim, dim)) - coupling.T @ answer) / packing.volume
+
+
+def carrying_fraction(packing: Packing) -> float:
+    """Packing fraction of the particles that carry load, rattlers left out."""
+    return packing_fraction(packing.radii[~packing.rattlers], packing.box)
 
 
 def bulk_modulus_by_strain(engine: Engine, radii: np.ndarray, strain: float = 1e-3, tolerance: float = 1e-7) -> float:

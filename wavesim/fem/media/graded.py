@@ -44,10 +44,20 @@ def luneburg(center: tuple[float, float] = (0.5, 0.5), radius: float = 0.25) -> 
     Raises:
         WavesimError: a radius that is not positive.
     """
+    square = luneburg_index_squared(center, radius)
+    return from_modulus(lambda x, y: 1 / square(x, y))
+
+
+def luneburg_index_squared(center: tuple[float, float], radius: float) -> Field:
+    """n^2 of a Luneburg lens at (x, y), for a lens of any matter with the wave speed 1/n; 1 outside of it.
+
+    Raises:
+        WavesimError: a radius that is not positive.
+    """
     require_positive("radius of a lens", radius)
 
-    def bulk_modulus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def index_squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         square = ((x - center[0]) ** 2 + (y - center[1]) ** 2) / radius**2
-        return 1 / (2 - np.minimum(square, 1))
+        return 2 - np.minimum(square, 1)
 
-    return from_modulus(bulk_modulus)
+    return index_squared

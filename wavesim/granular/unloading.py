@@ -9,7 +9,7 @@ passed and not kept.
 
     p' = p / reduction,   phi' = phi - (p - p') / (dp/dphi along the way), but no further than `fall`
 
-Reference: Petit, Kumar, Luding, Sperl, arXiv:2103.02557 (phi_J, too, on the branch of unloading).
+Reference: Petit, Kumar, Luding, Sperl, arXiv:2103.02557.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ from wavesim.granular.packing import SMALL, Packing, force_scale, packing_fracti
 
 BELOW = 0.3  # size ratio under which mixtures are unloaded from above; stepwise compression serves those of 0.4 well
 HALVINGS = 8  # of a step down that loses the load-bearing network
-HIGHEST_LAST = (
-    5.0  # times the pressure asked for: where the last states above it do not balance, an earlier one is kept
-)
+HIGHEST_LAST = 5.0  # times the pressure asked for: where states down there do not balance, an earlier one is kept
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,11 @@ class Unloading(Protocol):
     compression: of phi, on the way up, each followed by `hurried` steps of FIRE, balanced or not.
     joined: share of the small ones that carry a step below the top, under start_pressure at least.
     highest: pressure at the top where fewer do: the second transition, if any, is not reached. At 0.15 large spheres
-        overlap by a tenth of their diameter.
-    reduction, fall: of the pressure and of phi at each step down. From 10 instead of 1.5 they fail to balance.
-    heaviness: mass of a large particle, over delta^(D-1), in small ones; it has as many neighbours. 0.3 took 1.5 to 3
-        times as many steps, FIRE's longest step of 4 in place of 10 twice as many.
+        overlap by some 6 % of their diameter.
+    reduction, fall: of the pressure and of phi at each step down. Compression's descents, by factors of 10 from 1e-3,
+        did not balance from X_S = 0.2 on.
+    heaviness: a large particle has this over delta^(D-1) masses of a small one. In one descent 0.3 took up to 2.5 times
+        as many steps for a state, and FIRE's longest step of 4 in place of 10 two to four times as many.
     tolerance: three times stricter than what counts as equilibrium.
     steps: next to a transition they are needed: 1500 spheres of 0.22 at X_S = 0.2 and a pressure of 2e-3 had a largest
         net force of 0.2 of the load after 50,000, of 8e-4 after 100,000 and of 1e-8 after 150,000.

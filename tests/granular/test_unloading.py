@@ -95,10 +95,11 @@ def test_the_second_transition_of_a_lattice_is_where_its_gaps_fit_the_small_ones
 
 
 def test_the_modulus_on_the_way_is_the_slope_around_the_pressure_asked_for():
-    path = {"phi": [0.9, 0.8, 0.7], "pressure": [0.5, 0.3, 0.25], "pressure_small": [0.2, 0.05, 0.0]}
-    assert modulus_on_the_way(path, 0.1) == pytest.approx(0.85 * 2.0)
-    assert modulus_on_the_way(path, 0.01) == pytest.approx(0.75 * 0.5)
+    path = {"phi": [0.81, 0.805, 0.8], "pressure": [0.05, 0.04, 0.0375], "pressure_small": [0.2, 0.05, 0.0]}
+    assert modulus_on_the_way(path, 0.1) == pytest.approx(0.8075 * 2.0)
+    assert modulus_on_the_way(path, 0.01) == pytest.approx(0.8025 * 0.5)
     assert modulus_on_the_way(path, 0.3) is modulus_on_the_way(path, 0.0) is None
+    assert modulus_on_the_way({**path, "phi": [0.85, 0.805, 0.8]}, 0.1) is None  # states in between are missing
 
 
 def test_there_is_no_second_transition_where_the_path_does_not_show_it(way):

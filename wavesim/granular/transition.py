@@ -25,6 +25,7 @@ from wavesim.granular.packing import LARGE, SMALL, Packing, packing_fraction
 
 JOINED = 0.5  # share of the small ones that carry above the second transition; well above, it is 0.9 and more
 FEW = 0.1  # and at the first one, where the network is one of large particles; at size ratio 0.4, 0.4 carry there
+WIDEST = 0.01  # of phi, between two states whose slope is a modulus
 DOUBLINGS = 6  # a packing that is still jammed after as many had another phi_J than its pressure and K say
 
 
@@ -67,7 +68,7 @@ def second_transition(passed: Sequence[Packing]) -> Second | None:
 
 
 def modulus_on_the_way(path: Mapping[str, Sequence[float]], pressure_small: float) -> float | None:
-    """phi dp/dphi between the two states around a pressure of LS and SS contacts; None where the path has none.
+    """phi dp/dphi between the two states around a pressure of LS and SS contacts; None where they are missing.
 
     How mixtures compare along the second line: there K falls steeply with that pressure, and states right at its end
     seldom come to equilibrium. path: as diagram.jsonl has it, from above.
@@ -77,6 +78,8 @@ def modulus_on_the_way(path: Mapping[str, Sequence[float]], pressure_small: floa
         return None
     ends = slice(int(below[0]) - 1, int(below[0]) + 1)
     phi, pressure = np.array(path["phi"][ends]), np.array(path["pressure"][ends])
+    if phi[0] - phi[1] > WIDEST:
+        return None
     return float(phi.mean() * np.diff(pressure)[0] / np.diff(phi)[0])
 
 

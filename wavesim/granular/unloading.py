@@ -26,7 +26,7 @@ from wavesim.granular.packing import SMALL, Packing, force_scale, packing_fracti
 
 BELOW = 0.3  # size ratio under which mixtures are unloaded from above; stepwise compression serves those of 0.4 well
 HALVINGS = 8  # of a step down that loses the load-bearing network
-HIGHEST_LAST = 5.0  # times the pressure asked for: where states down there do not balance, an earlier one is kept
+FARTHEST = 0.006  # p / K of the last state: where those at the pressure asked for do not balance, it is an earlier one
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,15 @@ class _Way:
             slope = max(self._phi(lower) * (state.pressure - lower.pressure) / drop, 0.1)
             passed += self._kept(lower)
             state = lower
-        if len(passed) < 2 or passed[-1].pressure > HIGHEST_LAST * protocol.pressure:
-            lowest = min((packing.pressure for packing in passed), default=np.inf)
-            raise NotJammedError(f"not in mechanical equilibrium at any pressure below {lowest:.1e}")
-        return [*passed[:-1], with_modulus(passed[-1])]
+        lowest = min((packing.pressure for packing in passed), default=np.inf)
+        unbalanced = NotJammedError(f"not in mechanical equilibrium at any pressure below {lowest:.1e}")
+        if len(passed) < 2:
+            raise unbalanced
+        last = with_modulus(passed[-1])
+        assert last.bulk_modulus is not None
+        if last.pressure > FARTHEST * last.bulk_modulus:
+            raise unbalanced
+        return [*passed[:-1], last]
 
     def _top(self) -> EngineState:
         """Compress until the small ones carry too, and a step beyond, or the pressure is the highest; come to rest."""

@@ -142,16 +142,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     sweeps = QUICK if arguments.quick else {name: SWEEPS[name] for name in arguments.sweeps}
-    rows, unloaded = [], []
+    rows, unloaded, drawn = [], [], []
     for name, sweep in sweeps.items():
         mixtures, protocol, out = sweep.mixtures(), sweep.protocol(), arguments.out / name
         if not arguments.finished:
             generate_diagram(mixtures, sweep.seeds, out, 0, arguments.workers, protocol=protocol)
         own = [row for row in summarise(mixtures, sweep.seeds, out, 0, protocol) if row["packings"] or row["failed"]]
+        if not any((row["size_ratio"], row["dim"]) == (sweep.size_ratio, sweep.dim) for row in rows):
+            drawn += own  # one sweep of a size ratio makes a line
         rows += own
         unloaded += own if sweep.large else []
     for dim, name in ((2, "disks.png"), (3, "spheres.png")):
-        chosen = [row for row in rows if row["dim"] == dim]
+        chosen = [row for row in drawn if row["dim"] == dim]
         if chosen:
             draw(chosen, arguments.out / name)
     lines = [

@@ -13,21 +13,24 @@ import argparse
 import os
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from wavesim.granular.diagram import generate_diagram, points, summarise
 from wavesim.granular.diagram_figure import draw
-from wavesim.granular.jamming import Compression
+from wavesim.granular.jamming import Compression, Protocol
+from wavesim.granular.meeting import meeting
 from wavesim.granular.mixture import Mixture
+from wavesim.granular.unloading import Unloading
 
 RESULTS = Path(__file__).parent / "results" / "jamming"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The points of one size ratio: the smaller the small ones, the more of them it takes, and the more time."""
+    """The points of one size ratio, of `particles` each; or of `large` large ones each, and as many small as it takes,
+    unloaded from above with `steps` of FIRE for a state at most."""
 
     size_ratio: float
     particles: int
@@ -35,6 +38,19 @@ class Sweep:
     pressure: float
     fractions: tuple[float, ...]
     dim: int = 3
+    large: int = 0
+    steps: int = 200_000
+
+    def mixtures(self) -> list[Mixture]:
+        if not self.large:
+            return points((self.size_ratio,), self.fractions, self.particles, self.dim)
+        counts = [round(self.large * (1 + x / (1 - x) / self.size_ratio**self.dim)) for x in self.fractions]
+        return [Mixture(n, self.size_ratio, x, self.dim) for n, x in zip(counts, self.fractions, strict=True)]
+
+    def protocol(self) -> Protocol:
+        if self.large:
+            return Unloading(pressure=self.pressure, steps=self.steps)
+        return Compression(pressure=self.pressure)
 
 
 ALL = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.0)
@@ -42,8 +58,10 @@ MIXED = ALL[1:-1]  # equal disks crystallise
 SWEEPS = {
     "0.73": Sweep(0.73, 500, 3, 1e-5, ALL),
     "0.4": Sweep(0.4, 800, 3, 1e-5, ALL),
-    "0.22": Sweep(0.22, 2000, 2, 1e-4, (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)),
-    "0.15": Sweep(0.15, 4000, 2, 1e-4, (0.05, 0.1, 0.15)),
+    "0.22": Sweep(0.22, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=100, steps=60_000),
+    "0.15": Sweep(0.15, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=100, steps=100_000),
+    "0.15-40": Sweep(0.15, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=40, steps=60_000),
+    "0.4-above": Sweep(0.4, 0, 3, 1e-3, (0.05, 0.1, 0.2, 0.3), large=100),
     "disks-0.71": Sweep(1 / 1.4, 500, 3, 1e-5, MIXED, 2),
     "disks-0.4": Sweep(0.4, 500, 3, 1e-5, MIXED, 2),
 }
@@ -74,6 +92,47 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def second_table(rows: list[dict[str, Any]]) -> list[str]:
+    """The second transition, a line a mixture that was unloaded from above, and where its line ends.
+
+    phi_J2 by the extrapolated pressure of the small ones, the last state in which half of them carry, the range of phi
+    over which a fifth to four fifths of them join, K and their share in that last state, and K_path = phi dp/dphi
+    where their contacts carry a pressure of 0.01.
+    """
+    unloaded = [row for row in rows if row["packings"]]
+    if not unloaded:
+        return []
+    heads = "size ratio|X_S|large|packings|with a second|phi_J|carry|K|phi_J2|last state|join over|K_2|carry_2|K_path"
+    lines = ["", f"| {heads.replace('|', ' | ')} |", "|" + "---|" * (heads.count("|") + 1)]
+    for row in unloaded:
+        mixture = Mixture(row["particles"], row["size_ratio"], row["small_fraction"], row["dim"])
+        cells = [f"{row['size_ratio']:.2f}", f"{row['small_fraction']:.2f}", f"{row['particles'] - mixture.small}"]
+        cells += [f"{row['packings']}", f"{row['second']}", with_spread(row, "phi_j", 3)]
+        cells += [with_spread(row, name, 2) for name in ("carrying_small", "bulk_modulus")]
+        cells += [with_spread(row, name, 3) for name in ("phi_j2", "phi_j2_jammed", "phi_j2_width")]
+        cells += [with_spread(row, name, 2) for name in ("bulk_modulus_2", "carrying_small_2", "bulk_modulus_path")]
+        lines.append("| " + " | ".join(cells) + " |")
+    for ratio in dict.fromkeys(row["size_ratio"] for row in unloaded):
+        found = meeting([row for row in unloaded if row["size_ratio"] == ratio])
+        if found is not None:
+            words = ", ".join(
+                f"{name} {'not known' if value is None else f'{value:.3f}'}" for name, value in asdict(found).items()
+            )
+            lines += ["", f"X*_S at size ratio {ratio:g}: {words}."]
+    return lines
+
+
+def contacts_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Contacts by kind, of the particles that carry."""
+    names = [f"contacts_{kind}" for kind in ("LL", "LS", "SL", "SS")]
+    lines = ["", "| D | size ratio | X_S | LL | LS | SL | SS |", "|" + "---|" * 7]
+    for row in rows:
+        if any(name in row for name in names):
+            cells = [f"{row['dim']}", f"{row['size_ratio']:.2f}", f"{row['small_fraction']:.2f}"]
+            lines.append("| " + " | ".join(cells + [with_spread(row, name, 2) for name in names]) + " |")
+    return lines if len(lines) > 3 else []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few small mixtures, one packing each")
@@ -83,15 +142,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     sweeps = QUICK if arguments.quick else {name: SWEEPS[name] for name in arguments.sweeps}
-    rows = []
+    rows, unloaded, drawn = [], [], []
     for name, sweep in sweeps.items():
-        mixtures = points((sweep.size_ratio,), sweep.fractions, sweep.particles, sweep.dim)
-        protocol, out = Compression(pressure=sweep.pressure), arguments.out / name
+        mixtures, protocol, out = sweep.mixtures(), sweep.protocol(), arguments.out / name
         if not arguments.finished:
             generate_diagram(mixtures, sweep.seeds, out, 0, arguments.workers, protocol=protocol)
-        rows += [row for row in summarise(mixtures, sweep.seeds, out, 0, protocol) if row["packings"] or row["failed"]]
+        own = [row for row in summarise(mixtures, sweep.seeds, out, 0, protocol) if row["packings"] or row["failed"]]
+        if not any((row["size_ratio"], row["dim"]) == (sweep.size_ratio, sweep.dim) for row in rows):
+            drawn += own  # one sweep of a size ratio makes a line
+        rows += own
+        unloaded += own if sweep.large else []
     for dim, name in ((2, "disks.png"), (3, "spheres.png")):
-        chosen = [row for row in rows if row["dim"] == dim]
+        chosen = [row for row in drawn if row["dim"] == dim]
         if chosen:
             draw(chosen, arguments.out / name)
     lines = [
@@ -102,6 +164,8 @@ def main() -> None:
         "the bracket is between the last jammed state and the first unjammed one.",
         "",
         table(rows),
+        *second_table(unloaded),
+        *contacts_table(rows),
     ]
     (arguments.out / "diagram.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -28,9 +28,10 @@ from wavesim.config import PackingsConfig
 from wavesim.errors import WavesimError
 from wavesim.granular import parallel, storage
 from wavesim.granular._lammps import require_engine
-from wavesim.granular.jamming import Compression, NotJammedError, Protocol, jam
+from wavesim.granular.jamming import NotJammedError, Protocol, jam
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.packing import Packing
+from wavesim.granular.unloading import usual
 from wavesim.provenance import generator, log_lines, read_lines, revision, versions
 
 ATTEMPTS = 5
@@ -97,12 +98,12 @@ def generate_mixture(
 ) -> list[dict[str, Any]]:
     """Jam `count` packings of one mixture into OUT/packings.h5; a later call with a larger count adds to them.
 
-    Args and what it returns and raises: as `generate_packings`. protocol: stepwise compression where none is given.
+    Args and what it returns and raises: as `generate_packings`. protocol: `unloading.usual` where none is given.
     ranks: processes that share each packing, see parallel.py; other packings come of other numbers of them.
     """
     if count < 1:
         raise WavesimError(f"{count} packings: ask for at least 1")
-    protocol = protocol or Compression()
+    protocol = protocol or usual(mixture)
     settings = {"mixture": asdict(mixture), "seed": seed, "protocol": json.loads(protocol.describe())}
     if ranks > 1:
         settings["ranks"] = ranks

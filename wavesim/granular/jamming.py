@@ -61,6 +61,14 @@ class Protocol:
         """How FIRE goes."""
         return Pace()
 
+    def descend(self, engine: Engine, start: Packing) -> list[Packing]:
+        """The packings passed from the particles of `start`, in `engine`; the last one knows its bulk modulus.
+
+        Raises:
+            NotJammedError: see `jam`.
+        """
+        return _Descent(engine, start, self).run()
+
     def describe(self) -> str:
         """The protocol as one line of JSON."""
         return json.dumps({"name": self.name, **asdict(self)}, sort_keys=True)
@@ -106,6 +114,13 @@ def jam(
         NotJammedError: it did not come to mechanical equilibrium at the wanted pressure.
         WavesimError: no engine.
     """
+    return descended(mixture, rng, protocol, elongation)[-1]
+
+
+def descended(
+    mixture: Mixture, rng: np.random.Generator, protocol: Protocol | None = None, elongation: float = 1.0
+) -> list[Packing]:
+    """The packings passed on the way to `jam`'s, which is the last; each in equilibrium. Args, Raises: as `jam`."""
     protocol = protocol or Protocol()
     shape = np.where(np.arange(mixture.dim) == 0, elongation, 1.0) / elongation ** (1 / mixture.dim)
     box = mixture.side(protocol.start_phi[mixture.dim - 2]) * shape
@@ -118,15 +133,16 @@ def jam(
     )
     pace = protocol.pace(mixture.size_ratio, mixture.dim)
     with Engine(start.positions, start.radii, start.species, start.box, pace) as engine:
-        passed = _Descent(engine, replace(start, engine=engine.version), protocol).run()
+        passed = protocol.descend(engine, replace(start, engine=engine.version))
     last = passed[-1]
     assert last.bulk_modulus is not None
-    return replace(
+    passed[-1] = replace(
         last,
         phi_j=last.phi * (1 - last.pressure / last.bulk_modulus),
         path_phi=np.array([packing.phi for packing in passed]),
         path_pressure=np.array([packing.pressure for packing in passed]),
     )
+    return passed
 
 
 def settled(packing: Packing, protocol: Protocol | None = None) -> EngineState:
@@ -208,14 +224,23 @@ class _Descent:
         raise NotJammedError(f"every step down from pressure {state.pressure:.1e} loses the load-bearing network")
 
     def _measured(self, state: EngineState) -> Packing:
-        """The state as a packing, its equilibrium checked and its bulk modulus measured without the engine."""
+        """The state as a packing, its equilibrium checked, with its bulk modulus."""
         packing = replace(self.start, positions=state.positions, box=state.box)
         if not packing.balanced:
             raise NotJammedError(f"the largest net force is {packing.unbalanced_force:.1e} of the load p d_S^(D-1)")
-        try:
-            modulus = bulk_modulus(packing)
-        except WavesimError as error:
-            raise NotJammedError(str(error)) from error
-        if not modulus > 0:
-            raise NotJammedError(f"bulk modulus {modulus:.3g} at pressure {state.pressure:.1e}: not a stable packing")
-        return replace(packing, bulk_modulus=modulus)
+        return with_modulus(packing)
+
+
+def with_modulus(packing: Packing) -> Packing:
+    """The packing with its bulk modulus, measured without the engine.
+
+    Raises:
+        NotJammedError: it is not stable.
+    """
+    try:
+        modulus = bulk_modulus(packing)
+    except WavesimError as error:
+        raise NotJammedError(str(error)) from error
+    if not modulus > 0:
+        raise NotJammedError(f"bulk modulus {modulus:.3g} at pressure {packing.pressure:.1e}: not a stable packing")
+    return replace(packing, bulk_modulus=modulus)

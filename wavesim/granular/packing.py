@@ -145,6 +145,27 @@ class Packing:
         """The contacts of the load-bearing network."""
         return self.contacts.among(~self.rattlers)
 
+    def carrying(self, species: int) -> float:
+        """Share of the particles of a species that are no rattlers; 0 where there is none."""
+        own = self.species == species
+        return float((own & ~self.rattlers).sum() / max(own.sum(), 1))
+
+    @property
+    def coordination_by_kind(self) -> dict[str, float]:
+        """Mean numbers of contacts of particles that carry, with others that do: LS is a large one's with small ones.
+
+        SL is a small one's with large ones. Kinds of a species that carries nothing are absent.
+        """
+        pairs, found = self.backbone.pairs, {}
+        for mine, name in ((LARGE, "L"), (SMALL, "S")):
+            count = int(((self.species == mine) & ~self.rattlers).sum())
+            for other, its in ((LARGE, "L"), (SMALL, "S")):
+                ends = sum(int(((self.species[a] == mine) & (self.species[b] == other)).sum())
+                           for a, b in (pairs.T, pairs.T[::-1]))  # fmt: skip
+                if count:
+                    found[name + its] = ends / count
+        return found
+
     @property
     def coordination(self) -> float:
         """Mean number of contacts of a particle that is no rattler, with its like; 0 where all are rattlers."""
@@ -172,6 +193,13 @@ class Packing:
         c = self.contacts
         lengths = np.linalg.norm(c.vectors, axis=1)
         return np.einsum("c,ci,cj->ij", SPRING_CONSTANT * c.overlap / lengths, c.vectors, c.vectors) / self.volume
+
+    @property
+    def partial_pressures(self) -> dict[str, float]:
+        """The parts of the pressure that LL, LS and SS contacts carry; they sum to it."""
+        c = self.contacts
+        parts = SPRING_CONSTANT * c.overlap * np.linalg.norm(c.vectors, axis=1) / (self.dim * self.volume)
+        return {str(kind): float(parts[c.kind == kind].sum()) for kind in KINDS[::-1]}
 
     @property
     def pressure(self) -> float:

@@ -1,20 +1,31 @@
-"""phi_J, where the pressure of a packing vanishes: by extrapolation, and between the last jammed state and one below.
+"""Where a packing jams, and where its small particles join: by extrapolation, and between two states.
 
 Near jamming p = K (phi - phi_J) / phi with a constant K, so that the straight line through the last two states passed
 on the way down meets p = 0 at phi_J. The bracket knows nothing of K: a packing in equilibrium under load is above
 phi_J, and one that relaxes until it carries nothing is below.
 
-Reference: O'Hern, Silbert, Liu, Nagel, Phys. Rev. E 68 (2003) 011306.
+The second transition, phi_J2 > phi_J, is where the small particles in the gaps of a jammed network of large ones jam
+too. It is found likewise on the way down: the part of the pressure that contacts with small particles carry, LS + SS,
+extrapolated to zero from the last two states in which at least half of the small ones carry; and between the last
+of these states and the next one.
+
+References: O'Hern, Silbert, Liu, Nagel, Phys. Rev. E 68 (2003) 011306; Petit, Kumar, Luding, Sperl, arXiv:2103.02557.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from wavesim.granular._lammps import Engine
 from wavesim.granular.jamming import LOST, NotJammedError, Protocol, relaxed
-from wavesim.granular.packing import Packing, packing_fraction
+from wavesim.granular.packing import LARGE, SMALL, Packing, packing_fraction
 
+JOINED = 0.5  # share of the small ones that carry above the second transition; well above, it is 0.9 and more
+FEW = 0.1  # and at the first one, where the network is one of large particles; at size ratio 0.4, 0.4 carry there
+WIDEST = 0.01  # of phi, between two states whose slope is a modulus
 DOUBLINGS = 6  # a packing that is still jammed after as many had another phi_J than its pressure and K say
 
 
@@ -24,6 +35,63 @@ class Bracket:
 
     unjammed: float
     jammed: float
+
+
+@dataclass(frozen=True)
+class Second:
+    """The second transition. phi: by the extrapolated pressure; jammed, unjammed: packing fractions of the last state
+    in which the small ones carry and of the next one; width: of phi, over which the share that carries goes from a
+    fifth to four fifths, None where the path does not reach so far; packing: the last state in which they carry."""
+
+    phi: float
+    jammed: float
+    unjammed: float
+    width: float | None
+    packing: Packing
+
+
+def second_transition(passed: Sequence[Packing]) -> Second | None:
+    """Where the small particles come loose on the way down `passed`; None where they never do, or never carried.
+
+    It takes a first transition without them (under a tenth carry in the last state), and two states with half of them.
+    """
+    share = np.array([packing.carrying(SMALL) for packing in passed])
+    loose = np.flatnonzero(share < JOINED)
+    if share[-1] > FEW or passed[-1].carrying(LARGE) < JOINED or len(loose) == 0 or loose[0] < 2:
+        return None
+    last = int(loose[0]) - 1
+    phi = np.array([packing.phi for packing in passed])
+    above, below = (packing.partial_pressures["LS"] + packing.partial_pressures["SS"]
+                    for packing in passed[last - 1 : last + 1])  # fmt: skip
+    crossing = phi[last] - below * (phi[last - 1] - phi[last]) / (above - below)
+    return Second(float(crossing), float(phi[last]), float(phi[last + 1]), _width(phi, share), passed[last])
+
+
+def modulus_on_the_way(path: Mapping[str, Sequence[float]], pressure_small: float) -> float | None:
+    """phi dp/dphi between the two states around a pressure of LS and SS contacts; None where they are missing.
+
+    How mixtures compare along the second line: there K falls steeply with that pressure, and states right at its end
+    seldom come to equilibrium. path: as diagram.jsonl has it, from above.
+    """
+    below = np.flatnonzero(np.array(path["pressure_small"]) < pressure_small)
+    if len(below) == 0 or below[0] == 0:
+        return None
+    ends = slice(int(below[0]) - 1, int(below[0]) + 1)
+    phi, pressure = np.array(path["phi"][ends]), np.array(path["pressure"][ends])
+    if phi[0] - phi[1] > WIDEST:
+        return None
+    return float(phi.mean() * np.diff(pressure)[0] / np.diff(phi)[0])
+
+
+def _width(phi: np.ndarray, share: np.ndarray) -> float | None:
+    """Between the outermost crossings of 0.2 and 0.8, by straight lines."""
+    ends = []
+    for level in (0.2, 0.8):
+        k = int(np.flatnonzero(share >= level)[-1]) if (share >= level).any() else 0
+        if not 0 <= k < len(phi) - 1 or share[k] < level:
+            return None
+        ends.append(phi[k + 1] + (level - share[k + 1]) * (phi[k] - phi[k + 1]) / (share[k] - share[k + 1]))
+    return float(ends[1] - ends[0])
 
 
 def extrapolated(packing: Packing) -> float:
@@ -38,7 +106,7 @@ def bracket(packing: Packing, protocol: Protocol | None = None) -> Bracket:
     Loads the engine: call it in a process of its own.
 
     Raises:
-        NotJammedError: it neither comes to equilibrium nor apart, or carries load far below its phi_j.
+        NotJammedError: it carries load far below its phi_j.
     """
     protocol = protocol or Protocol()
     lost = LOST * packing.pressure
@@ -47,7 +115,10 @@ def bracket(packing: Packing, protocol: Protocol | None = None) -> Bracket:
         step = 2 * (1 - packing.phi_j / packing.phi)
         for _ in range(DOUBLINGS):
             engine.scale((1 - step) ** (-1 / packing.dim))
-            state = relaxed(engine, packing.radii, protocol, lost)
+            try:
+                state = relaxed(engine, packing.radii, protocol, lost)
+            except NotJammedError:  # neither jammed nor loose in time, which is likely next to phi_J: look further down
+                state = engine.state()
             below = packing_fraction(packing.radii, state.box)
             if state.pressure < lost:
                 return Bracket(unjammed=below, jammed=packing.phi)

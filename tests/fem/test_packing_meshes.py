@@ -174,6 +174,13 @@ def test_every_packing_has_a_mesh(packings):
         check(packing, (0.9, 0.95, 0.97)[number % 3], (0.03, 0.025, 0.02)[number // 3 % 3])
 
 
+@pytest.mark.parametrize(("number", "element_size"), [(0, 0.04), (8, 0.04), (45, 0.05)])
+def test_elements_as_coarse_as_small_grains_make_a_mesh(number, element_size):
+    """Two edges in a row on a circle or a wall, and corners that only their arcs make convex: once each refused."""
+    mesh = conforming(read(SHIPPED)[number], element_size=element_size)
+    assert mesh.scaled_jacobians().min() > 0.05 and jacobians(mesh).min() > 0
+
+
 def test_necks_have_their_declared_width():
     pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")
     two = SquarePacking("two", np.array([[0.35, 0.5], [0.65, 0.5]]), np.array([0.15, 0.15]), 1.0)

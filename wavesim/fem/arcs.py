@@ -28,21 +28,32 @@ def on_circles(mesh: Mesh, circles: np.ndarray, circle_of: np.ndarray, degree: i
     Raises:
         WavesimError: a cell that its arc folds.
     """
-    cells, line = mesh.cells, lobatto(degree)
+    shape = bent(mesh.points, mesh.cells, mesh.tags, circles, circle_of, degree)
+    return Mesh(mesh.points, mesh.cells, mesh.tags, shape)
+
+
+def bent(
+    points: np.ndarray, cells: np.ndarray, tags: np.ndarray, circles: np.ndarray, circle_of: np.ndarray, degree: int = 4
+) -> np.ndarray:
+    """(cells, (degree + 1)^2, 2) the points of the cells, counter-clockwise, of `on_circles`; s fastest."""
+    line = lobatto(degree)
     start, end = cells, np.roll(cells, -1, axis=1)  # (cells, edges)
-    own = interfaces(cells, mesh.tags, circle_of)
-    bent = np.zeros((*own.shape, degree + 1, 2))  # d_k along the edge's own direction
+    own = interfaces(cells, tags, circle_of)
+    off = np.zeros((*own.shape, degree + 1, 2))  # d_k along the edge's own direction
     for cell, edge in np.argwhere(own != NONE):
         x, y, radius = circles[own[cell, edge]]
-        ends = mesh.points[[start[cell, edge], end[cell, edge]]]
+        ends = points[[start[cell, edge], end[cell, edge]]]
         first, last = np.arctan2(ends[:, 1] - y, ends[:, 0] - x)
         angle = first + line * ((last - first + np.pi) % (2 * np.pi) - np.pi)
         arc = np.column_stack([x + radius * np.cos(angle), y + radius * np.sin(angle)])
-        bent[cell, edge] = arc - (ends[0] + line[:, None] * (ends[1] - ends[0]))
+        off[cell, edge] = arc - (ends[0] + line[:, None] * (ends[1] - ends[0]))
     s, t = line[None, None, :, None], line[None, :, None, None]
-    bottom, right, top, left = (bent[:, k] for k in range(4))
+    bottom, right, top, left = (off[:, k] for k in range(4))
     moved = (1 - t) * bottom[:, None] + s * right[:, :, None] + t * top[:, None, ::-1] + (1 - s) * left[:, ::-1, None]
-    return Mesh(mesh.points, cells, mesh.tags, mesh.positions(degree) + moved.reshape(len(cells), -1, 2))
+    ends = points[cells[:, [0, 1, 3, 2]]].reshape(-1, 2, 2, 2)
+    along = np.stack([1 - line, line], axis=1)
+    straight = np.einsum("tk,sl,ckla->ctsa", along, along, ends)
+    return (straight + moved).reshape(len(cells), -1, 2)
 
 
 def interfaces(cells: np.ndarray, tags: np.ndarray, circle_of: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from wavesim.errors import WavesimError
-from wavesim.fem.arcs import interfaces, on_circles
+from wavesim.fem.arcs import bent, interfaces
 from wavesim.fem.curves import RING
 from wavesim.fem.fill import fill
 from wavesim.fem.mesh import Mesh
@@ -92,16 +92,17 @@ def _meshed(outline: Outline, speeds: np.ndarray, curved: bool) -> Mesh:
 
 
 def _lined(outline: Outline, quads: np.ndarray, tags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Quads and tags with a lining in each that has two edges in a row on one circle: a smaller one and four around it.
+    """Quads and tags with a lining in each that has two edges in a row on one circle or wall: one quad and four around.
 
     The corner between such edges is flat, however the vertices move.
     """
-    arcs = interfaces(quads, tags, np.array(outline.circle_of))
-    flat = np.flatnonzero(((arcs >= 0) & (arcs == np.roll(arcs, 1, axis=1))).any(axis=1))
+    arcs, corners = interfaces(quads, tags, np.array(outline.circle_of)), np.array(outline.points)[quads]
+    walls = np.concatenate([corners == 0, corners == 1], axis=2)  # (quads, corners, wall)
+    on_wall = (walls & np.roll(walls, 1, axis=1) & np.roll(walls, -1, axis=1)).any(axis=2)
+    flat = np.flatnonzero((on_wall | ((arcs >= 0) & (arcs == np.roll(arcs, 1, axis=1)))).any(axis=1))
     made = []
-    for quad in quads[flat]:
-        corners = np.array([outline.points[k] for k in quad])
-        inner = [outline.add(place) for place in (corners + corners.mean(axis=0)) / 2]
+    for quad, places in zip(quads[flat], corners[flat], strict=True):
+        inner = [outline.add(place) for place in (places + places.mean(axis=0)) / 2]
         around = [(quad[k], quad[(k + 1) % 4], inner[(k + 1) % 4], inner[k]) for k in range(4)]
         made += [tuple(inner), *around]
     kept = np.setdiff1d(np.arange(len(quads)), flat)
@@ -165,10 +166,9 @@ def _finished(outline: Outline, quads: np.ndarray, tags: np.ndarray, speeds: np.
     for follow, schedule in ((straight, ((1, 60), (2, 60))), (arcs, ((1, 20), (2, 60), (4, 80)))):
         moving = Relaxation(points, motion, circle_of, outline.disks, quads, follow, speeds[tags], outline.element_size)
         points = moving.run(schedule)
-    mesh = Mesh(points, quads, tags)
     if not curved:
-        return mesh
-    mesh = on_circles(mesh, outline.disks, circle_of)
+        return Mesh(points, quads, tags)
+    mesh = Mesh(points, quads, tags, bent(points, quads, tags, outline.disks, circle_of))
     if len(folded := np.flatnonzero(jacobians(mesh).min(axis=1) <= 0)):
         x, y = points[quads[folded[0]]].mean(axis=0)
         raise WavesimError(

@@ -20,7 +20,7 @@ import numpy as np
 
 from wavesim.errors import WavesimError
 from wavesim.fem.extent import Extent
-from wavesim.fem.sampling import lagrange, lobatto
+from wavesim.fem.sampling import differentiation, lagrange, lobatto
 
 CORNERS = (4, 3)
 
@@ -154,9 +154,20 @@ class Mesh:
         )
 
     def _corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Cross product of the two edges at each corner, and the lengths of both, each (cells, corners)."""
-        corners = self.points[self.cells]
-        after, before = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
+        """Cross product of the two edges at each corner, and the lengths of both, each (cells, corners).
+
+        Those of a curved cell as long as they begin: its derivatives there.
+        """
+        if self.curved:
+            side = isqrt(self.shape.shape[1])
+            square, slope = self.shape.reshape(-1, side, side, 2), differentiation(side - 1)
+            along = np.einsum("ij,ctjx->ctix", slope, square)[:, [0, 0, -1, -1], [0, -1, -1, 0]]
+            up = np.einsum("ij,cjsx->cisx", slope, square)[:, [0, 0, -1, -1], [0, -1, -1, 0]]
+            after = np.stack([along[:, 0], up[:, 1], -along[:, 2], -up[:, 3]], axis=1)
+            before = np.stack([up[:, 0], -along[:, 1], -up[:, 2], along[:, 3]], axis=1)
+        else:
+            corners = self.points[self.cells]
+            after, before = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
         cross = after[..., 0] * before[..., 1] - after[..., 1] * before[..., 0]
         return cross, np.hypot(*np.moveaxis(after, 2, 0)), np.hypot(*np.moveaxis(before, 2, 0))
 

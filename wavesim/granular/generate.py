@@ -46,7 +46,7 @@ class _Job:
     seed: int
     protocol: Protocol
     provenance: Mapping[str, Any]
-    ranks: int
+    ranks: int = 1
 
     @property
     def name(self) -> str:

@@ -32,6 +32,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     )
     figure = Figure(figsize=(13, 7), layout="constrained")
     axes = figure.subplots(2, 3, sharex=True).ravel()
+    for axis in axes:
+        axis.tick_params(labelbottom=True)
     fraction = np.linspace(0, 1, 400)
     large_branch, small_branch = furnas(fraction, CLOSE_PACKING[rows[0]["dim"]])
     axes[0].plot(fraction, np.minimum(large_branch, small_branch), "k:", label="Furnas", linewidth=1)

@@ -97,12 +97,14 @@ def read_diagram(path: str | Path, dim: int = 3) -> Diagram:
     Raises:
         WavesimError: no such file, no JSON, or rows without what is needed.
     """
+    if not Path(path).is_file():
+        raise WavesimError(f"{path} does not exist; `wavesim generate diagram` makes one, data/diagram.json is another")
     try:
         rows = json.loads(Path(path).read_text())["rows"]
         measured = [row for row in rows if row.get("dim", dim) == dim and all(row.get(k) is not None for k in KEYS)]
         whole = [[float(row[key]) for key in KEYS] for row in measured]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WavesimError(f"{path} is no jamming diagram ({error!r}); benchmarks/jamming.py writes one") from error
+        raise WavesimError(f"{path} is no jamming diagram ({error!r}); `wavesim generate diagram` makes one") from error
     if not whole:
         raise WavesimError(f"{path} has no mixture of dim {dim} with {', '.join(KEYS)}; let the sweep go on")
     table = np.array(sorted(whole))

@@ -149,7 +149,7 @@ def test_a_dataset_of_such_lenses_says_its_mixtures_and_runs_again_without_the_d
 @pytest.mark.parametrize(
     ("mixture", "words"),
     [
-        ('diagram = "no.json"', "no.json is no jamming diagram"),
+        ('diagram = "no.json"', "no.json does not exist; `wavesim generate diagram`"),
         ("size_ratio = 0.1", "size ratio 0.1 is outside of the diagram, 0.4 to 0.4"),
         ("small_fractions = [0.0, 1.0]", "does not rise or fall all the way"),
         ("small_fractions = [0.0, 2.0]", "mixture.small_fractions.1: Input should be less than or equal to 1"),

@@ -11,7 +11,7 @@ from exact.meshes import warped
 from scipy import sparse
 
 from wavesim.errors import WavesimError
-from wavesim.fem import Medium, Nodes, Pulse, Sides, assemble, kernel, packing, stepper, uniform
+from wavesim.fem import Medium, Nodes, Pulse, Raster, Sides, assemble, kernel, packing, stepper, uniform
 from wavesim.fem.cells import cells
 from wavesim.fem.device import OnDevice
 from wavesim.fem.mesh import Mesh
@@ -24,6 +24,10 @@ TRAPEZOIDS = Mesh(
     np.array([[0, 0], [1, 0], [2, 0], [0, 1], [1, 1.3], [2, 1], [0, 2], [1, 2], [2, 2.0]]),
     np.array([[0, 1, 4, 3], [1, 2, 5, 4], [3, 4, 7, 6], [4, 5, 8, 7]]),
 )
+
+
+AVERAGED = np.column_stack(GRAINS)
+MIXED = Sides("soft", "rigid", "periodic", "periodic")
 
 
 def by_scipy(operator: stepper.Operator, p: np.ndarray, d: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -53,6 +57,8 @@ CASES = {
     "degree 1": (STIFF, NODES[1], Sides()),
     "degree 8": (HEAVY, NODES[8], Sides("rigid", "soft", "rigid", "soft")),
     "trapezoids": (HEAVY, TRAPEZOIDS, Sides()),
+    "averages": (Raster(AVERAGED, 20.0, 5.0, NODES[4]), NODES[4], Sides()),
+    "averages, soft and periodic": (Raster(AVERAGED, 20.0, 5.0, NODES[8]), NODES[8], MIXED),
     "curved cells between soft walls": (HEAVY, warped(5), Sides.all("soft")),
 }
 
@@ -75,11 +81,12 @@ def test_a_rectangle_is_recognised_and_anything_else_is_not():
     kinds = {name: operator_of(*case, dtype=np.float32).loops for name, case in CASES.items()}
     assert isinstance(kinds.pop("trapezoids"), kernel.ByCells)
     assert isinstance(operator_of(*CASES["trapezoids"]).loops, kernel.Rows)
-    assert isinstance(kinds.pop("curved cells between soft walls"), kernel.ByCells)
+    for name in ("curved cells between soft walls", "averages", "averages, soft and periodic"):  # 1/rho is a tensor
+        assert isinstance(kinds.pop(name), kernel.ByCells)
     assert all(isinstance(loops, kernel.Grid) for loops in kinds.values())
     # Two small matrices where the density is uniform, else diagonals of each point.
     assert {name: loops.diagonals.along.ndim for name, loops in kinds.items()} == {
-        name: 2 if case[0] is STIFF else 3 for name, case in CASES.items() if isinstance(case[1], Nodes)
+        name: 2 if CASES[name][0] is STIFF else 3 for name in kinds
     }
 
 

@@ -2,7 +2,7 @@
 
 With the derivatives D along an edge of the reference element, s and t its coordinates, and at each of its points
 
-    g_ss = (w/rho) |grad s|^2,     g_st = (w/rho) grad s . grad t,     g_tt = (w/rho) |grad t|^2,
+    g_ss = w grad s . (1/rho) grad s,     g_st = w grad s . (1/rho) grad t,     g_tt = w grad t . (1/rho) grad t,
     K_e = D_s^T (g_ss D_s + g_st D_t) + D_t^T (g_st D_s + g_tt D_t):
 
 three numbers a point and 4 (p + 1) products, where K has about (p + 1)^2 entries a row. Groups of elements, one in
@@ -52,28 +52,32 @@ class Groups:
 
 
 def cells(space: Space, density: np.ndarray, prolongation: sparse.csr_matrix) -> Cells | None:
-    """The elements of a mesh of quadrilaterals with density (element points,); or None on any other mesh."""
-    points = (space.degree + 1) ** 2
-    if space.mesh is None or space.mesh.cells.shape[1] != 4 or density.ndim != 1:
+    """The elements of a mesh of quadrilaterals, or of a rectangle's own where 1/rho is a tensor; else None.
+
+    Args:
+        density: (element points,), or of averages (2, 2, element points) of 1/rho.
+    """
+    if density.ndim == 1 if space.mesh is None else space.mesh.cells.shape[1] != 4:
         return None
-    node = space.node_of.reshape(-1, points)
-    slope, along, up = (
-        differentiation(space.degree),
-        np.arange(points) % (space.degree + 1),
-        np.arange(points) // (space.degree + 1),
-    )
+    points, side = space.elements, space.degree + 1
+    node = space.node_of[points]
+    along, up = np.arange(side**2) % side, np.arange(side**2) // side
+    slope = differentiation(space.degree)
     # D_x at a point is s_x D_s + t_x D_t: one neighbour along s and one along t tell s_x and t_x.
     beside = np.where(along > 0, along - 1, 1)
     above = np.where(up > 0, up - 1, 1)
-    lines = np.arange(node.size)
     factors = []
     for d in space.gradient:
-        at_side = np.asarray(d[lines, node[:, up * (space.degree + 1) + beside].ravel()]).reshape(node.shape)
-        at_top = np.asarray(d[lines, node[:, above * (space.degree + 1) + along].ravel()]).reshape(node.shape)
+        at_side = np.asarray(d[points.ravel(), node[:, up * side + beside].ravel()]).reshape(node.shape)
+        at_top = np.asarray(d[points.ravel(), node[:, above * side + along].ravel()]).reshape(node.shape)
         factors.append((at_side / slope[along, beside], at_top / slope[up, above]))
-    (s_x, t_x), (s_y, t_y) = factors
-    metric = np.stack([s_x**2 + s_y**2, s_x * t_x + s_y * t_y, t_x**2 + t_y**2], axis=-1)
-    metric *= (space.weights / density).reshape(*node.shape, 1)
+    lightness = np.multiply.outer(np.eye(2), 1 / density) if density.ndim == 1 else density
+    gradients = np.moveaxis(np.array(factors), 0, 1)  # (s and t, x and y, elements, points)
+    ss, st, tt = (
+        np.einsum("aep,abep,bep->ep", gradients[i], lightness[:, :, points], gradients[j])
+        for i, j in ((0, 0), (0, 1), (1, 1))
+    )
+    metric = np.stack([ss, st, tt], axis=-1) * space.weights[points][..., None]
     return Cells(space.degree, metric, numbers(prolongation)[node])
 
 

@@ -2,7 +2,8 @@
 
     Grid       a rectangle: 4 w + 1 diagonals (diagonals.py); simulations of a batch one after another, in the cache;
                an absorbing layer is stepped element by element
-    ByCells    a mesh of quadrilaterals in single precision: element by element (cells.py), 16 at a time
+    ByCells    a mesh of quadrilaterals, or averages on a rectangle, in single precision: element by element (cells.py),
+               16 at a time
     Rows       any mesh: compressed rows; a batch together
     device.py  any mesh, by torch on another device
 

@@ -56,7 +56,7 @@ def test_nodes_that_there_are_not_are_refused(arguments, message):
 @pytest.mark.parametrize(("degree", "sides", "left"), [(1, "soft", 0), (1, "periodic", 1), (2, "soft", 1)])
 def test_sides_that_leave_no_wave_are_refused_alone_and_in_a_batch(degree, sides, left):
     """Of the (degree + 1)^2 nodes of one element, soft sides leave (degree - 1)^2 and periodic ones degree^2."""
-    message = f"the sides leave {left} unknowns of {(degree + 1) ** 2} nodes, .* use more elements"
+    message = f"the sides leave {left} unknowns, .* use more elements"
     with pytest.raises(WavesimError, match=message):
         assemble(uniform(), Nodes((1, 1), degree), 0.1, (8, 8), Sides.all(sides))
     config = CavityConfig(elements=(1, 1), degree=degree, sides=(sides,) * 4)

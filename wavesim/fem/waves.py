@@ -301,9 +301,9 @@ def _truth_error(job: Job, batch: Batch, runs: Sequence[Simulation]) -> list[dic
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Mark the folder with what makes it; refuse one that other settings have made."""
-    mark, begun = out / "settings.json", any((out / "data").rglob("*.hdf5"))
-    if not mark.exists() or not begun:
-        if begun or ((out / "data").exists() and not mark.exists()):
+    mark = out / "settings.json"
+    if not mark.exists():
+        if (out / "data").exists():
             raise WavesimError(f"{out} holds data that no settings.json accounts for; choose another folder")
         write_json(mark, settings)
         return
@@ -317,7 +317,9 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     old, new = ({**{key: s[key] for key in s if key != "config"}, **s["config"]} for s in (found, settings))
     changed = (key for key in sorted(old | new) if old.get(key) != new.get(key))
     differ = [f"{key} {old.get(key)!r} (now {new.get(key)!r})" for key in changed]
-    if differ:
+    if differ and not any((out / "data").rglob("*.hdf5")):  # nothing came of those
+        write_json(mark, settings)
+    elif differ:
         raise WavesimError(f"{out} was made with {'; '.join(differ)}: choose another folder, or the same settings")
     discard_parts(out)
 

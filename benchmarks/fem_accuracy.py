@@ -153,6 +153,7 @@ def middle_of_a_grain() -> tuple[float, float]:
 
 
 SQUARE = {2: (48, 64, 96, 128), 4: (12, 16, 20, 24, 32, 40, 48, 64), 6: (8, 10, 12, 14, 16, 20, 24, 32)}
+KINKED = {2: (*SQUARE[2], 192, 256), 4: (*SQUARE[4], 80, 96, 128), 6: (*SQUARE[6], 40, 48, 64)}
 ROUND = {4: (12, 16, 20, 24, 28, 32), 6: (8, 10, 12, 16, 20), 8: (6, 8, 10, 12)}
 RASTERS = {2: (64, 96, 128, 192), 3: (48, 64, 96, 128), 4: (32, 48, 64, 96, 128)}
 PACKED = {degree: (25, 33, 50) for degree in (3, 4, 5)}
@@ -160,7 +161,7 @@ CASES = {
     "smooth": Case(smooth, SQUARE, (40, 8), 2.0, plain),
     "circle": Case(disk, ROUND, (20, 8), 1.0, around, jumps=True),
     "packing": Case(sharp, PACKED, (50, 7), 4.0, along, True, middle_of_a_grain(), ((averaged, RASTERS),)),
-    "blended": Case(lambda x, y: grains().bulk_modulus(x, y), SQUARE, (64, 8), 4.0, plain),
+    "blended": Case(lambda x, y: grains().bulk_modulus(x, y), KINKED, (96, 8), 4.0, plain),
 }
 
 

@@ -233,10 +233,12 @@ def test_a_constant_stays_and_is_no_instability(dtype, ripple):
     np.testing.assert_allclose(simulation.run(problem, state, 30)[0].pressure, 0.3, rtol=1e-5)
 
 
-def test_a_thin_layer_is_no_instability():
-    problem = assemble(uniform(), Nodes((32, 32), 2), 0.05, (16, 16), Sides.all("absorbing"), 1)
-    energy = simulation.run(problem, simulation.start(problem, Pulse((0.5, 0.5), 0.05)), 200)[0].energy
-    assert energy.max() < 2 * energy[0] and energy[-1] < 1e-3 * energy[0]
+@pytest.mark.parametrize(("degree", "elements"), [(2, 32), (4, 32)])
+def test_a_thin_layer_is_no_instability(degree, elements):
+    """What is counted as energy rises by 20 and by 66 % in a layer of one small element, and then all of it leaves."""
+    problem = assemble(uniform(), Nodes((elements, elements), degree), 0.05, (16, 16), Sides.all("absorbing"), 1)
+    energy = simulation.run(problem, simulation.start(problem, Pulse((0.5, 0.5), 0.1)), 100)[0].energy
+    assert 1.1 * energy[0] < energy.max() < 2 * energy[0] and energy[-1] < 1e-4 * energy[0]
 
 
 def test_a_start_that_is_not_finite_is_refused():

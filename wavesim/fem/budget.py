@@ -2,8 +2,8 @@
 
 The energy E of the field swings by a few percent about the conserved one when the highest waves that a coarse mesh can
 carry are set off; an unstable run multiplies it at every step. Anything in between tells them apart. In a thin
-absorbing layer, where f takes part, what is counted rises by a quarter before it fades. A constant has no energy, and
-what rounding makes of p.Kp then is no growth.
+absorbing layer, where f takes part, what is counted rises by up to two thirds before it fades. A constant has no
+energy, and what rounding makes of p.Kp then is no growth.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WITH_LAYER = 4.0
 ROUNDING = 100  # times epsilon p.Mp / h^2
 
 
-def rounding(pressure: np.ndarray, mass: np.ndarray, time_step: float) -> np.ndarray:
+def energy_of_rounding(pressure: np.ndarray, mass: np.ndarray, time_step: float) -> np.ndarray:
     """What rounding of p ([unknowns,] [batch]) can make of its energy; mass: alike, or (unknowns,)."""
     mass = mass if mass.ndim == pressure.ndim else mass[:, None]
     return ROUNDING * np.finfo(pressure.dtype).eps * np.sum(mass * pressure.astype(float) ** 2, axis=0) / time_step**2

@@ -32,7 +32,7 @@ from wavesim.fem import absorbing, distributed_sampling, stepper
 from wavesim.fem.absorbing import Layer
 from wavesim.fem.arguments import require_degree, require_times
 from wavesim.fem.boundary import Sides, require_unknowns
-from wavesim.fem.budget import Budget, rounding
+from wavesim.fem.budget import Budget, energy_of_rounding
 from wavesim.fem.distributed_matrix import SharedOperator, largest_eigenvalue, summed
 from wavesim.fem.distributed_nodes import Held, OfFetched, Summed, held, petsc
 from wavesim.fem.drive import Drive, Force
@@ -216,7 +216,7 @@ def simulate(case: Case, frames: int, comm: Any = None) -> Run | None:
         heard[0] = receivers @ shared.fetch(state.pressure)
     drive = operator.drive
     gram = None if drive is None else problem.comm.allreduce(drive.gram(operator.mass))
-    blurred = problem.comm.allreduce(float(rounding(state.pressure, operator.mass, operator.time_step)))
+    blurred = problem.comm.allreduce(float(energy_of_rounding(state.pressure, operator.mass, operator.time_step)))
     absorbs = any(case.sides.margins(case.layer))
     budget = Budget(frame(problem, state).energy, state.steps, drive, gram, blurred, absorbs)
     begin = time.perf_counter()

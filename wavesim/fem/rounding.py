@@ -20,7 +20,8 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 TRIALS = 512  # at most; the best leaves 5e-8 to 3e-7 where the nearest leave 2e-7 to 2e-6
-ENTRIES = 1e6  # rounded in all trials: some seconds
+ENTRIES = 1e6  # rounded in all trials
+LARGEST = 2e5  # entries of a matrix, whose modes take two seconds; four times as many take seven
 MODES = 40  # at most, of the lowest quarter
 DENSE = 500  # unknowns, up to which all modes are computed
 
@@ -28,7 +29,7 @@ DENSE = 500  # unknowns, up to which all modes are computed
 def single(matrix: sparse.csr_matrix, mass: np.ndarray) -> sparse.csr_matrix:
     """The matrix in single precision; mass (unknowns,) times its rows is symmetric. No row may be empty."""
     exact = matrix.astype(float)
-    if not _repeats(exact) or 2 * exact.nnz > ENTRIES:
+    if not _repeats(exact) or exact.nnz > LARGEST:
         return _rounded(exact).astype(np.float32)
     modes, squares = _lowest(exact, mass)
 

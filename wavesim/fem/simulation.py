@@ -25,7 +25,7 @@ from wavesim.errors import WavesimError
 from wavesim.fem import absorbing, stepper, unresolved
 from wavesim.fem.arguments import require_degree, require_times
 from wavesim.fem.boundary import Sides, first_nodes, require_waves, unknowns
-from wavesim.fem.budget import Budget, rounding
+from wavesim.fem.budget import Budget, energy_of_rounding
 from wavesim.fem.cells import cells
 from wavesim.fem.margins import with_margins
 from wavesim.fem.medium import Field, Materials, Medium
@@ -336,5 +336,5 @@ def run(ready: Problem, state: stepper.WaveState, frames: int) -> list[Simulatio
 def _budget(operator: stepper.Operator, state: stepper.WaveState) -> Budget:
     drive, energy = operator.drive, stepper.frame(operator, state).energy
     gram = None if drive is None else drive.gram(operator.mass)
-    blurred = rounding(state.pressure, operator.mass, operator.time_step)
+    blurred = energy_of_rounding(state.pressure, operator.mass, operator.time_step)
     return Budget(energy, state.steps, drive, gram, blurred, operator.layer is not None)

@@ -59,8 +59,6 @@ class Unloading(Protocol):
     fall: float = 0.004
     heaviness: float = 1.0
     tolerance: float = 3e-5
-    steps: int = 200_000
-    stretch: int = 5_000
 
     name: ClassVar[str] = "compress far above jamming and unload"
 

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wavesim.granular.diagram import generate_diagram, points, summarise
+from wavesim.granular.diagram import generate_diagram, summarise
 from wavesim.granular.diagram_figure import draw
-from wavesim.granular.jamming import Compression, Protocol
+from wavesim.granular.jamming import Protocol
 from wavesim.granular.meeting import meeting
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.unloading import Unloading
@@ -29,43 +29,43 @@ RESULTS = Path(__file__).parent / "results" / "jamming"
 
 @dataclass(frozen=True)
 class Sweep:
-    """The points of one size ratio, of `particles` each; or of `large` large ones each, and as many small as it takes,
-    unloaded from above with `steps` of FIRE for a state at most."""
+    """One size ratio: `particles` for each concentration of `fractions`; of both transitions where `unloaded`, which
+    `usual` is below 0.3."""
 
     size_ratio: float
-    particles: int
-    seeds: int
-    pressure: float
-    fractions: tuple[float, ...]
+    fractions: dict[float, int]
+    seeds: int = 3
     dim: int = 3
-    large: int = 0
-    steps: int = 200_000
+    unloaded: bool = False
 
     def mixtures(self) -> list[Mixture]:
-        if not self.large:
-            return points((self.size_ratio,), self.fractions, self.particles, self.dim)
-        counts = [round(self.large * (1 + x / (1 - x) / self.size_ratio**self.dim)) for x in self.fractions]
-        return [Mixture(n, self.size_ratio, x, self.dim) for n, x in zip(counts, self.fractions, strict=True)]
+        return [Mixture(n, self.size_ratio, fraction, self.dim) for fraction, n in self.fractions.items()]
 
-    def protocol(self) -> Protocol:
-        if self.large:
-            return Unloading(pressure=self.pressure, steps=self.steps)
-        return Compression(pressure=self.pressure)
+    def protocol(self) -> Protocol | None:
+        return Unloading() if self.unloaded else None
 
 
-ALL = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.0)
-MIXED = ALL[1:-1]  # equal disks crystallise
+def holding(size_ratio: float, large: int, fractions: tuple[float, ...]) -> dict[float, int]:
+    """The particles, in three dimensions, that hold so many large ones, for each concentration."""
+    return {x: round(large * (1 + x / (1 - x) / size_ratio**3)) for x in fractions}
+
+
+TWELVE = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+LOW = (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3)  # around X*_S
+MIXED = dict.fromkeys(TWELVE[1:-1], 1000)  # equal disks crystallise
 SWEEPS = {
-    "0.73": Sweep(0.73, 500, 3, 1e-5, ALL),
-    "0.4": Sweep(0.4, 800, 3, 1e-5, ALL),
-    "0.22": Sweep(0.22, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=100, steps=60_000),
-    "0.15": Sweep(0.15, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=100, steps=100_000),
-    "0.15-40": Sweep(0.15, 0, 3, 1e-3, (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3), large=40, steps=60_000),
-    "0.4-above": Sweep(0.4, 0, 3, 1e-3, (0.05, 0.1, 0.2, 0.3), large=100),
-    "disks-0.71": Sweep(1 / 1.4, 500, 3, 1e-5, MIXED, 2),
-    "disks-0.4": Sweep(0.4, 500, 3, 1e-5, MIXED, 2),
+    "0.73": Sweep(0.73, dict.fromkeys(TWELVE, 2000)),
+    "0.4": Sweep(0.4, dict.fromkeys(TWELVE, 2000)),
+    "0.22": Sweep(0.22, {0.0: 1000} | holding(0.22, 100, (*LOW, 0.4)) | {0.6: 8000, 1.0: 1000}),
+    "0.15": Sweep(0.15, {0.0: 1000} | holding(0.15, 100, LOW) | {0.4: 8000, 0.6: 8000, 1.0: 1000}),
+    "0.4-above": Sweep(0.4, holding(0.4, 100, (0.05, 0.1, 0.2, 0.3)), unloaded=True),
+    "disks-0.71": Sweep(1 / 1.4, MIXED, dim=2),
+    "disks-0.4": Sweep(0.4, MIXED, dim=2),
 }
-QUICK = {"0.73": Sweep(0.73, 100, 1, 1e-5, (0.0, 0.5)), "disks-0.71": Sweep(1 / 1.4, 64, 1, 1e-5, (0.5,), 2)}
+QUICK = {
+    "0.73": Sweep(0.73, dict.fromkeys((0.0, 0.5), 100), 1),
+    "disks-0.71": Sweep(1 / 1.4, {0.5: 64}, 1, 2),
+}
 
 
 def with_spread(row: dict[str, Any], name: str, digits: int) -> str:
@@ -136,7 +136,7 @@ def contacts_table(rows: list[dict[str, Any]]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few small mixtures, one packing each")
-    parser.add_argument("--sweeps", nargs="*", default=["0.73", "0.4", "disks-0.71", "disks-0.4"], choices=list(SWEEPS))
+    parser.add_argument("--sweeps", nargs="*", default=list(SWEEPS), choices=list(SWEEPS))
     parser.add_argument("--finished", action="store_true", help="only show the points that are there")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)

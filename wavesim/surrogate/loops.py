@@ -74,8 +74,8 @@ class CompiledForecaster:
             context = self.model.encode(media)
             self.model.coarse.check(context.stencil)
             budgets = self.model.budget(states, context).flatten()
-        parts = [np.broadcast_to(part.numpy(), (len(state), *part.shape[1:])) for part in context]
-        return [self._bound(*(part[k] for part in parts), float(budgets[k])) for k in range(len(state))]
+        media_of, stencils, gates = (np.broadcast_to(part.numpy(), (len(state), *part.shape[1:])) for part in context)
+        return [self._bound(media_of[k], stencils[k], gates[k], float(budgets[k])) for k in range(len(state))]
 
     def advance(self, state: np.ndarray, context: list[_Bound], out: np.ndarray | None = None) -> np.ndarray:
         """The states (batch, 2, y, x) one frame later; into `out` where one is given, and then nothing is allocated."""

@@ -10,8 +10,9 @@ import torch
 
 from wavesim.config import ForecasterConfig
 from wavesim.errors import WavesimError
-from wavesim.surrogate import Forecaster, init, rollout
-from wavesim.surrogate.loops import CompiledForecaster
+from wavesim.surrogate import Forecaster, init, loops, rollout
+from wavesim.surrogate.layers import ClassicalFilter, OneWayFilter, mirrored
+from wavesim.surrogate.loops import CompiledForecaster, multiplies_bfloat16
 
 SMALL = {"width": 6, "kernel_size": 3, "ranks": (5, 9), "encoder_width": 4, "encoder_ranks": (2, 3), "substeps": 3}
 
@@ -48,6 +49,40 @@ def test_a_rollout_is_that_of_the_torch_forecaster(changes, grid):
     expected = rollout(model, state, medium, 20)
     found = rollout(CompiledForecaster(model), state, medium, 20)
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+class Rounded(torch.nn.Module):
+    """The same filter in torch, what it multiplies rounded to bfloat16 and added up in single precision."""
+
+    def __init__(self, layer: torch.nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, field: torch.Tensor) -> torch.Tensor:
+        layer, half = self.layer, lambda values: values.bfloat16().float()
+        reach, conv = layer.reach, torch.nn.functional.conv2d
+        if isinstance(layer, ClassicalFilter):
+            return conv(mirrored(mirrored(half(field), reach, -1), reach, -2), half(layer.kernel))
+        inner = conv(half(field), half(layer.inward))
+        along_x = conv(mirrored(inner, reach, -1), layer.along_x, groups=len(layer.inward))
+        along_y = conv(mirrored(inner, reach, -2), layer.along_y, groups=len(layer.inward))
+        return conv(half(along_x + along_y), half(layer.outward))
+
+
+@pytest.mark.skipif(not multiplies_bfloat16(), reason="this processor does not multiply bfloat16")
+@pytest.mark.parametrize("family", ["one-way", "classical"])
+def test_bfloat16_rounds_what_filters_multiply_and_nothing_else(family):
+    """Five frames, that a rounding which falls the other way makes no other forecast."""
+    model = forecaster(convolution=family, kernel_size=5, ranks=(9, 8))
+    state, medium = waves((19, 33))
+    found = rollout(CompiledForecaster(model, "bfloat16"), state, medium, 5)
+    plain = rollout(model, state, medium, 5)
+    for name in [name for name, layer in model.named_modules() if isinstance(layer, ClassicalFilter | OneWayFilter)]:
+        if name.startswith("filters"):
+            model.set_submodule(name, Rounded(model.get_submodule(name)))
+    expected = rollout(model, state, medium, 5)
+    apart = [float(np.linalg.norm(found - other) / np.linalg.norm(plain)) for other in (expected, plain)]
+    assert apart[0] < 0.2 * apart[1] and 1e-5 < apart[1] < 1e-2
 
 
 def test_one_medium_serves_a_batch():
@@ -104,6 +139,12 @@ def test_a_machine_without_a_compiler_is_told_so(tmp_path, monkeypatch):
         WavesimError, match=r"loops.c could not be compiled by 'no-such-compiler'.*install a C compiler"
     ):
         CompiledForecaster(forecaster())
+
+
+def test_a_processor_without_bfloat16_is_told_so(monkeypatch):
+    monkeypatch.setattr(loops, "multiplies_bfloat16", lambda: False)
+    with pytest.raises(WavesimError, match=r"does not multiply bfloat16.*use precision float32"):
+        CompiledForecaster(forecaster(), "bfloat16")
 
 
 def test_what_the_loops_cannot_hold_is_refused():

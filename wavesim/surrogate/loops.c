@@ -1,4 +1,5 @@
-/* One frame of a gated forecaster (models.py): the loops of loops.py, compiled with TAPS, the taps of a filter.
+/* One frame of a gated forecaster (models.py): the loops of loops.py, compiled with TAPS, the taps of a filter, and with
+   HALF where filters multiply in bfloat16 and add in single precision (AVX512-BF16).
 
    A field is (channel, row, stride) with rows filled up to whole vectors. Rows pass through the layers one after
    another, layer l being l reaches behind the first, so that what one layer writes the next one finds in the cache.
@@ -6,6 +7,9 @@
 
 #include <math.h>
 #include <string.h>
+#ifdef HALF
+#include <immintrin.h>
+#endif
 
 #ifdef __AVX512F__
 #define BYTES 64
@@ -26,13 +30,59 @@ typedef float vector __attribute__((vector_size(BYTES), aligned(4)));
 
 const long lanes = LANES, outputs = OUT, most = MOST;
 
+/* out[k] = sum over n of weights[k / OUT][n][k % OUT] in[n], or added to it; outs is a multiple of OUT. */
+#define COMBINE(NAME, NUMBER, MULTIPLY)                                                                           \
+    static void NAME(long count, const float *const *in, const NUMBER *weights, long outs, float *const *out, long stride, int add) { \
+        for (long o = 0; o < outs; o += OUT, weights += count * OUT) {                                            \
+            long x = 0;                                                                                           \
+            BLOCK(2, NUMBER, MULTIPLY)                                                                            \
+            BLOCK(1, NUMBER, MULTIPLY)                                                                            \
+        }                                                                                                         \
+    }
+#define BLOCK(WIDE, NUMBER, MULTIPLY)                                                                             \
+    for (; x + WIDE * LANES <= stride; x += WIDE * LANES) {                                                       \
+        vector sum[OUT][WIDE];                                                                                    \
+        _Pragma("GCC unroll 8") for (long k = 0; k < OUT; k++)                                                    \
+            _Pragma("GCC unroll 2") for (long i = 0; i < WIDE; i++)                                               \
+                sum[k][i] = add ? AT(out[o + k] + x + i * LANES) : (vector){0};                                   \
+        for (long n = 0; n < count; n++) {                                                                        \
+            vector value[WIDE];                                                                                   \
+            _Pragma("GCC unroll 2") for (long i = 0; i < WIDE; i++) value[i] = AT(in[n] + x + i * LANES);         \
+            _Pragma("GCC unroll 8") for (long k = 0; k < OUT; k++)                                                \
+                _Pragma("GCC unroll 2") for (long i = 0; i < WIDE; i++)                                           \
+                    sum[k][i] = MULTIPLY(sum[k][i], weights[n * OUT + k], value[i]);                              \
+        }                                                                                                         \
+        _Pragma("GCC unroll 8") for (long k = 0; k < OUT; k++)                                                    \
+            _Pragma("GCC unroll 2") for (long i = 0; i < WIDE; i++) AT(out[o + k] + x + i * LANES) = sum[k][i];   \
+    }
+#define SINGLE(sum, weight, value) ((sum) + (weight) * (value))
+COMBINE(combine, float, SINGLE)
+
+/* What the filters multiply: a field, or two of them side by side in bfloat16, one pair in the place of a number. */
+#ifdef HALF
+#define PAIRED 2
+typedef int number;
+#define TWO(sum, weight, value) \
+    (vector) _mm512_dpbf16_ps((__m512)(sum), (__m512bh)(value), (__m512bh)_mm512_set1_epi32(weight))
+COMBINE(filter, int, TWO)
+static vector pair(vector first, vector second) {
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
+                                           5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return (vector)_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
+}
+#else
+#define PAIRED 1
+typedef float number;
+#define filter combine
+#endif
+
 typedef struct {
     long rank;            /* widened channels; 0: a dense filter, whose ring holds the gated field itself */
     const float *gate;    /* (width, rows, stride) */
-    const float *inward;  /* width to rank, packed */
+    const number *inward; /* width to rank, packed */
     const float *along;   /* (rank, 2 TAPS): the taps along x, and along y */
-    const float *outward; /* rank to width, or (width TAPS TAPS) to width, packed */
-    float *ring;          /* (TAPS, rank or width, pitch); a row begins LANES numbers in, pitch = stride + 2 LANES */
+    const number *outward; /* rank to width, or (width TAPS TAPS) to width, packed */
+    float *ring; /* (TAPS, rank or width / PAIRED, pitch); a row begins LANES numbers in, pitch = stride + 2 LANES */
 } layer;
 
 typedef struct {
@@ -48,34 +98,9 @@ typedef struct {
     const layer *layer;
 } frame;
 
-/* out[k] = sum over n of weights[k / OUT][n][k % OUT] in[n], or added to it; outs is a multiple of OUT. */
-static void combine(long count, const float *const *in, const float *weights, long outs, float *const *out, long stride, int add) {
-    for (long o = 0; o < outs; o += OUT, weights += count * OUT) {
-        long x = 0;
-#define BLOCK(WIDE)                                                                                  \
-    for (; x + WIDE * LANES <= stride; x += WIDE * LANES) {                                          \
-        vector sum[OUT][WIDE];                                                                       \
-        _Pragma("GCC unroll 8") for (long k = 0; k < OUT; k++)                                       \
-            _Pragma("GCC unroll 2") for (long i = 0; i < WIDE; i++)                                  \
-                sum[k][i] = add ? AT(out[o + k] + x + i * LANES) : (vector){0};                      \
-        for (long n = 0; n < count; n++) {                                                           \
-            vector value[WIDE];                                                                      \
-            _Pragma("GCC unroll 2") for (long i = 0; i < WIDE; i++) value[i] = AT(in[n] + x + i * LANES); \
-            _Pragma("GCC unroll 8") for (long k = 0; k < OUT; k++)                                   \
-                _Pragma("GCC unroll 2") for (long i = 0; i < WIDE; i++)                              \
-                    sum[k][i] += weights[n * OUT + k] * value[i];                                    \
-        }                                                                                            \
-        _Pragma("GCC unroll 8") for (long k = 0; k < OUT; k++)                                       \
-            _Pragma("GCC unroll 2") for (long i = 0; i < WIDE; i++) AT(out[o + k] + x + i * LANES) = sum[k][i]; \
-    }
-        BLOCK(2)
-        BLOCK(1)
-    }
-}
-
 static long mirrored(long row, long rows) { return row < 0 ? -1 - row : row < rows ? row : 2 * rows - 1 - row; }
 
-static long channels(const frame *f, const layer *l) { return l->rank ? l->rank : f->width; }
+static long channels(const frame *f, const layer *l) { return l->rank ? l->rank : f->width / PAIRED; }
 
 static float *kept(const frame *f, const layer *l, long row, long channel) {
     return l->ring + ((row % TAPS) * channels(f, l) + channel) * (f->stride + 2 * LANES) + LANES;
@@ -87,13 +112,20 @@ static void take(const frame *f, const layer *l, long row) {
     const float *gated[MOST];
     float *wide[MOST];
     for (long k = 0; k < count; k++) wide[k] = kept(f, l, row, k);
-    for (long c = 0; c < f->width; c++) {
-        const float *gate = l->gate + c * size + row * f->stride, *field = f->hidden + c * size + row * f->stride;
+    for (long c = 0; c < f->width / PAIRED; c++) {
+        const float *gate = l->gate + PAIRED * c * size + row * f->stride;
+        const float *field = f->hidden + PAIRED * c * size + row * f->stride;
         float *to = l->rank ? f->spare + c * f->stride : wide[c];
         gated[c] = to;
-        for (long x = 0; x < f->stride; x += LANES) AT(to + x) = AT(gate + x) * AT(field + x);
+        for (long x = 0; x < f->stride; x += LANES) {
+#ifdef HALF
+            AT(to + x) = pair(AT(gate + x) * AT(field + x), AT(gate + size + x) * AT(field + size + x));
+#else
+            AT(to + x) = AT(gate + x) * AT(field + x);
+#endif
+        }
     }
-    if (l->rank) combine(f->width, gated, l->inward, l->rank, wide, f->stride, 0);
+    if (l->rank) filter(f->width / PAIRED, gated, l->inward, l->rank, wide, f->stride, 0);
     for (long k = 0; k < count; k++)
         for (long i = 0; i < REACH; i++) {
             wide[k][-1 - i] = wide[k][i];
@@ -101,31 +133,41 @@ static void take(const frame *f, const layer *l, long row) {
         }
 }
 
+/* A rank's two filters along x and y around a row, at x. */
+static vector crossed(const frame *f, const layer *l, float *const *rows, long rank, long x) {
+    const float *along = l->along + rank * 2 * TAPS;
+    long ahead = rank * (f->stride + 2 * LANES) + x;
+    vector sum = {0};
+    _Pragma("GCC unroll 16") for (long k = 0; k < TAPS; k++) sum += along[k] * AT(rows[REACH] + ahead + k - REACH);
+    _Pragma("GCC unroll 16") for (long k = 0; k < TAPS; k++) sum += along[TAPS + k] * AT(rows[k] + ahead);
+    return sum;
+}
+
 /* What the filter makes of the rows around this one, added to it. */
 static void give(const frame *f, const layer *l, long row) {
     long size = f->rows * f->stride, count = 0;
     const float *in[MOST];
-    float *out[MOST];
+    float *out[MOST], *rows[TAPS];
     for (long c = 0; c < f->width; c++) out[c] = f->hidden + c * size + row * f->stride;
+    for (long k = 0; k < TAPS; k++) rows[k] = kept(f, l, mirrored(row + k - REACH, f->rows), 0);
     if (!l->rank) {
-        for (long c = 0; c < f->width; c++)
-            for (long y = -REACH; y <= REACH; y++)
-                for (long x = -REACH; x <= REACH; x++) in[count++] = kept(f, l, mirrored(row + y, f->rows), c) + x;
+        for (long c = 0; c < channels(f, l); c++)
+            for (long y = 0; y < TAPS; y++)
+                for (long x = -REACH; x <= REACH; x++) in[count++] = rows[y] + c * (f->stride + 2 * LANES) + x;
     } else {
-        for (long r = 0; r < l->rank; r++) {
-            const float *near[TAPS], *along = l->along + r * 2 * TAPS;
+        for (long r = 0; r < l->rank; r += PAIRED) {
             float *to = f->spare + (f->width + r) * f->stride;
-            for (long k = 0; k < TAPS; k++) near[k] = kept(f, l, mirrored(row + k - REACH, f->rows), r);
-            for (long x = 0; x < f->stride; x += LANES) {
-                vector sum = {0};
-                _Pragma("GCC unroll 16") for (long k = 0; k < TAPS; k++) sum += along[k] * AT(near[REACH] + x + k - REACH);
-                _Pragma("GCC unroll 16") for (long k = 0; k < TAPS; k++) sum += along[TAPS + k] * AT(near[k] + x);
-                AT(to + x) = sum;
-            }
             in[count++] = to;
+            for (long x = 0; x < f->stride; x += LANES) {
+#ifdef HALF
+                AT(to + x) = pair(crossed(f, l, rows, r, x), crossed(f, l, rows, r + 1, x));
+#else
+                AT(to + x) = crossed(f, l, rows, r, x);
+#endif
+            }
         }
     }
-    combine(count, in, l->outward, f->width, out, f->stride, 1);
+    filter(count, in, l->outward, f->width, out, f->stride, 1);
 }
 
 /* (p, v) at a row; -1 and rows are there too, and zero. */

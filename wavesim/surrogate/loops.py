@@ -13,6 +13,7 @@ import ctypes
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -54,11 +55,17 @@ class CompiledForecaster:
         WavesimError: no C compiler, or filters that the loops do not know.
     """
 
-    def __init__(self, model: Forecaster):
+    def __init__(self, model: Forecaster, precision: Literal["float32", "bfloat16"] = "float32"):
         if not model.config.conserve_energy:
             raise WavesimError("only forecasters with conserve_energy are compiled: one without it can blow up")
         self.model = model.eval().cpu()
-        self._library = compiled(Path(__file__).with_name("loops.c"), TAPS=model.config.kernel_size)
+        self.precision = precision
+        half: dict[str, int] = {}
+        if precision == "bfloat16":
+            if not multiplies_bfloat16():
+                raise WavesimError("this processor does not multiply bfloat16 (AVX512-BF16): use precision float32")
+            half = {"HALF": 1}
+        self._library = compiled(Path(__file__).with_name("loops.c"), TAPS=model.config.kernel_size, **half)
         self._lanes, self._outputs, most = (
             ctypes.c_long.in_dll(self._library, name).value for name in ("lanes", "outputs", "most")
         )
@@ -98,15 +105,15 @@ class CompiledForecaster:
         for layer in self.model.filters if self.model.config.ranks else ():
             if isinstance(layer, OneWayFilter):
                 rank = self._padded(len(layer.inward))
-                inward = self._map(layer.inward[..., 0, 0], rank, self._width)
+                inward = self._filter(layer.inward[..., 0, 0], rank, self._width)
                 own = torch.cat((layer.along_x.flatten(1), layer.along_y.flatten(1)), dim=1).detach().numpy()
                 along = np.zeros((rank, own.shape[1]), np.float32)
                 along[: len(own)] = own
-                outward = self._map(layer.outward[..., 0, 0], self._width, rank)
+                outward = self._filter(layer.outward[..., 0, 0], self._width, rank)
                 parts.append((rank, rank, inward, along, outward))
             elif isinstance(layer, ClassicalFilter):
                 taps = layer.kernel[0, 0].numel()
-                dense = self._map(layer.kernel.flatten(1), self._width, self._width * taps)
+                dense = self._filter(layer.kernel.flatten(2), self._width, self._width)
                 parts.append((0, self._width * taps, None, None, dense))
             else:
                 raise WavesimError(f"the loops know classical and one-way filters, not {type(layer).__name__}")
@@ -117,6 +124,17 @@ class CompiledForecaster:
         full = np.zeros((outs, inputs), np.float32)
         full[: len(weights), : weights.shape[1]] = weights.detach().numpy()
         return np.ascontiguousarray(full.reshape(-1, self._outputs, inputs).swapaxes(1, 2))
+
+    def _filter(self, weights: torch.Tensor, outs: int, channels: int) -> np.ndarray:
+        """(out, in[, taps]) as `_map` has (out, in taps); in half precision (out, in / 2 taps), of pairs of channels."""
+        taps = weights.shape[2] if weights.ndim == 3 else 1
+        full = torch.zeros(outs, channels, taps)
+        full[: len(weights), : weights.shape[1]] = weights.detach().reshape(*weights.shape[:2], taps)
+        if self.precision == "float32":
+            return self._map(full.flatten(1), outs, channels * taps)
+        pairs = full.bfloat16().reshape(outs, channels // 2, 2, taps).swapaxes(2, 3).reshape(-1).view(torch.int32)
+        packed = pairs.numpy().reshape(-1, self._outputs, channels // 2 * taps)
+        return np.ascontiguousarray(packed.swapaxes(1, 2))
 
     def _bound(self, medium: np.ndarray, stencil: np.ndarray, gates: np.ndarray, budget: float) -> _Bound:
         rows, columns = medium.shape[-2:]
@@ -147,6 +165,12 @@ class CompiledForecaster:
         sizes = (rows, columns, stride, width, depth, model.config.substeps)
         frame = _Frame(*sizes, budget, *map(_pointer, tables), ctypes.addressof(layers))
         return _Bound(frame, [*arrays, *tables])
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has AVX512-BF16."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text()
 
 
 def _zeros(*shape: int) -> np.ndarray:

@@ -224,6 +224,29 @@ def view(
             typer.echo(film)
 
 
+@app.command()
+def bench(
+    model: Annotated[Path, typer.Argument(help="a model's .safetensors file")],
+    data: Annotated[
+        Path | None, typer.Option(help="a dataset: its first test trajectory is forecast, on its grid; int8 needs one")
+    ] = None,
+    grid: Annotated[int, typer.Option(min=16, help="without data: cells along each side, of a uniform medium")] = 128,
+    frames: Annotated[int, typer.Option(min=1, help="frames of the forecast whose errors are told")] = 32,
+) -> None:
+    """Time a model in every runtime and precision of this machine, with the error that each costs."""
+    import torch
+
+    from wavesim.bench import bench as bench_it
+
+    torch.set_num_threads(1)
+    typer.echo("runtime      precision   ms a frame   median   apart from torch, first frame   last frame")
+    for row in bench_it(model, data, grid, frames):
+        typer.echo(
+            f"{row.runtime:12s} {row.precision:9s} {row.milliseconds:12.3f} {row.milliseconds_median:8.3f} "
+            f"{row.first_frame:31.1e} {row.last_frame:12.1e}"
+        )
+
+
 @app.command("settings")
 def print_settings(config: Settings = "demo") -> None:
     """Print all settings, or those of a preset of waves, with what they mean, as a TOML file to edit and give back."""

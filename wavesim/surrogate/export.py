@@ -131,8 +131,8 @@ class OnnxForecaster:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         sessions = []
-        for part in ("start", "frame"):
-            file = base.with_name(f"{base.name}.{part}.onnx")
+        self.graphs = tuple(base.with_name(f"{base.name}.{part}.onnx") for part in ("start", "frame"))
+        for file in self.graphs:
             if not file.is_file():
                 raise WavesimError(f"{file} does not exist; `wavesim export` makes it")
             sessions.append(onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"]))

@@ -70,21 +70,21 @@ def bench(path: str | Path, data: str | Path | None = None, grid: int = 128, fra
     Raises:
         WavesimError: no such model or dataset, or a model made for other data.
     """
-    model, calibration = load(path), None
+    model, ranges = load(path), None
     if data is not None:
         test = WaveDataset(data, "test")
         check_fits(path, model, test)
         state, medium, frames = test.window(0, 0, 1)[0], test.medium(0), min(frames, test.frames - 1)
-        calibration = _calibration(data)
+        ranges = calibration(data)
     else:
         x = (np.arange(grid) + 0.5) / grid - 0.5
         pulse = np.exp(-(x**2 + x[:, None] ** 2) / (2 * 0.05**2))
         state, medium = np.stack((pulse, 0 * pulse)).astype(np.float32), np.ones((2, grid, grid), np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        return measured(steppers(model, Path(folder) / "model", state.shape[-2:], calibration), state, medium, frames)
+        return measured(steppers(model, Path(folder) / "model", state.shape[-2:], ranges), state, medium, frames)
 
 
-def _calibration(data: str | Path) -> tuple[np.ndarray, np.ndarray] | None:
+def calibration(data: str | Path) -> tuple[np.ndarray, np.ndarray] | None:
     """States and media of the first trajectories that train; None where none do."""
     if not (Path(data) / "data" / "train").is_dir():
         return None

@@ -76,7 +76,7 @@ def silence(model, plan):
     for name, layer in model.named_modules():
         reads = "encoder_width" if name == "look_further" else "width"
         if name.startswith("filters.") or name == "look_further":
-            weight = layer.kernel if isinstance(layer.kernel, torch.nn.Parameter) else layer.inward
+            weight = layer.weight if hasattr(layer, "weight") else layer.inward
             weight[:, gone[reads]] = 0
         if f"{name}.rank" in gone:
             layer.outward[:, gone[f"{name}.rank"]] = 0
@@ -85,7 +85,7 @@ def silence(model, plan):
 @pytest.mark.parametrize("convolution", FAMILIES)
 def test_channels_that_nothing_produces_or_nothing_reads_are_cut_out(make_forecaster, convolution):
     model = make_forecaster(convolution)
-    reads, makes = ("kernel", "kernel") if convolution == "classical" else ("inward", "outward")
+    reads, makes = ("weight", "weight") if convolution == "classical" else ("inward", "outward")
     unread = {f"filters__{layer}__{reads}": (slice(None), [2, 9]) for layer in range(2)}
     model = with_zeros(model, **unread, head__weight=(slice(None), [2, 9]))
     unmade = {f"filters__{layer}__{makes}": [4] for layer in range(2)}
@@ -120,7 +120,7 @@ def test_a_rank_with_one_axis_left_stays(make_forecaster):
 @pytest.mark.parametrize("bias", ["bias", "no bias"])
 @pytest.mark.parametrize("read_again", ["read by the second layer", "read by the gates alone"])
 def test_a_constant_encoder_channel_goes_where_its_constant_has_a_place(make_forecaster, convolution, bias, read_again):
-    reads, makes = ("kernel", "kernel") if convolution == "classical" else ("inward", "outward")
+    reads, makes = ("weight", "weight") if convolution == "classical" else ("inward", "outward")
     model = with_zeros(make_forecaster(convolution), **{f"look__{makes}": [5], f"look_further__{makes}": [5]})
     if bias == "no bias":
         model = with_zeros(model, look_bias=[5])

@@ -103,7 +103,7 @@ def test_importance_of_a_channel_is_what_makes_it_times_what_reads_it(make_forec
             weight.zero_()
         model.stem.weight[5] = 1.5  # norm 3 of 4 equal weights
         if convolution == "classical":
-            model.filters[0].kernel[5, 0] = 4 / 3  # norm 4 of 9 equal weights
+            model.filters[0].weight[5, 0] = 4 / 3  # norm 4 of 9 equal weights
         else:
             model.filters[0].outward[5, :] = math.sqrt(2)  # norm 4 of 8 equal weights
         model.head.weight[0, 5] = 7

@@ -82,7 +82,7 @@ def _cut(model: Forecaster, keep: Keep) -> Forecaster:
 @torch.no_grad()
 def _fold_constants(model: Forecaster) -> None:
     """Nothing reads an encoder channel any more that nothing produces, wherever its constant has another place."""
-    further = model.look_further.get_parameter("kernel" if model.config.convolution == "classical" else "inward")
+    further = model.look_further.get_parameter("weight" if model.config.convolution == "classical" else "inward")
     constant, bias = F.gelu(model.look_bias).flatten(), model.gates.get_parameter("bias")
     for channel in (produced(model, "encoder_width") == 0).nonzero().flatten():
         if constant[channel] == 0:

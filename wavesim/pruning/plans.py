@@ -54,7 +54,7 @@ def axes(model: Forecaster) -> dict[str, tuple[str | None, ...]]:
     }
     for name, (read, produced) in filters(model).items():
         if model.config.convolution == "classical":
-            table[f"{name}.kernel"] = (produced, read)
+            table[f"{name}.weight"] = (produced, read)
             continue
         rank = f"{name}.rank"
         table |= {

@@ -1,7 +1,7 @@
 """What is worth keeping: a non-negative number for every weight, or for every unit (see plans.py for the units).
 
     weight      |w|
-    rank        |inward_r| sqrt( |along_x_r|^2 + |along_y_r|^2 ) |outward_r|
+    rank        |inward_r| |along_r| |outward_r|, along_r the cross of its two axis filters: lambda_r of layers/cp.py
     channel     |all weights that produce it| |all weights that read it|
 Both of the latter stay the same when a unit's input side is scaled up and its output side down, which leaves the
 network's forecast alone; they are zero exactly where the unit contributes nothing. Gates multiply a channel and
@@ -10,10 +10,13 @@ neither produce nor read it. All in double precision, so that no product of smal
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 
 from wavesim.pruning.plans import axes, units
 from wavesim.surrogate import Forecaster
+from wavesim.surrogate.layers import CPConvolution
 
 Scores = dict[str, torch.Tensor]
 """Name of a parameter or a group of units -> scores, of the parameter's shape or (units,)."""
@@ -29,9 +32,8 @@ def importance(model: Forecaster) -> Scores:
     scores = {}
     for group in units(model):
         if group.endswith(".rank"):
-            name = group.removesuffix(".rank")
-            along = torch.hypot(_norms(model, f"{name}.along_x", 0), _norms(model, f"{name}.along_y", 0))
-            scores[group] = _norms(model, f"{name}.inward", 0) * along * _norms(model, f"{name}.outward", 1)
+            layer = cast(CPConvolution, model.get_submodule(group.removesuffix(".rank")))
+            scores[group] = layer.rank_weights().detach()
         else:
             scores[group] = produced(model, group) * read(model, group)
     return scores

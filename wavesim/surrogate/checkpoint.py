@@ -83,7 +83,8 @@ def load(path: str | Path) -> Forecaster:
     """
     header = read_header(path)
     model = Forecaster(header["config"], header["courant"])
-    weights = load_file(path)
+    # Dense filters were once saved as `kernel`.
+    weights = {name.replace(".kernel", ".weight"): tensor for name, tensor in load_file(path).items()}
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if got != expected:

@@ -15,41 +15,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from wavesim.errors import WavesimError
 from wavesim.provenance import whole_file
-from wavesim.surrogate.layers import OneWayFilter, mirrored
+from wavesim.surrogate.layers import Convolution
 from wavesim.surrogate.models import Context, Forecaster
 
 CONTEXT = ("medium", "stencil", "gates")
 
 
-class _Folded(nn.Module):
-    """A one-way filter for ONNX Runtime: the same map in fewer, larger operations.
-
-    The two axis filters of a rank make one cross-shaped depthwise kernel, and the mirror is laid around the field
-    before it is widened to the ranks: 1.07 against 1.36 ms a 64 x 64 frame (width 16, ranks of 32). In training it is
-    slower.
-    """
-
-    def __init__(self, layer: OneWayFilter):
-        super().__init__()
-        self.reach, self.inward, self.outward = layer.reach, layer.inward, layer.outward
-        around = (layer.reach, layer.reach)
-        self.cross = nn.Parameter(F.pad(layer.along_x, (0, 0, *around)) + F.pad(layer.along_y, around))
-
-    def forward(self, field: torch.Tensor) -> torch.Tensor:
-        field = mirrored(mirrored(field, self.reach, -1), self.reach, -2)
-        inner = F.conv2d(F.conv2d(field, self.inward), self.cross, groups=len(self.inward))
-        return F.conv2d(inner, self.outward)
-
-
 def _folded(model: Forecaster) -> Forecaster:
     folded = copy.deepcopy(model)
     for name, layer in model.named_modules():
-        if isinstance(layer, OneWayFilter):
-            folded.set_submodule(name, _Folded(layer))
+        if isinstance(layer, Convolution):
+            folded.set_submodule(name, layer.fold())
     return folded
 
 

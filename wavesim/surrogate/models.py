@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from wavesim.config import ForecasterConfig
 from wavesim.surrogate.coarse import CoarseStep
-from wavesim.surrogate.layers import make_filter
+from wavesim.surrogate.layers import make_conv
 
 # The budget over the initial energy. On the forecast's grid the energy of the FE truth itself rises, by 3 % in the mean
 # and at most 14.8 % over the demo's 168 trajectories that train and validate (65 frames each), because cell averages
@@ -42,18 +42,19 @@ class Forecaster(nn.Module):
     def __init__(self, config: ForecasterConfig, courant: float):
         super().__init__()
         self.config, self.courant = config, courant
-        width, ranks, family, taps = config.width, config.ranks, config.convolution, config.kernel_size
+        width, ranks, taps = config.width, config.ranks, config.kernel_size
+        kind = {"one-way": "cp"}.get(config.convolution, config.convolution)
         self.coarse = CoarseStep(courant, config.substeps)
         if not ranks:  # the coarse step alone
             return
         self.stem = nn.Conv2d(4, width, 1, bias=False)
-        self.filters = nn.ModuleList(make_filter(family, width, width, taps, rank) for rank in ranks)
+        self.filters = nn.ModuleList(make_conv(kind, width, width, taps, rank=rank) for rank in ranks)
         self.head = nn.Conv2d(width, 2, 1, bias=False)
         nn.init.zeros_(self.head.weight)
-        self.look = make_filter(family, 2, config.encoder_width, taps, config.encoder_ranks[0])
+        self.look = make_conv(kind, 2, config.encoder_width, taps, rank=config.encoder_ranks[0])
         self.look_bias = nn.Parameter(torch.zeros(config.encoder_width, 1, 1))
-        self.look_further = make_filter(
-            family, config.encoder_width, config.encoder_width, taps, config.encoder_ranks[1]
+        self.look_further = make_conv(
+            kind, config.encoder_width, config.encoder_width, taps, rank=config.encoder_ranks[1]
         )
         self.gates = nn.Conv2d(config.encoder_width, width * len(ranks), 1)
 

@@ -35,7 +35,7 @@ EXPLICIT = "cp, lambda explicit"
 
 
 class ExplicitRankWeights(nn.Module):
-    """The same layer with lambda as parameters of their own, times factors that are scaled to unit norm in each call."""
+    """The same layer with lambda as parameters of their own, times factors scaled to unit norm in each call."""
 
     def __init__(self, layer: CPConvolution):
         super().__init__()

@@ -113,12 +113,17 @@ def test_a_wall_lies_between_two_cells() -> None:
 
 
 @pytest.mark.parametrize(("kind", "dim"), CASES)
-def test_a_strided_layer_is_its_kernel_laid_evenly_about_each_coarse_cell(kind: str, dim: int) -> None:
-    layer = made(kind, dim, kernel_size=4, stride=2, padding=MIXED[dim])
-    field = noise(dim)
-    expected = CONV[dim](beyond(field, [1] * dim, MIXED[dim]), layer.kernel(), layer.bias, stride=2)
+@pytest.mark.parametrize(("sizes", "strides"), [((4, 4, 4), (2, 2, 2)), ((3, 6, 2), (1, 2, 2)), ((5, 4, 3), (1, 4, 1))])
+def test_a_strided_layer_is_its_kernel_laid_evenly_about_each_coarse_cell(
+    kind: str, dim: int, sizes: tuple[int, ...], strides: tuple[int, ...]
+) -> None:
+    sizes, strides, grid = sizes[:dim], strides[:dim], (8,) * dim
+    layer = made(kind, dim, kernel_size=sizes, stride=strides, padding=MIXED[dim])
+    field = torch.randn(2, 6, *grid, dtype=torch.float64)
+    continued_field = beyond(field, [(k - s) // 2 for k, s in zip(sizes, strides, strict=True)], MIXED[dim])
+    expected = CONV[dim](continued_field, layer.kernel(), layer.bias, stride=strides)
     torch.testing.assert_close(layer(field), expected, atol=1e-12, rtol=0)
-    assert layer(field).shape[2:] == tuple(n // 2 for n in GRID[dim])
+    assert layer(field).shape[2:] == tuple(n // s for n, s in zip(grid, strides, strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)

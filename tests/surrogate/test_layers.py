@@ -113,12 +113,17 @@ def test_a_wall_lies_between_two_cells() -> None:
 
 
 @pytest.mark.parametrize(("kind", "dim"), CASES)
-def test_a_strided_layer_is_its_kernel_laid_evenly_about_each_coarse_cell(kind: str, dim: int) -> None:
-    layer = made(kind, dim, kernel_size=4, stride=2, padding=MIXED[dim])
-    field = noise(dim)
-    expected = CONV[dim](beyond(field, [1] * dim, MIXED[dim]), layer.kernel(), layer.bias, stride=2)
+@pytest.mark.parametrize(("sizes", "strides"), [((4, 4, 4), (2, 2, 2)), ((3, 6, 2), (1, 2, 2)), ((5, 4, 3), (1, 4, 1))])
+def test_a_strided_layer_is_its_kernel_laid_evenly_about_each_coarse_cell(
+    kind: str, dim: int, sizes: tuple[int, ...], strides: tuple[int, ...]
+) -> None:
+    sizes, strides, grid = sizes[:dim], strides[:dim], (8,) * dim
+    layer = made(kind, dim, kernel_size=sizes, stride=strides, padding=MIXED[dim])
+    field = torch.randn(2, 6, *grid, dtype=torch.float64)
+    continued_field = beyond(field, [(k - s) // 2 for k, s in zip(sizes, strides, strict=True)], MIXED[dim])
+    expected = CONV[dim](continued_field, layer.kernel(), layer.bias, stride=strides)
     torch.testing.assert_close(layer(field), expected, atol=1e-12, rtol=0)
-    assert layer(field).shape[2:] == tuple(n // 2 for n in GRID[dim])
+    assert layer(field).shape[2:] == tuple(n // s for n, s in zip(grid, strides, strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,11 +140,28 @@ def test_layers_with_mirrored_kernels_send_mirror_images_to_mirror_images(kind: 
 
 @pytest.mark.parametrize(("kind", "dim"), CASES)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_folded_layers_do_the_same_in_plain_convolutions(kind: str, dim: int, stride: int) -> None:
-    layer = made(kind, dim, kernel_size=3 + (stride == 2), stride=stride, padding=MIXED[dim])
-    plain = layer.fold()
-    torch.testing.assert_close(plain(noise(dim)), layer(noise(dim)), atol=1e-12, rtol=0)
-    assert not any(isinstance(part, Convolution) for part in plain.modules())
+def test_folded_layers_do_the_same(kind: str, dim: int, stride: int) -> None:
+    for rank in (4, 1):  # at rank 1 the ranked kinds stay factors, at rank 4 of 6 channels tensor trains become dense
+        layer = made(kind, dim, kernel_size=3 + (stride == 2), stride=stride, padding=MIXED[dim], rank=rank)
+        before = layer(noise(dim))
+        plain = layer.fold()
+        torch.nn.init.zeros_(next(layer.parameters()))  # a copy: it does not follow
+        torch.testing.assert_close(plain(noise(dim)), before, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["cp", "cp-series", "flattened"])
+def test_axis_filters_fold_into_one_depthwise_kernel_and_the_field_is_continued_once(kind: str) -> None:
+    plain = made(kind, 2, kernel_size=5, rank=8).fold()
+    names = [type(part).__name__ for part in plain]
+    depthwise = next(part for part in plain if getattr(part, "groups", 1) > 1)
+    if kind == "flattened":  # 6 channels to 5: continued where they are fewer
+        assert names == ["Conv2d", "Continuation", "Conv2d"] and depthwise.weight.shape == (5, 1, 5, 5)
+    else:
+        assert names == ["Continuation", *["Conv2d"] * 3] and depthwise.weight.shape == (8, 1, 5, 5)
+
+
+def test_a_rank_that_saves_nothing_folds_into_the_dense_kernel() -> None:
+    assert [type(part).__name__ for part in made("cp", 2, rank=16).fold()] == ["Continuation", "Conv2d"]
 
 
 def test_a_laplacian_has_rank_one_side_by_side_and_none_in_series() -> None:

@@ -44,7 +44,7 @@ def make_conv(
             field is preferred: odd where nothing is strided, 2, 4 or 6 at stride 2.
         rank: of the kinds in RANKED, others have none; by default half of the fewer channels, at least `dim`.
         padding: the boundary for all sides, or one for each axis in the order of the axes, there a pair where the low
-            and the high side differ: ("odd", ("zero", "mirror")) is soft along y, open at the left, rigid at the right.
+            and the high side differ: ("odd", ("zero", "mirror")) is soft along y, silent left of x, rigid right of it.
         bias: one number for each channel out, at the very end.
         stride: cells that become one along every axis, or along each.
     Raises:

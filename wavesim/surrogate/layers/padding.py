@@ -5,7 +5,10 @@ A wall lies between two cells; x_0 is the cell at the edge, x_-1 the first one b
     odd         x_-j = -x_(j-1)     soft wall: odd about it
     periodic    x_-j = x_(n-j)      the other end of the grid (both sides)
     zero        x_-j = 0            silence outside
-    replicate   x_-j = x_0          open side: the field goes on as it left
+    replicate   x_-j = x_0          no gradient outside
+None of them absorbs by itself. At an absorbing side take `zero`: a network feels where such an edge is, and can learn
+what happens there, while a field continued by `mirror` or `replicate` looks the same as far from it.
+
 Each is linear and acts along one axis alone. It therefore commutes with filters along the other axes and with those
 across channels, and a chain of one-way filters equals the dense kernel that they make up, at every boundary.
 """

@@ -65,7 +65,7 @@ def test_int8_is_calibrated_on_what_trains_and_measured_on_the_test(modes, tmp_p
     shutil.copytree(data / "data" / "valid", data / "data" / "test")
     torch.manual_seed(0)
     model = Forecaster(ForecasterConfig(width=8, ranks=(4,), encoder_width=4, encoder_ranks=(2, 2)), 2.0)
-    torch.nn.init.normal_(model.head.weight, std=0.05)
+    torch.nn.init.normal_(model.network.head.weight, std=0.05)
     rows = bench(save(model, tmp_path / "m.safetensors"), data, frames=3)
     by = {(row.runtime, row.precision): row for row in rows}
     assert by["torch", "float32"].first_frame == 0

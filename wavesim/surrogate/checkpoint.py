@@ -33,10 +33,15 @@ def save(model: Forecaster, path: str | Path, about: Mapping[str, Any] | None = 
         "courant": repr(model.courant),
         "about": json.dumps({"versions": versions("torch"), "revision": revision(), **(about or {})}, sort_keys=True),
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in named_weights(model).items()}
     with whole_file(path) as part:
         part.write_bytes(_in_order(serialized(weights, header)))
     return Path(path)
+
+
+def named_weights(model: Forecaster) -> dict[str, torch.Tensor]:
+    """The tensors of a file: those of the network, by its own names. The coarse step has none."""
+    return model.network.state_dict() if model.network else {}
 
 
 def _in_order(content: bytes) -> bytes:
@@ -83,8 +88,9 @@ def load(path: str | Path) -> Forecaster:
     """
     header = read_header(path)
     model = Forecaster(header["config"], header["courant"])
-    weights = load_file(path)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    # Dense filters were once saved as `kernel`.
+    weights = {name.replace(".kernel", ".weight"): tensor for name, tensor in load_file(path).items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in named_weights(model).items()}
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if got != expected:
         wrong = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
@@ -94,5 +100,6 @@ def load(path: str | Path) -> Forecaster:
         )
     if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
         raise WavesimError(f"{path} holds weights that are not finite")
-    model.load_state_dict(weights)
+    if model.network:
+        model.network.load_state_dict(weights)
     return model.eval()

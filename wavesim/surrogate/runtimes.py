@@ -53,8 +53,8 @@ class OpenVinoForecaster:
         return self._onnx.start(state, medium)
 
     def advance(self, state: np.ndarray, context: dict[str, np.ndarray]) -> np.ndarray:
-        """The state (batch, 2, y, x) one frame later."""
-        return self._request.infer({"state": state, **context}, share_inputs=True)["next_state"].copy()
+        """The states of the frames of one call, (batch, frame, 2, y, x)."""
+        return self._request.infer({"state": state, **context}, share_inputs=True)["next_states"].copy()
 
 
 def quantised(path: Path, states: Sequence[np.ndarray], media: Sequence[np.ndarray], frames: int) -> Path:
@@ -72,7 +72,7 @@ def quantised(path: Path, states: Sequence[np.ndarray], media: Sequence[np.ndarr
             context = exact.start(state, medium)
             for _ in range(frames):
                 yield {"state": state, **context}
-                state = exact.advance(state, context)
+                state = exact.advance(state, context)[:, -1]
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:

@@ -99,11 +99,10 @@ class Unrolled(lightning.LightningModule):
     def training_step(self, batch: Sequence[torch.Tensor], _: int) -> torch.Tensor:
         states, medium = batch
         context = self.model.encode(medium)
-        forecast, loss = states[:, 0], torch.zeros((), device=states.device)
+        loss = torch.zeros((), device=states.device)
         unroll = self.unroll()
-        for frame in range(1, unroll + 1):
-            forecast = self.model(forecast, context)
-            truth = states[:, frame]
+        frames = self.model.frames(states[:, 0], context)
+        for truth, forecast in zip(states[:, 1 : unroll + 1].unbind(1), frames, strict=False):
             loss = loss + ((forecast - truth).square().sum((1, 2, 3)) / truth.square().sum((1, 2, 3))).mean()
         loss = loss / unroll
         if not torch.isfinite(loss):
@@ -164,14 +163,11 @@ def rollout_error(model: Forecaster, states: torch.Tensor, media: torch.Tensor) 
     """Mean relative L2 error of the pressure over rollouts from the first state to the last; infinite where one is."""
     device = model.coarse.differences.device
     context = model.encode(media.to(device))
-    forecast = states[:, 0].to(device)
-    budget = model.budget(forecast, context)
+    start = states[:, 0].to(device)
+    budget = model.budget(start, context) if model.config.conserve_energy else None
     errors = []
-    for frame in range(1, states.shape[1]):
-        forecast = model(forecast, context)
-        if model.config.conserve_energy:
-            forecast = model.conserved(forecast, context, budget)
-        errors.append(relative_l2(forecast[:, 0].cpu().numpy(), states[:, frame, 0].numpy()))
+    for truth, forecast in zip(states[:, 1:].unbind(1), model.frames(start, context, budget), strict=False):
+        errors.append(relative_l2(forecast[:, 0].cpu().numpy(), truth[:, 0].numpy()))
     mean = float(np.mean(errors))
     return mean if math.isfinite(mean) else math.inf
 

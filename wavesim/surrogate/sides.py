@@ -1,0 +1,75 @@
+"""The sides of the domain, as a forecaster meets them: how fields go on beyond the last cell, by padding.
+
+    side        state and what is linear in it      medium
+    rigid       even about the wall                 even
+    soft        odd about the wall                  even
+    periodic    from the other end                  from the other end
+    absorbing   zero                                as at the edge
+The even and the odd continuation send a wave back with the sign + and -; zero is the mean of the two. Sides are told
+as left, right, bottom, top, the axes of an array are (y, x), and bottom and left are where its indices begin.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from wavesim.config import Side
+from wavesim.errors import WavesimError
+from wavesim.surrogate.layers.padding import Boundary, continued
+
+Sides = tuple[Side, Side, Side, Side]
+Padding = tuple[tuple[Boundary, Boundary], tuple[Boundary, Boundary]]
+"""Of the axes (y, x), at their low and their high end."""
+
+STATE: dict[Side, Boundary] = {"rigid": "mirror", "soft": "odd", "periodic": "periodic", "absorbing": "zero"}
+MEDIUM: dict[Side, Boundary] = {"rigid": "mirror", "soft": "mirror", "periodic": "periodic", "absorbing": "replicate"}
+
+
+def padding(sides: Sides, kinds: dict[Side, Boundary]) -> Padding:
+    """How a field goes on beyond each side; `kinds` is STATE or MEDIUM."""
+    left, right, bottom, top = (kinds[side] for side in sides)
+    return (bottom, top), (left, right)
+
+
+def around(field: torch.Tensor, cells: int, beyond: Padding) -> torch.Tensor:
+    """(batch, channel, y, x) with `cells` more cells on all four sides."""
+    return continued(continued(field, cells, -2, beyond[0]), cells, -1, beyond[1])
+
+
+def extended(field: torch.Tensor, multiple: int, beyond: Padding) -> torch.Tensor:
+    """(batch, channel, y, x), continued at the top and on the right until both axes are multiples of `multiple`.
+
+    Raises:
+        WavesimError: a periodic axis that would have to be, which closes on itself as it is.
+    """
+    for axis, kinds in zip((-2, -1), beyond, strict=True):
+        size = field.shape[axis]
+        missing = -size % multiple
+        if missing == 0:
+            continue
+        if "periodic" in kinds:
+            raise WavesimError(
+                f"{size} cells along a periodic axis are no multiple of {multiple}, which this network takes: "
+                f"use {size + missing} cells, or fewer levels"
+            )
+        field = continued(field, missing, axis, kinds).narrow(axis, missing, size + missing)
+    return field
+
+
+def symmetries(sides: Sides, square: bool) -> list[tuple[int, bool]]:
+    """Quarter turns, then a mirror image in x or none, under which the domain and its sides stay what they are.
+
+    As `numpy.rot90(field, turn, axes=(-2, -1))` turns and `[..., ::-1]` mirrors. square: as many cells along both axes.
+    """
+    found = []
+    for turn in range(4):
+        left, right, bottom, top = sides
+        for _ in range(turn):  # what lay at the right end comes to the low end of y
+            left, right, bottom, top = bottom, top, right, left
+        for flip in (False, True):
+            if (square or turn % 2 == 0) and ((right, left) if flip else (left, right), (bottom, top)) == (
+                sides[:2],
+                sides[2:],
+            ):
+                found.append((turn, flip))
+    return found

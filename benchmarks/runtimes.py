@@ -68,8 +68,10 @@ def main() -> None:
         large = {(row.runtime, row.precision): row for row in bench.bench(path, grid=LARGE, frames=1)}
         apart = errors(path, given.run / "waves")
         for key, row in small.items():
-            times = [f"{one.milliseconds:.2f} ({one.milliseconds_median:.2f})" if one else ""
-                     for one in (row, large.get(key))]  # fmt: skip
+            times = [
+                f"{one.milliseconds:.2f} ({one.milliseconds_median:.2f})" if one else ""
+                for one in (row, large.get(key))
+            ]
             lines.append(f"| {name} | {' | '.join(key)} | {' | '.join(times)} | {apart[key]:.4f} |")
     given.out.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -65,6 +65,10 @@ class EngineState:
     largest_force: float
 
 
+class EngineError(WavesimError):
+    """LAMMPS refused a command, which is quoted."""
+
+
 class Engine:
     """LAMMPS with one packing in it; a context manager. Nothing is printed and no file is written.
 
@@ -75,7 +79,8 @@ class Engine:
         box: (D,) side lengths, periodic, origin 0.
         pace: of FIRE; it changes the way to a minimum, nothing else.
     Raises:
-        WavesimError: LAMMPS is missing, cannot be loaded, or refuses a command (which is quoted).
+        WavesimError: LAMMPS is missing, or cannot be loaded.
+        EngineError: it refuses a command; so do all methods.
     """
 
     def __init__(
@@ -207,7 +212,7 @@ class Engine:
                 self._lammps.command(line)
             except Exception as error:  # LAMMPS raises the bare class
                 reason = str(error).split("\n")[0].removeprefix("ERROR: ")
-                raise WavesimError(f"LAMMPS stopped at '{line}': {reason}") from error
+                raise EngineError(f"LAMMPS stopped at '{line}': {reason}") from error
 
 
 def _spatial(positions: np.ndarray) -> np.ndarray:

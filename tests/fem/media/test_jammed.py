@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wavesim.errors import WavesimError
-from wavesim.fem import Nodes, assemble, jammed, read_diagram, simulation, stepper
+from wavesim.fem import Medium, Nodes, assemble, jammed, read_diagram, simulation, stepper
 
 ROWS = [
     {"size_ratio": ratio, "small_fraction": x, "bulk_modulus": ratio * (1 + 2 * x), "phi_j": 0.64 + 0.1 * x, "dim": 3}
@@ -39,6 +39,19 @@ def test_a_diagram_of_one_ratio_needs_that_ratio(tmp_path):
     assert medium.bulk_modulus(np.zeros(3), np.zeros(3)) == pytest.approx(np.full(3, 1.4 / 1.6))
     with pytest.raises(WavesimError, match=r"size ratio 0.5 is outside of the diagram, 0.4 to 0.4"):
         jammed(one, 0.2, 0.5, (0.5, 0.3))
+
+
+def test_a_medium_is_made_from_the_diagram_s_file_or_its_folder(diagram, tmp_path):
+    for source in (diagram, tmp_path, tmp_path / "diagram.json"):
+        medium = Medium.from_diagram(source, lambda x, y: 0.1 + 0.4 * x, 0.8, (0.4, 0.1))
+        assert medium.bulk_modulus(np.array(0.5), np.array(0.0)) == pytest.approx(0.8 * 1.6 / (0.4 * 1.2))
+        assert medium.density(np.array(0.5), np.array(0.0)) == pytest.approx(0.67 / 0.65)
+
+
+def test_two_rows_of_one_mixture_are_refused(tmp_path):
+    (tmp_path / "diagram.json").write_text(json.dumps({"rows": [*ROWS, ROWS[1]]}))
+    with pytest.raises(WavesimError, match=r"two rows of size ratio 0.8 and X_S 0.1; remove one"):
+        read_diagram(tmp_path)
 
 
 def test_a_mixture_that_was_not_measured_is_refused(diagram):

@@ -57,8 +57,8 @@ class Medium:
     @staticmethod
     def from_diagram(
         diagram: Diagram | str | Path,
-        small_fraction: Field | float,
         size_ratio: Field | float,
+        small_fraction: Field | float,
         background: tuple[float, float],
     ) -> Medium:
         """Granular matter by its mixture, K and density being those of a jamming diagram, or of its file (of spheres).
@@ -69,7 +69,7 @@ class Medium:
         from wavesim.mixtures import Diagram, read_diagram
 
         known = diagram if isinstance(diagram, Diagram) else read_diagram(diagram)
-        return jammed(known, small_fraction, size_ratio, background)
+        return jammed(known, size_ratio, small_fraction, background)
 
     def cells(self, grid: tuple[int, int], lengths: tuple[float, float] = (1.0, 1.0), parts: int = 8) -> np.ndarray:
         """(channel, y, x) of 1 / mean(1/kappa) and mean(rho) over grid = (y, x) cells, from parts^2 points each."""

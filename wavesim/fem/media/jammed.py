@@ -24,8 +24,8 @@ from wavesim.mixtures import Diagram, Mixtures
 
 def jammed(
     diagram: Diagram,
-    small_fraction: Field | float,
     size_ratio: Field | float,
+    small_fraction: Field | float,
     background: tuple[float, float],
 ) -> Medium:
     """Matter whose mixture changes from place to place, as functions of (x, y) or numbers say.
@@ -58,4 +58,4 @@ def of_speed(mixtures: Mixtures, wave_speed: Field) -> Medium:
         np.array([mixtures.size_ratio]), [mixtures.small_fractions], [mixtures.bulk_moduli], [mixtures.phi_j]
     )
     background = (mixtures.size_ratio, mixtures.fastest)
-    return jammed(diagram, lambda x, y: mixtures.of_speed(wave_speed(x, y)), mixtures.size_ratio, background)
+    return jammed(diagram, mixtures.size_ratio, lambda x, y: mixtures.of_speed(wave_speed(x, y)), background)

@@ -46,7 +46,7 @@ def single_threaded() -> Iterator[None]:
 
 @contextmanager
 def pool(workers: int, scheduler: str | None = None) -> Iterator[Executor]:
-    """A pool of single-threaded processes; on an error what has not begun is dropped, on an interrupt what runs too.
+    """A pool of single-threaded processes; on an error or an interrupt what runs is stopped, the rest dropped.
 
     Args:
         workers: processes of this machine. scheduler: address of a scheduler of dask's, whose workers do it instead.
@@ -73,13 +73,13 @@ def pool(workers: int, scheduler: str | None = None) -> Iterator[Executor]:
                 'a worker process ended abruptly: in a script, keep the call under `if __name__ == "__main__":`; or '
                 "memory ran out: use fewer workers. What is whole is kept"
             ) from error
-        except MemoryError as error:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise WavesimError("memory ran out: use fewer workers, or ask for less. What is whole is kept") from error
         except BaseException as error:
-            executor.shutdown(wait=False, cancel_futures=True)
-            if not isinstance(error, Exception):
-                stop.close()
+            stop.close()
+            executor.shutdown(cancel_futures=True)
+            if isinstance(error, MemoryError):
+                raise WavesimError(
+                    "memory ran out: use fewer workers, or ask for less; what is whole is kept"
+                ) from error
             raise
 
 

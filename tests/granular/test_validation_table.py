@@ -1,6 +1,7 @@
 """The validation table: small packings by the sweep that makes the diagram, against what is known of large ones.
 
-Tolerances are three standard deviations over packings of this size, or more: other machines find other packings.
+Tolerances are three standard deviations over packings of this size, or more: other machines find other packings. Of
+400 spheres phi_J is up to 0.008 lower than of 2000, and stepwise compression packs them less densely than a quench.
 Pressures are 1e-5, and 1e-3 for size ratios below 0.3. There the limit of Furnas is one up to some 5 %: unloaded from
 far above jamming, few large spheres come to rest a little denser than they would from below.
 
@@ -56,8 +57,8 @@ def test_every_packing_of_the_table_came_to_equilibrium(swept):
     ("mixture", "phi_j", "within", "bulk_modulus", "part"),
     [
         pytest.param(DISKS, 0.842, 0.006, 0.346, 0.08, id="disks 1 : 1.4"),
-        pytest.param(EQUAL, 0.640, 0.010, 0.2485, 0.08, id="equal spheres"),
-        pytest.param(MILD, 0.649, 0.010, 0.302, 0.08, id="spheres 0.73"),
+        pytest.param(EQUAL, 0.640, 0.012, 0.2485, 0.08, id="equal spheres"),
+        pytest.param(MILD, 0.649, 0.015, 0.302, 0.08, id="spheres 0.73"),
     ],
 )
 def test_phi_j_coordination_and_bulk_modulus_are_the_known_ones(swept, mixture, phi_j, within, bulk_modulus, part):

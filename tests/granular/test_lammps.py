@@ -79,7 +79,7 @@ def test_scaling_keeps_relative_positions_and_restoring_takes_it_back(elsewhere)
 
 
 def places_for_particles(pace: Pace) -> list[int]:
-    """How many particles and images LAMMPS's arrays hold, at the start and in half the volume, and how many are there."""
+    """What number of particles and images has room, at the start and in half the volume, and how many are there."""
     mixture = Mixture(7507, 0.15, 0.2, 3)
     side = mixture.side(0.4)
     positions = np.random.default_rng(5).uniform(0, side, (7507, 3))

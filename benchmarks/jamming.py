@@ -169,7 +169,8 @@ def main() -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}, load {os.getloadavg()[1]:.1f}, "
         "seed 0; ± standard deviation over packings; of two kinds, over the larger, and others counts the smaller; "
         "K and its parts in k_n / d^(D-2), at pressures of 1e-5, and of 1e-3 and more where X_S is mixed and the size "
-        "ratio below 0.3, in 0.4-above and those from below; the bracket is between the last jammed state and the first unjammed one.",
+        "ratio below 0.3, in 0.4-above and those from below; the bracket is between the last jammed state and "
+        "the first unjammed one.",
         "",
         table(rows),
         *second_table(unloaded),

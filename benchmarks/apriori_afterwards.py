@@ -23,6 +23,7 @@ from wavesim.surrogate.layers import Convolution
 from wavesim.surrogate.train import fit
 
 SWEEPS = 300
+REGULARISED = 1e-9  # least squares of more ranks than a kernel has would be singular
 
 
 def decomposed(model: Forecaster, rank: int) -> Forecaster:
@@ -40,7 +41,9 @@ def decomposed(model: Forecaster, rank: int) -> Forecaster:
 @torch.no_grad()
 def _fill(layer: Convolution, kernel: np.ndarray, rank: int) -> None:
     with tensorly.backend_context("numpy"):  # neuraloperator has set another
-        sizes, factors = parafac(kernel, rank, n_iter_max=SWEEPS, init="random", random_state=0, normalize_factors=True)
+        sizes, factors = parafac(
+            kernel, rank, n_iter_max=SWEEPS, init="random", random_state=0, l2_reg=REGULARISED, normalize_factors=True
+        )
     share = np.abs(sizes) ** 0.25  # of the rank's size for each factor
     outward, inward, along_y, along_x = (torch.from_numpy(part * share).float() for part in factors)
     layer.get_parameter("outward").copy_((outward * torch.from_numpy(np.sign(sizes)).float())[:, :, None, None])

@@ -161,6 +161,12 @@ class WaveDataset:
         """The provenance of a trajectory's file."""
         return json.loads(self._file(index)[0].attrs["wavesim"])
 
+    def series(self, index: int, name: str) -> np.ndarray | None:
+        """A number of a trajectory that changes in time, (time,), such as `energy`; None where its file has none."""
+        file, row = self._file(index)
+        found = file.get(f"scalars/{name}")
+        return None if found is None or found.ndim != 2 else found[row]
+
     def medium(self, index: int) -> np.ndarray:
         """(channel, y, x) float32 of (bulk modulus, density). Raises WavesimError for values that are not finite."""
         file, row = self._file(index)

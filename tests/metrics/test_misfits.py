@@ -19,10 +19,16 @@ def trace() -> np.ndarray:
     return packet(110, 12) + 0.6 * packet(150, 7, 15)
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.5, 1.0, 1.1, 3.0])
+@pytest.mark.parametrize("factor", [1e-6, 0.5, 1.0, 1.1, 3.0])
 def test_a_scaled_trace_has_the_envelope_misfit_of_its_factor_and_no_phase_misfit(factor: float) -> None:
     envelope, phase = envelope_and_phase_misfit(factor * trace(), trace())
     assert envelope == pytest.approx(abs(factor - 1), abs=1e-12) and phase == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_forecast_in_which_nothing_moves_lacks_the_envelope_and_has_no_phase(kind: type) -> None:
+    envelope, phase = envelope_and_phase_misfit(np.full(253, 0.1, kind), trace()[:253])
+    assert envelope == pytest.approx(1, abs=1e-12) and np.isnan(phase)
 
 
 def test_a_reversed_trace_is_half_a_turn_off_and_has_the_same_envelope() -> None:

@@ -1,4 +1,4 @@
-"""Superposition, scaling and reciprocity: of steps that have them exactly, of steps that do not, and of the FE truth."""
+"""Superposition, scaling and reciprocity: of steps that have them, of steps that do not, and of the FE truth."""
 
 from __future__ import annotations
 

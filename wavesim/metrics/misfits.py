@@ -21,8 +21,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import next_fast_len
 
+from wavesim.metrics.receivers import without_mean
+
 OMEGA = 6.0
 FREQUENCIES = 24
+SILENCE = 1e-12  # of the truth's largest W: what rounding leaves of a trace that does not change
 
 
 def frequencies_of(frames: int) -> np.ndarray:
@@ -46,16 +49,20 @@ def morlet(trace: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
 
 
 def envelope_and_phase_misfit(forecast: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """EM and PM, (...), of traces (..., time); not a number where the truth does not change."""
-    forecast, truth = (np.asarray(t, float) - np.mean(t, axis=-1, keepdims=True) for t in (forecast, truth))
+    """EM and PM, (...), of traces (..., time).
+
+    Neither is a number where the truth does not change, and PM is none where the forecast does not: it has no phase.
+    """
+    forecast, truth = without_mean(forecast), without_mean(truth)
     frequencies = frequencies_of(truth.shape[-1])
     mine, theirs = morlet(forecast, frequencies), morlet(truth, frequencies)
     size = np.abs(theirs)
     envelope = np.abs(mine) - size
-    phase = size * np.where(mine == 0, 0.0, np.angle(mine * np.conj(theirs))) / np.pi  # silence has no phase
+    phase = size * np.angle(mine * np.conj(theirs)) / np.pi
+    silent = np.max(np.abs(mine), axis=(-2, -1)) <= SILENCE * np.max(size, axis=(-2, -1))
 
     def over(difference: np.ndarray) -> np.ndarray:
         square, whole = (np.sum(values**2, axis=(-2, -1)) for values in (difference, size))
         return np.sqrt(np.divide(square, whole, out=np.full_like(whole, np.nan), where=whole > 0))
 
-    return over(envelope), over(phase)
+    return over(envelope), np.where(silent, np.nan, over(phase))

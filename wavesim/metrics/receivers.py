@@ -29,16 +29,20 @@ def traces(field: np.ndarray, places: Sequence[tuple[float, float]] = PLACES) ->
     return np.asarray(field)[..., rows, columns]
 
 
+def without_mean(trace: np.ndarray) -> np.ndarray:
+    """Traces (..., time) less their own means over time, in double precision."""
+    trace = np.asarray(trace, float)
+    return trace - np.mean(trace, axis=-1, keepdims=True)
+
+
 def arrival_lag(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """The lag above in frames, (...), of traces (..., time); not a number where one of the two does not change."""
-    a, b = (np.asarray(trace, float) - np.mean(trace, axis=-1, keepdims=True) for trace in (forecast, truth))
+    a, b = without_mean(forecast), without_mean(truth)
     frames = a.shape[-1]
     spectrum = np.fft.rfft(a, 2 * frames) * np.conj(np.fft.rfft(b, 2 * frames))
     products = np.roll(np.fft.irfft(spectrum, 2 * frames), frames, axis=-1)  # entry l + frames is c(l)
     best = np.clip(np.argmax(products, axis=-1), 1, 2 * frames - 2)
-    before, at, after = (
-        np.take_along_axis(products, best[..., None] + step, axis=-1)[..., 0] for step in (-1, 0, 1)
-    )
+    before, at, after = (np.take_along_axis(products, best[..., None] + step, axis=-1)[..., 0] for step in (-1, 0, 1))
     bend = before - 2 * at + after
     fraction = np.divide(before - after, 2 * bend, out=np.zeros_like(bend), where=bend < 0)
     heard = (np.ptp(a, axis=-1) > 0) & (np.ptp(b, axis=-1) > 0)

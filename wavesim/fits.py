@@ -5,7 +5,8 @@ A forecaster steps by one frame interval, so that interval, in cells, must be it
 
     rate        p(t + dt) - p(t)       against    dt (p_t(t) + p_t(t + dt)) / 2
     medium      p_t(t + dt) - p_t(t)   against    dt kappa div( (1/rho) grad p ), as finite volumes have it
-by least squares. On a grid of few cells a wave both are off by some ten per cent, wrong units by a thousand times.
+by least squares. Over the presets on 32 x 32 cells the factors are 1.07 to 1.10 and 0.67 to 1.20; wrong units are a
+thousand times off.
 """
 
 from __future__ import annotations

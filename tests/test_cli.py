@@ -273,7 +273,7 @@ def test_evaluation_shows_on_a_terminal_that_it_is_at_work(here: Callable, monke
         def isatty(self) -> bool:
             return True
 
-    def slow(*_: object) -> None:
+    def slow(*_: object, **__: object) -> None:
         time.sleep(1.5)
         raise WavesimError("enough")
 

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from wavesim.cli_evaluate import evaluate
 from wavesim.cli_generate import generate
 from wavesim.cli_options import Out, Seed, Settings, Workers, settings
 from wavesim.cli_progress import clock, shown
@@ -131,38 +132,7 @@ def prune(
     typer.echo(columns(rows, ("round", "pq_index", "parameters", "macs_per_frame", "validation_error")))
 
 
-@app.command()
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="a run's folder, one of models, or one model's .safetensors file")],
-    data: Annotated[Path | None, typer.Option(help="a dataset's folder; default: the one with the run")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="folder for results.json and ONNX files; default: RUN/evaluation")
-    ] = None,
-    ladder: Annotated[
-        bool,
-        typer.Option(
-            help="run the FE ladder of equal errors too (needs dolfinx); for one model --no-ladder takes half the time"
-        ),
-    ] = True,
-) -> None:
-    """Errors against the FE truth over the test split, beside cost, floor, and the best FE run of equal error."""
-    from wavesim.evaluate import evaluate as evaluate_them
-    from wavesim.provenance import write_json
-    from wavesim.report import as_text
-    from wavesim.viz.session import find_run
-
-    if run.suffix == ".safetensors":
-        if data is None:
-            raise WavesimError(f"{run} is one model; name the dataset to evaluate it on with --data")
-        models = {run.stem: run}
-    else:
-        models, found = find_run(run)
-        data = data or found
-    out = out or (run.parent if run.suffix == ".safetensors" else run) / "evaluation"
-    with clock(f"evaluate {', '.join(models)}"):
-        results = evaluate_them(models, data, out, ladder)
-    write_json(out / "results.json", results)
-    typer.echo(as_text(results))
+app.command()(evaluate)
 
 
 @app.command()

@@ -214,6 +214,23 @@ class TrainingConfig(Settings):
     batch: Count = Field(default=4, description="windows a step")
     learning_rate: Positive = Field(default=5e-3, description="peak of the one-cycle schedule (Adam)")
     gradient_clip: Positive = Field(default=1.0, description="largest gradient norm")
+    loss_frames: Count | None = Field(
+        default=None,
+        description="last frames of a rollout that the loss runs over, those before being run without gradients "
+        "(pushforward); none: all",
+    )
+    noise: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="standard deviation of the noise on a rollout's first state, over that state's own rms"
+    )
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="decay a step of the running mean of the weights that is validated and kept; 0: the weights "
+        "themselves",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of the network's convolutions while it trains"
+    )
+    validate_every: Count = Field(default=100, description="optimiser steps between two validations")
 
     @model_validator(mode="after")
     def _stages(self) -> TrainingConfig:

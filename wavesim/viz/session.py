@@ -289,11 +289,11 @@ class Session:
         history.append((lead, float(metrics.relative_l2(self.forecast[0], self.truth[0]))))
 
 
-def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:
-    """The forecasters (name -> file) and the dataset that belong to `path`, a run's folder or a folder of models.
+def find_models(path: str | Path) -> dict[str, Path]:
+    """The forecasters (name -> file) of `path`, a run's folder or a folder of models.
 
     Raises:
-        WavesimError: no such folder, no model in it, no dataset near it.
+        WavesimError: no such folder, or no model in it.
     """
     path = Path(path)
     if not path.is_dir():
@@ -303,7 +303,16 @@ def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:
     if not files:
         raise WavesimError(f"{folder} holds no .safetensors file; train a forecaster with `wavesim train`")
     named = [name for name in MODELS if name in files]
-    models = {name: files[name] for name in (*named, *(name for name in files if name not in named))}
+    return {name: files[name] for name in (*named, *(name for name in files if name not in named))}
+
+
+def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:
+    """The forecasters (name -> file) and the dataset that belong to `path`, a run's folder or a folder of models.
+
+    Raises:
+        WavesimError: as `find_models`, or no dataset near it.
+    """
+    path, models = Path(path), find_models(path)
     places = [path / "waves", path.parent / "waves", path.parent.parent / "sample", Path("data/sample")]
     for place in places:
         if (place / "data").is_dir():

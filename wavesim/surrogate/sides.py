@@ -54,22 +54,3 @@ def extended(field: torch.Tensor, multiple: int, beyond: Padding) -> torch.Tenso
             )
         field = continued(field, missing, axis, kinds).narrow(axis, missing, size + missing)
     return field
-
-
-def symmetries(sides: Sides, square: bool) -> list[tuple[int, bool]]:
-    """Quarter turns, then a mirror image in x or none, under which the domain and its sides stay what they are.
-
-    As `numpy.rot90(field, turn, axes=(-2, -1))` turns and `[..., ::-1]` mirrors. square: as many cells along both axes.
-    """
-    found = []
-    for turn in range(4):
-        left, right, bottom, top = sides
-        for _ in range(turn):  # what lay at the right end comes to the low end of y
-            left, right, bottom, top = bottom, top, right, left
-        for flip in (False, True):
-            if (square or turn % 2 == 0) and ((right, left) if flip else (left, right), (bottom, top)) == (
-                sides[:2],
-                sides[2:],
-            ):
-                found.append((turn, flip))
-    return found

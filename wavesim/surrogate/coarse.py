@@ -65,6 +65,9 @@ class CoarseStep(nn.Module):
 
     def acceleration(self, pressure: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:
         """a(p), (batch, 1, y, x); where the zero padding enters, the stencil is 0."""
+        if torch.is_autocast_enabled(pressure.device.type):  # half precision has no digits for differences
+            with torch.autocast(pressure.device.type, enabled=False):
+                return self.acceleration(pressure, stencil)
         return (F.conv2d(pressure, self.differences, padding=1) * stencil).sum(dim=1, keepdim=True)
 
     def forward(self, state: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import socket
 import traceback
 from collections.abc import Callable
@@ -31,7 +32,8 @@ def side_by_side(work: Callable[..., None], ranks: int, job: Any, progress: Prog
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     port = _free_port()
-    processes = [context.Process(target=_one, args=(work, job, rank, ranks, port, queue)) for rank in range(ranks)]
+    copy = pickle.dumps(job)  # a tensor in itself would have its memory shared among the processes
+    processes = [context.Process(target=_one, args=(work, copy, rank, ranks, port, queue)) for rank in range(ranks)]
     try:
         for process in processes:
             process.start()
@@ -72,14 +74,14 @@ class _Tell:
         self.queue.put(("progress", *content))
 
 
-def _one(work: Callable[..., None], job: Any, rank: int, ranks: int, port: int, queue: Any) -> None:
+def _one(work: Callable[..., None], job: bytes, rank: int, ranks: int, port: int, queue: Any) -> None:
     follow_parent()
     # As Lightning's own environment wants it told.
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0", "LOCAL_RANK": str(rank)}
     if not any(name in os.environ for name in THREADS):
         torch.set_num_threads(max((os.cpu_count() or 1) // ranks, 1))
     try:
-        work(job, _Tell(queue))
+        work(pickle.loads(job), _Tell(queue))
     except WavesimError as error:
         queue.put(("refused", str(error)))
     except BaseException:

@@ -149,7 +149,7 @@ class Unrolled(lightning.LightningModule):
 
 
 def rollout_errors(model: Forecaster, states: torch.Tensor, media: torch.Tensor) -> np.ndarray:
-    """Relative L2 errors (batch, time) of the pressure over rollouts from the first state to the last."""
+    """Relative L2 errors (time, batch) of the pressure over rollouts from the first state to the last."""
     device = model.coarse.differences.device
     with torch.no_grad():
         context = model.encode(media.to(device))
@@ -161,7 +161,7 @@ def rollout_errors(model: Forecaster, states: torch.Tensor, media: torch.Tensor)
             if model.config.conserve_energy:
                 forecast = model.conserved(forecast, context, budget)
             errors.append(relative_l2(forecast[:, 0].cpu().numpy(), states[:, frame, 0].numpy()))
-    return np.stack(errors, axis=1)
+    return np.stack(errors)
 
 
 def rollout_error(model: Forecaster, states: torch.Tensor, media: torch.Tensor) -> float:

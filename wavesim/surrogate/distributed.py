@@ -53,7 +53,7 @@ def side_by_side(work: Callable[..., None], ranks: int, job: Any, progress: Prog
     finally:
         for process in processes:
             if process.is_alive():
-                process.terminate()
+                process.kill()  # Lightning takes a request to end for one to end after the step, which may never end
         for process in processes:
             if process.pid is not None:  # it was started
                 process.join()

@@ -211,6 +211,11 @@ class TrainingConfig(Settings):
         description="decay a step of the running mean of the weights that is validated and kept; 0: the weights "
         "themselves",
     )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description="times the sum of squares of the filters' dense kernels, the products of one-way factors, is added "
+        "to the loss",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="of the network's convolutions while it trains"
     )

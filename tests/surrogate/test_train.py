@@ -1,6 +1,5 @@
 import math
 import shutil
-import sys
 from pathlib import Path
 
 import h5py
@@ -11,9 +10,11 @@ import torch
 from wavesim.config import ForecasterConfig, TrainingConfig
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
-from wavesim.surrogate import Forecaster, load
+from wavesim.surrogate import Forecaster, load, unrolled
 from wavesim.surrogate import train as train_model
-from wavesim.surrogate.train import Unrolled, fit, rollout_error, untrained, validation_batch
+from wavesim.surrogate.data import validation_batch
+from wavesim.surrogate.train import untrained
+from wavesim.surrogate.unrolled import Unrolled, rollout_error
 
 SMALL = ForecasterConfig(width=8, ranks=(4, 4), encoder_width=8, encoder_ranks=(2, 2), kernel_size=3, substeps=4)
 SHORT = TrainingConfig(unrolls=(1, 4), shares=(0.3, 0.7), iterations=300, batch=2)
@@ -110,7 +111,7 @@ def test_data_that_are_not_finite_stop_training_with_file_and_row(modes: Path, t
 def test_a_model_whose_forecasts_all_blow_up_is_not_kept(
     modes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules[fit.__module__], "rollout_error", lambda *_: math.inf)
+    monkeypatch.setattr(unrolled, "rollout_error", lambda *_: math.inf)
     short = SHORT.model_copy(update={"iterations": 2})
     with pytest.raises(WavesimError, match="no validation error of the last stage was finite"):
         train_model(SMALL, short, modes, tmp_path / "m.safetensors")

@@ -14,7 +14,9 @@ from wavesim.dataset import WaveDataset
 from wavesim.surrogate import load, train
 from wavesim.surrogate.averaging import Averaged
 from wavesim.surrogate.coarse import CoarseStep
-from wavesim.surrogate.train import Unrolled, fit, rollout_error, untrained, validation_batch
+from wavesim.surrogate.data import validation_batch
+from wavesim.surrogate.train import fit, untrained
+from wavesim.surrogate.unrolled import Unrolled, rollout_error, size_of_kernels
 
 SMALL = ForecasterConfig(width=8, ranks=(4, 4), encoder_width=8, encoder_ranks=(2, 2), kernel_size=3, substeps=4)
 SHORT = TrainingConfig(unrolls=(1, 3), shares=(0.5, 0.5), iterations=12, batch=2, validate_every=5)
@@ -27,8 +29,13 @@ def module_and_batch(modes: Path, **settings: Any) -> tuple[Unrolled, torch.Tens
     states, media = validation_batch(WaveDataset(modes, "train"))
     module = Unrolled(untrained(SMALL, 2.0, 1), config, (states, media))
     with torch.no_grad():
-        module.model.head.weight.normal_(std=0.02, generator=torch.Generator().manual_seed(2))
+        head(module.model).normal_(std=0.02, generator=torch.Generator().manual_seed(2))
     return module, states[:2, :5].clone(), media[:2]
+
+
+def head(model: nn.Module) -> torch.Tensor:
+    """The weights of the network's last layer."""
+    return next(p for name, p in model.named_parameters() if name.endswith("head.weight"))
 
 
 def gradients(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -59,6 +66,30 @@ def test_pushforward_is_the_loss_of_the_last_frames_from_a_given_state(modes: Pa
     torch.testing.assert_close(gradients(module), gradients(other), rtol=1e-5, atol=1e-9)
 
 
+class Known(nn.Module):
+    """A layer that knows the size of its dense kernel, an outer product u v."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.u, self.v = nn.Parameter(torch.tensor([1.0, 2.0])), nn.Parameter(torch.tensor([3.0, -1.0, 0.5]))
+
+    def frobenius(self) -> torch.Tensor:
+        return torch.outer(self.u, self.v).square().sum()
+
+
+def test_decay_is_that_of_the_product_and_no_part_of_the_curve(modes: Path) -> None:
+    module, states, media = module_and_batch(modes, weight_decay=0.3)
+    module.model.known = Known()
+    plain, _, _ = module_and_batch(modes)
+    whole = size_of_kernels(module.model)
+    assert whole.item() >= 51.25  # |u|^2 |v|^2 = 5 * 10.25, and what the other layers know
+    loss, wanted = (one.training_step((states, media), 0) for one in (module, plain))
+    assert loss.item() == pytest.approx(wanted.item() + 0.3 * whole.item(), rel=1e-5)
+    loss.backward()
+    torch.testing.assert_close(module.model.known.u.grad, 0.3 * 2 * 10.25 * torch.tensor([1.0, 2.0]))
+    assert module.losses == plain.losses
+
+
 def test_the_running_mean_is_its_closed_form() -> None:
     layer, decay = nn.Linear(3, 2), 0.7
     drawn = [torch.randn(2, 3, generator=torch.Generator().manual_seed(k)) for k in range(6)]
@@ -82,10 +113,10 @@ class Weights(lightning.Callback):
         self.seen: list[torch.Tensor] = []
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        self.seen.append(module.model.head.weight.detach().clone())
+        self.seen.append(head(module.model).detach().clone())
 
     def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
-        self.seen.append(module.model.head.weight.detach().clone())
+        self.seen.append(head(module.model).detach().clone())
 
 
 def test_the_mean_of_the_weights_is_what_is_validated_and_kept(modes: Path, tmp_path: Path) -> None:
@@ -93,7 +124,7 @@ def test_the_mean_of_the_weights_is_what_is_validated_and_kept(modes: Path, tmp_
     model, note = untrained(SMALL, 2.0, 0), Weights()
     history = fit(model, modes, config, 0, tmp_path, callbacks=[note]).history
     wanted = 0.8**5 * note.seen[0] + sum(0.2 * 0.8 ** (5 - k) * note.seen[k] for k in range(1, 6))
-    torch.testing.assert_close(model.head.weight.detach(), wanted)
+    torch.testing.assert_close(head(model).detach(), wanted)
     assert not torch.allclose(wanted, note.seen[5], rtol=0.05)
     valid = validation_batch(WaveDataset(modes, "valid"))
     assert history[-1]["validation_error"] == pytest.approx(rollout_error(model, *valid), rel=1e-6)
@@ -146,4 +177,4 @@ def test_killed_with_every_option_on_it_ends_as_the_unbroken_one(modes: Path, tm
     curves = {path.with_suffix(".history.jsonl").read_text() for path in (killed, straight)}
     assert len(curves) == 1
     plain = load(train(SMALL, SHORT, modes, tmp_path / "plain.safetensors", 4))
-    assert not torch.equal(plain.head.weight, load(killed).head.weight)
+    assert not torch.equal(head(plain), head(load(killed)))

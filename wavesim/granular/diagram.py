@@ -34,7 +34,7 @@ from wavesim.granular.jamming import NotJammedError, Protocol, descended
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.moduli import partial_bulk_moduli, shear_modulus
 from wavesim.granular.packing import LARGE, SMALL, Packing
-from wavesim.granular.transition import bracket, extrapolated, modulus_on_the_way, second_transition
+from wavesim.granular.transition import JOINED, bracket, extrapolated, modulus_on_the_way, second_transition
 from wavesim.granular.unloading import Unloading, usual
 from wavesim.provenance import generator, log_lines, read_lines, revision, settings_hash, versions, write_json
 
@@ -44,10 +44,13 @@ ATTEMPTS = 3
 AGREEMENT = 2e-4
 # Of packings kept at higher pressures, whose contacts still open on the way to phi_J, this part of that way.
 AGREEMENT_ABOVE = 0.5
-SPREAD = ("phi_j", "phi_j_carrying", "bulk_modulus", "LL", "LS", "SS", "shear_modulus", "coordination",
+SPREAD = ("phi_j", "phi_j_carrying", "pressure", "bulk_modulus", "LL", "LS", "SS", "shear_modulus", "coordination",
           "carrying_small", "carrying_large", "contacts_LL", "contacts_LS", "contacts_SL", "contacts_SS",
-          "phi_j2", "phi_j2_jammed", "phi_j2_width", "bulk_modulus_2", "carrying_small_2", "bulk_modulus_path",
-          "distance")  # fmt: skip
+          "phi_j2", "phi_j2_jammed", "phi_j2_width", "bulk_modulus_2", "LL_2", "LS_2", "SS_2", "carrying_small_2",
+          "bulk_modulus_path", "distance")  # fmt: skip
+EACH = ("phi_j", "bulk_modulus", "carrying_small", "phi_j2", "bulk_modulus_2")  # told of every packing
+# Shares of small particles that carry, further apart than this, are of two kinds of packings, whose mean is neither.
+TWO_KINDS = 0.5
 PRESSURE_SMALL = 0.01  # of the contacts with small particles, at which bulk_modulus_path is taken
 
 
@@ -241,11 +244,13 @@ def _done(out: Path) -> set[str]:
 
 
 def _row(mixture: Mixture, lines: list[dict[str, Any]], failed: int) -> dict[str, Any]:
-    """Means and standard deviations over the seeds of one mixture."""
-    row: dict[str, Any] = {**asdict(mixture), "packings": len(lines), "failed": failed}
-    lines = [{**line, **_on_the_way(line)} for line in lines]
+    """Means and standard deviations over the seeds of one mixture; where there are two kinds, over the larger one."""
+    alike = _alike(lines)
+    row: dict[str, Any] = {**asdict(mixture), "packings": len(lines), "others": len(lines) - len(alike)}
+    row |= {"failed": failed, "each": {name: [line.get(name) for line in lines] for name in EACH}}
+    alike = [{**line, **_on_the_way(line)} for line in alike]
     for name in SPREAD:
-        values = [line[name] for line in lines if name in line]
+        values = [line[name] for line in alike if name in line]
         if values:
             row[name] = float(np.mean(values))
             row[f"{name}_deviation"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -254,6 +259,15 @@ def _row(mixture: Mixture, lines: list[dict[str, Any]], failed: int) -> dict[str
         row["bracket"] = max(line["phi_jammed"] - line["phi_unjammed"] for line in lines)
         row["seconds"] = float(np.mean([line["seconds"] for line in lines]))
     return row
+
+
+def _alike(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All of them; or next to X*_S, where in some packings the large ones jam alone and in others all, most of them."""
+    shares = [line.get("carrying_small", 1.0) for line in lines]
+    if not lines or max(shares) - min(shares) <= TWO_KINDS:
+        return lines
+    joint = sum(share >= JOINED for share in shares) > len(lines) / 2
+    return [line for line, share in zip(lines, shares, strict=True) if (share >= JOINED) == joint]
 
 
 def _on_the_way(line: dict[str, Any]) -> dict[str, float]:

@@ -24,6 +24,7 @@ import numpy as np
 from wavesim import metrics
 from wavesim.dataset import SPLITS, WaveDataset
 from wavesim.errors import WavesimError
+from wavesim.recipes import trained_on
 from wavesim.viz.sources import (
     Forecaster,
     LiveTruth,
@@ -304,7 +305,13 @@ def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:
         raise WavesimError(f"{folder} holds no .safetensors file; train a forecaster with `wavesim train`")
     named = [name for name in MODELS if name in files]
     models = {name: files[name] for name in (*named, *(name for name in files if name not in named))}
-    places = [path / "waves", path.parent / "waves", path.parent.parent / "sample", Path("data/sample")]
+    places = [
+        path / "waves",
+        *trained_on(path),
+        path.parent / "waves",
+        path.parent.parent / "sample",
+        Path("data/sample"),
+    ]
     for place in places:
         if (place / "data").is_dir():
             return models, place

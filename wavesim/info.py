@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from wavesim.errors import WavesimError
+from wavesim.provenance import read_lines
 
-KINDS = "a model, a dataset, a packings file or a run"
+KINDS = "a model, a dataset, a packings file, a jamming diagram or a run"
 PACKING = ("size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")
+MIXTURE = ("dim", "size_ratio", "small_fraction", "particles", "packings", "phi_j", "phi_j_deviation", "bulk_modulus")
 
 
 def info_text(path: str | Path) -> str:
@@ -29,10 +32,13 @@ def info_text(path: str | Path) -> str:
         from wavesim.report import summary
 
         return summary(path)
+    if path.name == "diagram.json":
+        return _diagram(path)
     models = sorted(path.glob("*.safetensors"))
     found = [
         *([_dataset(path)] if (path / "data").is_dir() else []),
         *([_hdf5(path / "packings.h5")] if (path / "packings.h5").is_file() else []),
+        *([_sweep(path)] if (path / "diagram.jsonl").is_file() else []),
         *([_models(path, models)] if models else []),
     ]
     if not found:
@@ -109,6 +115,23 @@ def _hdf5(path: Path) -> str:
     if not rows:
         raise WavesimError(f"{path} is an HDF5 file, but not {KINDS}")
     return f"{path}: {len(rows)} packings\n" + columns(rows, ("name", *PACKING))
+
+
+def _diagram(path: Path) -> str:
+    try:
+        rows = json.loads(path.read_text())["rows"]
+        table = columns(rows, MIXTURE)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WavesimError(f"{path} is no jamming diagram ({error!r}); `wavesim generate diagram` makes one") from error
+    return f"{path}: the jamming diagram of {len(rows)} mixtures, means and standard deviations over packings\n{table}"
+
+
+def _sweep(folder: Path) -> str:
+    finished, failed = (read_lines(folder / f"{name}.jsonl") for name in ("diagram", "failed"))
+    attempts = f"; {len(failed)} attempts came to no equilibrium, see failed.jsonl" if failed else ""
+    begun = f"{folder}: {len(finished)} packings measured{attempts}"
+    whole = folder / "diagram.json"  # written when the sweep ends
+    return f"{begun}\n{_diagram(whole)}" if whole.is_file() else f"{begun}; call `wavesim generate diagram` to go on"
 
 
 def _dataset(path: Path) -> str:

@@ -7,17 +7,12 @@
     Rows       any mesh: compressed rows; a batch together
     device.py  any mesh, by torch on another device
 
-The loops are in kernel.c. The compiler that dolfinx needs as well makes them once a machine and degree.
+The loops are in kernel.c, compiled once a machine and degree (wavesim.compiled).
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import platform
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import isqrt
@@ -26,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from wavesim.compiled import compiled
 from wavesim.devices import require
-from wavesim.errors import WavesimError
 from wavesim.fem import march
 from wavesim.fem.absorbing import Layer
 from wavesim.fem.cells import Cells, Groups, groups, lying, side_by_side, slopes
@@ -37,9 +32,6 @@ from wavesim.fem.drive import Drive
 from wavesim.fem.march import Motion
 from wavesim.fem.rounding import single
 
-X86 = ("-march=native", "-mprefer-vector-width=512")
-NATIVE = {"x86_64": X86, "AMD64": X86}.get(platform.machine(), ("-mcpu=native",))
-FLAGS = ("-O3", *NATIVE, "-shared", "-fPIC")
 Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -257,35 +249,9 @@ def _check(short_of_memory: int) -> None:
 
 @lru_cache
 def _library(precision: str, width: int = 1) -> ctypes.CDLL:
-    """kernel.c for a degree, compiled for this machine and kept in the user's cache.
-
-    Raises:
-        WavesimError: it cannot be compiled.
-    """
-    source = Path(__file__).with_name("kernel.c")
+    """kernel.c for a precision and a degree."""
     real = {"float32": "float", "float64": "double"}[precision]
-    command = [os.environ.get("CC", "cc"), *FLAGS, f"-DREAL={real}", f"-DWIDTH={width}"]
-    cpuinfo = Path("/proc/cpuinfo")
-    processor = cpuinfo.read_text().split("\n\n")[0] if cpuinfo.exists() else platform.processor()
-    # What a processor can do, without what changes from moment to moment, such as its clock.
-    able = [line for line in processor.splitlines() if line.startswith(("model name", "flags", "Features"))]
-    key = hashlib.sha256(repr((source.read_bytes(), command, platform.machine(), able)).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "wavesim"
-    made = folder / f"kernel-{key}.so"
-    try:
-        if not made.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as part:
-                new = Path(part) / made.name
-                subprocess.run([*command, "-o", new, source], check=True, capture_output=True, text=True)
-                new.rename(made)  # whole or not at all, whoever else compiles it now
-        return ctypes.CDLL(str(made))
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", "") or error
-        raise WavesimError(
-            f"the loops of the solver could not be compiled by {command[0]!r} into {folder} ({str(said).strip()}); "
-            "install a C compiler, which dolfinx needs too, or name one in CC"
-        ) from error
+    return compiled(Path(__file__).with_name("kernel.c"), REAL=real, WIDTH=width)
 
 
 Loops = Grid | Rows | ByCells | OnDevice

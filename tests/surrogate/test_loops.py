@@ -1,0 +1,154 @@
+"""The compiled loops do what the torch forecaster does, on any grid, for both families, without allocating."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+import torch
+
+from wavesim.config import ForecasterConfig
+from wavesim.errors import WavesimError
+from wavesim.surrogate import Forecaster, init, loops, rollout
+from wavesim.surrogate.layers import ClassicalFilter, OneWayFilter, mirrored
+from wavesim.surrogate.loops import CompiledForecaster, multiplies_bfloat16
+
+SMALL = {"width": 6, "kernel_size": 3, "ranks": (5, 9), "encoder_width": 4, "encoder_ranks": (2, 3), "substeps": 3}
+
+
+def forecaster(**changes) -> Forecaster:
+    """With a head that is not zero, as a trained one has."""
+    torch.manual_seed(4)
+    model = Forecaster(ForecasterConfig(**{**SMALL, **changes}), courant=0.5)
+    if model.config.ranks:
+        torch.nn.init.normal_(model.head.weight, std=0.05)
+    return model.eval()
+
+
+def waves(grid: tuple[int, int], batch: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    medium = np.exp(0.3 * random.normal(size=(batch, 2, *grid)))
+    return random.normal(size=(batch, 2, *grid)).astype("f4"), medium.astype("f4")
+
+
+@pytest.mark.parametrize(
+    ("changes", "grid"),
+    [
+        ({}, (16, 16)),
+        ({"kernel_size": 5}, (19, 33)),  # rows and columns that fill no vector
+        ({"kernel_size": 7, "width": 16, "ranks": (32, 8, 16)}, (9, 70)),
+        ({"convolution": "classical", "kernel_size": 5}, (21, 18)),
+        ({"substeps": 0}, (12, 40)),
+        ({"ranks": ()}, (17, 31)),
+    ],
+)
+def test_a_rollout_is_that_of_the_torch_forecaster(changes, grid):
+    model = forecaster(**changes)
+    state, medium = waves(grid, batch=2)
+    expected = rollout(model, state, medium, 20)
+    found = rollout(CompiledForecaster(model), state, medium, 20)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+class Rounded(torch.nn.Module):
+    """The same filter in torch, what it multiplies rounded to bfloat16 and added up in single precision."""
+
+    def __init__(self, layer: torch.nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, field: torch.Tensor) -> torch.Tensor:
+        layer, half = self.layer, lambda values: values.bfloat16().float()
+        reach, conv = layer.reach, torch.nn.functional.conv2d
+        if isinstance(layer, ClassicalFilter):
+            return conv(mirrored(mirrored(half(field), reach, -1), reach, -2), half(layer.kernel))
+        inner = conv(half(field), half(layer.inward))
+        along_x = conv(mirrored(inner, reach, -1), layer.along_x, groups=len(layer.inward))
+        along_y = conv(mirrored(inner, reach, -2), layer.along_y, groups=len(layer.inward))
+        return conv(half(along_x + along_y), half(layer.outward))
+
+
+@pytest.mark.skipif(not multiplies_bfloat16(), reason="this processor does not multiply bfloat16")
+@pytest.mark.parametrize("family", ["one-way", "classical"])
+def test_bfloat16_rounds_what_filters_multiply_and_nothing_else(family):
+    """Five frames, that a rounding which falls the other way makes no other forecast."""
+    model = forecaster(convolution=family, kernel_size=5, ranks=(9, 8))
+    state, medium = waves((19, 33))
+    found = rollout(CompiledForecaster(model, "bfloat16"), state, medium, 5)
+    plain = rollout(model, state, medium, 5)
+    for name in [name for name, layer in model.named_modules() if isinstance(layer, ClassicalFilter | OneWayFilter)]:
+        if name.startswith("filters"):
+            model.set_submodule(name, Rounded(model.get_submodule(name)))
+    expected = rollout(model, state, medium, 5)
+    apart = [float(np.linalg.norm(found - other) / np.linalg.norm(plain)) for other in (expected, plain)]
+    assert apart[0] < 0.2 * apart[1] and 1e-5 < apart[1] < 1e-2
+
+
+def test_one_medium_serves_a_batch():
+    model = forecaster()
+    state, medium = waves((16, 20), batch=3)
+    np.testing.assert_allclose(
+        rollout(CompiledForecaster(model), state, medium[:1], 4), rollout(model, state, medium[:1], 4), atol=1e-4
+    )
+
+
+def test_the_energy_stays_within_its_budget():
+    """A head so large that the free forecast grows a hundredfold within a frame."""
+    model = forecaster()
+    torch.nn.init.normal_(model.head.weight, std=30.0)
+    state, medium = waves((16, 16))
+    forecast = rollout(CompiledForecaster(model), state, medium, 30)
+    context = model.encode(torch.from_numpy(medium))
+    budget = float(model.budget(torch.from_numpy(state), context))
+    free = float(model.energy(model(torch.from_numpy(state), context), context).detach())
+    energies = [float(model.energy(torch.from_numpy(frame), context)) for frame in forecast.swapaxes(0, 1)]
+    assert free > 100 * budget and max(energies) <= budget * (1 + 1e-4)
+
+
+def test_a_frame_allocates_nothing():
+    class Heap(ctypes.Structure):
+        _fields_ = [
+            (name, ctypes.c_size_t) for name in ("arena", "free", "_2", "_3", "mapped", "_5", "_6", "used", "_8", "_9")
+        ]
+
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallinfo2"):
+        pytest.skip("this C library does not count its heap")
+    libc.mallinfo2.restype = Heap
+    model = CompiledForecaster(forecaster())
+    state, medium = waves((64, 64))
+    begun, out = init(model, state, medium), np.empty_like(state)
+
+    def used(frames: int) -> int:
+        before = libc.mallinfo2()
+        for _ in range(frames):
+            model.advance(out, begun.context, out)
+        after = libc.mallinfo2()
+        return after.used + after.mapped - before.used - before.mapped
+
+    np.copyto(out, state)
+    used(10)
+    assert used(200) < state.nbytes / 4  # less than one field of one of two hundred frames; Python's own small things
+
+
+def test_a_machine_without_a_compiler_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(
+        WavesimError, match=r"loops.c could not be compiled by 'no-such-compiler'.*install a C compiler"
+    ):
+        CompiledForecaster(forecaster())
+
+
+def test_a_processor_without_bfloat16_is_told_so(monkeypatch):
+    monkeypatch.setattr(loops, "multiplies_bfloat16", lambda: False)
+    with pytest.raises(WavesimError, match=r"does not multiply bfloat16.*use precision float32"):
+        CompiledForecaster(forecaster(), "bfloat16")
+
+
+def test_what_the_loops_cannot_hold_is_refused():
+    with pytest.raises(WavesimError, match="conserve_energy"):
+        CompiledForecaster(forecaster(conserve_energy=False))
+    with pytest.raises(WavesimError, match="adds up 1568 fields, and the loops know 1024"):
+        CompiledForecaster(forecaster(convolution="classical", width=32, kernel_size=7))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from contextlib import nullcontext
@@ -17,6 +18,7 @@ from wavesim.cli_progress import clock, shown
 from wavesim.config import parse
 from wavesim.errors import WavesimError
 from wavesim.info import columns, info_text
+from wavesim.recipes import FORECASTERS, RecipeConfig, recipe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -85,27 +87,46 @@ def import_dataset(
 
 @app.command()
 def train(
-    data: Data,
-    out: Annotated[Path, typer.Option(help="model file to write, .safetensors")],
-    convolution: Annotated[str | None, typer.Option(help="classical or one-way; default: as in the settings")] = None,
+    data: Annotated[Path, typer.Option(help="a dataset's folder, or one of The Well's acoustic files")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="folder of the run: model, card, curves, log; a second call goes on where the first stopped. Or a "
+            ".safetensors file: the model alone"
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{', '.join(FORECASTERS)}, or a TOML file with the tables forecaster and training, such as a run's "
+            "config.toml; default: as in --config"
+        ),
+    ] = None,
     seed: Seed = 0,
     config: Settings = "demo",
     device: Annotated[str, typer.Option(help="cpu; cuda, cuda:0, ... or mps where there is one")] = "cpu",
+    devices: Annotated[int, typer.Option(min=1, help="how many devices share every batch")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="processes that read ahead, for each device")] = 0,
 ) -> None:
     """Train a forecaster on growing unrolls; the best over 32 frames of 8 validation trajectories is kept."""
     from tqdm import tqdm
 
-    from wavesim.config import ForecasterConfig
     from wavesim.surrogate import train as train_it
+    from wavesim.training_run import MODEL, train_run
 
     chosen = settings(config)
-    update = {} if convolution is None else {"convolution": convolution}
-    forecaster = parse({**chosen.forecaster.model_dump(), **update}, ForecasterConfig, "--convolution")
-    if out.suffix != ".safetensors":
-        raise WavesimError(f"--out {out} must end in .safetensors")
-    with tqdm(total=chosen.training.iterations, desc="train", disable=None) as bar:
-        train_it(forecaster, chosen.training, data, out, seed, shown(bar), device)
-    typer.echo(info_text(out))
+    own = RecipeConfig(forecaster=chosen.forecaster, training=chosen.training)
+    own = recipe(model, own) if model else own
+    alone = out.suffix == ".safetensors"
+    with tqdm(total=own.training.iterations, desc="train", disable=None) as bar:
+        if alone:
+            train_it(own.forecaster, own.training, data, out, seed, shown(bar), device, devices, workers)
+        else:
+            command = shlex.join(["wavesim", *sys.argv[1:]])
+            worked = train_run(own, data, out, seed, shown(bar), device, devices, workers, command)
+    typer.echo(info_text(out if alone else out / MODEL))
+    if not alone:
+        typer.echo(f"{out}: {'whole' if worked else 'was whole already, and stays as it is'}")
 
 
 @app.command()

@@ -188,6 +188,12 @@ class ForecasterConfig(Settings):
         default=("rigid",) * 4, description="left, right, bottom and top; training takes them from its data"
     )
 
+    @property
+    def kind(self) -> str:
+        """In a word or two: the family of filters where there is one, and the network where it is not the usual one."""
+        words = {"gated": self.convolution, "unet": f"{self.convolution} unet"}
+        return words.get(self.network, self.network)
+
     @model_validator(mode="after")
     def _odd_kernel(self) -> ForecasterConfig:
         if self.kernel_size % 2 == 0:
@@ -226,6 +232,11 @@ class TrainingConfig(Settings):
         default=0.0,
         description="decay a step of the running mean of the weights that is validated and kept; 0: the weights "
         "themselves",
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description="times the sum of squares of the filters' dense kernels, the products of one-way factors, is added "
+        "to the loss",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="of the network's convolutions while it trains"
@@ -290,11 +301,6 @@ class RunConfig(Settings):
             raise ValueError(
                 f"packings.per_ratio {self.packings.per_ratio} leaves a split without a packing; train, valid and test "
                 "each need their own: use 3 or more"
-            )
-        if set(waves.sides) != {"rigid"}:
-            raise ValueError(
-                f"waves.sides {', '.join(waves.sides)}: the forecasters know rigid walls alone; other sides are for "
-                "`wavesim generate waves`"
             )
         if longest >= waves.frames:
             raise ValueError(

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from wavesim.config import ForecasterConfig
 from wavesim.dataset import WaveDataset
+from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster, load, rollout, save
 
 
@@ -149,6 +150,16 @@ def test_grids_of_any_size_run_where_they_are_not_periodic(network: str) -> None
     model = forecaster(network, sides=("rigid", "absorbing", "soft", "rigid"))
     for grid in ((16, 16), (17, 22), (31, 13)):
         assert torch.isfinite(forecast(model, *fields(1, grid))).all()
+
+
+@pytest.mark.parametrize("network", EVERY)
+@pytest.mark.parametrize("settings", [{}, {"kernel_size": 7, "ranks": (4, 4, 4)}])
+def test_the_smallest_grid_runs_and_one_cell_less_is_refused(network: str, settings: dict) -> None:
+    model = forecaster(network, **settings)
+    least = max(2, model.network.least)
+    assert rollout(model, *(field.numpy() for field in fields(1, (least, 19))), 1).shape == (1, 1, 2, least, 19)
+    with pytest.raises(WavesimError, match=f"19 x {least - 1} cells is too small.*takes {least} along"):
+        rollout(model, *(field.numpy() for field in fields(1, (least - 1, 19))), 1)
 
 
 @pytest.mark.parametrize("network", EVERY)

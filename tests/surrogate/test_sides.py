@@ -1,6 +1,4 @@
-"""Sides of the domain in the coarse step and in what is done to a window: exact waves, closed forms, brute force."""
-
-import itertools
+"""Sides of the domain in the coarse step and in paddings: exact waves, closed forms, values written out."""
 
 import numpy as np
 import pytest
@@ -9,9 +7,8 @@ import torch
 from wavesim.errors import WavesimError
 from wavesim.surrogate.coarse import CoarseStep
 from wavesim.surrogate.layers import continued
-from wavesim.surrogate.sides import MEDIUM, STATE, extended, padding, symmetries
+from wavesim.surrogate.sides import MEDIUM, STATE, extended, padding
 
-SIDES = ("rigid", "soft", "periodic", "absorbing")
 COURANT, SUBSTEPS = 2.0, 6
 
 
@@ -117,18 +114,3 @@ def test_a_field_is_brought_up_to_a_multiple_at_the_top_and_on_the_right() -> No
     assert extended(field, 1, (("mirror", "odd"), ("zero", "mirror"))) is field
     with pytest.raises(WavesimError, match=r"3 cells along a periodic axis are no multiple of 2.*use 4 cells"):
         extended(field, 2, (("mirror", "mirror"), ("periodic", "periodic")))
-
-
-@pytest.mark.parametrize("square", [True, False])
-def test_symmetries_of_the_sides_are_those_that_leave_each_where_it_was(square: bool) -> None:
-    for kinds in itertools.product(range(3), repeat=4):
-        left, right, bottom, top = kinds
-        edges = np.full((3, 3) if square else (3, 5), -1)
-        edges[1:-1, 0], edges[1:-1, -1], edges[0, 1:-1], edges[-1, 1:-1] = left, right, bottom, top
-        expected = []
-        for turn, flip in itertools.product(range(4), (False, True)):
-            moved = np.rot90(edges, turn, axes=(-2, -1))
-            moved = moved[:, ::-1] if flip else moved
-            if moved.shape == edges.shape and (moved == edges).all():
-                expected.append((turn, flip))
-        assert symmetries(tuple(SIDES[kind] for kind in kinds), square) == expected

@@ -77,6 +77,9 @@ class CoarseStep(nn.Module):
 
     def strain(self, pressure: torch.Tensor) -> torch.Tensor:
         """Differences to the four neighbours, (batch, 4, y, x); anything at a side that carries nothing."""
+        if torch.is_autocast_enabled(pressure.device.type):  # half precision has no digits for differences
+            with torch.autocast(pressure.device.type, enabled=False):
+                return self.strain(pressure)
         if self.closed:
             return F.conv2d(pressure, self.differences, padding=1)
         return F.conv2d(around(pressure, 1, self.beyond), self.differences)

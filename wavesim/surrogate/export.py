@@ -65,8 +65,8 @@ def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batc
     """
     if model.network and not model.network.exportable:
         raise WavesimError(
-            f"a forecaster with network '{model.config.network}' is not exported: ONNX has no Fourier transform of "
-            "two axes that ONNX Runtime runs; forecast with PyTorch (rollout), or train another network"
+            f"a forecaster with network '{model.config.network}' is not exported: PyTorch's ONNX exporter has no "
+            "complex products, which its Fourier modes are; forecast with PyTorch (rollout), or train another network"
         )
     if not model.config.conserve_energy:
         raise WavesimError("only forecasters with conserve_energy are exported: one without it can blow up")

@@ -21,8 +21,10 @@ import torch
 from torch import nn
 
 from wavesim.config import ForecasterConfig
+from wavesim.errors import WavesimError
 from wavesim.surrogate.coarse import CoarseStep
 from wavesim.surrogate.networks import Seen, make_network
+from wavesim.surrogate.sides import brought_up
 
 # The budget over the initial energy. On the forecast's grid the energy of the FE truth itself rises, by 3 % in the mean
 # and at most 14.8 % over the demo's 168 trajectories that train and validate (65 frames each), because cell averages
@@ -47,10 +49,16 @@ class Forecaster(nn.Module):
         self.coarse = CoarseStep(courant, config.substeps, config.sides)
         self.network = make_network(config) if config.ranks else None  # none: the coarse step alone
 
-    @property
-    def least(self) -> int:
-        """The fewest cells along a side of a grid that it runs on."""
-        return max(2, self.network.least if self.network else 0)
+    def require(self, grid: tuple[int, int]) -> None:
+        """Raises WavesimError where this forecaster does not run on a grid of (y, x) cells."""
+        least = max(2, self.network.least if self.network else 0)
+        if min(grid) < least:
+            raise WavesimError(
+                f"a grid of {grid[1]} x {grid[0]} cells is too small for this forecaster: it takes {least} along each "
+                "side"
+            )
+        if self.network:
+            brought_up(grid, self.network.multiple, self.network.beyond)
 
     def encode(self, medium: torch.Tensor) -> Context:
         """Everything that depends on the medium (batch, 2, y, x) of (kappa, rho) alone; computed once for each."""

@@ -69,11 +69,7 @@ def init(model: Forecaster | Stepper, state: Array, medium: Array) -> ForecastSt
         raise WavesimError("the medium's bulk modulus and density must be positive in every cell")
     if not isinstance(model, Forecaster):
         return ForecastState(state.numpy(), model.start(state.numpy(), medium.numpy()), None)
-    if min(state.shape[-2:]) < model.least:
-        raise WavesimError(
-            f"a grid of {tuple(state.shape[-2:])} cells is too small for this forecaster: it takes {model.least} along "
-            "each side"
-        )
+    model.require((state.shape[-2], state.shape[-1]))
     device = model.coarse.differences.device
     state, medium = state.to(device), medium.to(device)
     with torch.no_grad():

@@ -36,40 +36,30 @@ def around(field: torch.Tensor, cells: int, beyond: Padding) -> torch.Tensor:
     return continued(continued(field, cells, -2, beyond[0]), cells, -1, beyond[1])
 
 
-def extended(field: torch.Tensor, multiple: int, beyond: Padding) -> torch.Tensor:
-    """(batch, channel, y, x), continued at the top and on the right until both axes are multiples of `multiple`.
+def brought_up(grid: tuple[int, int], multiple: int, beyond: Padding) -> tuple[int, int]:
+    """The sizes (y, x), each brought up to a multiple of `multiple`.
 
     Raises:
         WavesimError: a periodic axis that would have to be, which closes on itself as it is.
     """
-    for axis, kinds in zip((-2, -1), beyond, strict=True):
-        size = field.shape[axis]
-        missing = -size % multiple
-        if missing == 0:
-            continue
-        if "periodic" in kinds:
+    for size, kinds in zip(grid, beyond, strict=True):
+        if size % multiple and "periodic" in kinds:
             raise WavesimError(
                 f"{size} cells along a periodic axis are no multiple of {multiple}, which this network takes: "
-                f"use {size + missing} cells, or fewer levels"
+                f"use {size + -size % multiple} cells, or fewer levels"
             )
-        field = continued(field, missing, axis, kinds).narrow(axis, missing, size + missing)
+    return grid[0] + -grid[0] % multiple, grid[1] + -grid[1] % multiple
+
+
+def fewest(reach: int, multiple: int) -> int:
+    """The fewest cells along a side that, brought up, leave `reach` cells where `multiple` have become one."""
+    return max((reach - 1) * multiple + 1, multiple // 2)
+
+
+def extended(field: torch.Tensor, multiple: int, beyond: Padding) -> torch.Tensor:
+    """(batch, channel, y, x), continued at the top and on the right; sizes and errors are those of `brought_up`."""
+    grid = (field.shape[-2], field.shape[-1])
+    for axis, size, wanted, kinds in zip((-2, -1), grid, brought_up(grid, multiple, beyond), beyond, strict=True):
+        if wanted > size:
+            field = continued(field, wanted - size, axis, kinds).narrow(axis, wanted - size, wanted)
     return field
-
-
-def symmetries(sides: Sides, square: bool) -> list[tuple[int, bool]]:
-    """Quarter turns, then a mirror image in x or none, under which the domain and its sides stay what they are.
-
-    As `numpy.rot90(field, turn, axes=(-2, -1))` turns and `[..., ::-1]` mirrors. square: as many cells along both axes.
-    """
-    found = []
-    for turn in range(4):
-        left, right, bottom, top = sides
-        for _ in range(turn):  # what lay at the right end comes to the low end of y
-            left, right, bottom, top = bottom, top, right, left
-        for flip in (False, True):
-            if (square or turn % 2 == 0) and ((right, left) if flip else (left, right), (bottom, top)) == (
-                sides[:2],
-                sides[2:],
-            ):
-                found.append((turn, flip))
-    return found

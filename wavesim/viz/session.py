@@ -24,6 +24,7 @@ import numpy as np
 from wavesim import metrics
 from wavesim.dataset import SPLITS, WaveDataset
 from wavesim.errors import WavesimError
+from wavesim.recipes import trained_on
 from wavesim.viz.sources import (
     Forecaster,
     LiveTruth,
@@ -313,7 +314,13 @@ def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:
         WavesimError: as `find_models`, or no dataset near it.
     """
     path, models = Path(path), find_models(path)
-    places = [path / "waves", path.parent / "waves", path.parent.parent / "sample", Path("data/sample")]
+    places = [
+        path / "waves",
+        *trained_on(path),
+        path.parent / "waves",
+        path.parent.parent / "sample",
+        Path("data/sample"),
+    ]
     for place in places:
         if (place / "data").is_dir():
             return models, place

@@ -65,22 +65,21 @@ def continued(field: torch.Tensor, cells: int, axis: int, sides: Sides = ("mirro
         )
     if sides == ("zero", "zero"):
         return F.pad(field, [0, 0] * (-axis - 1) + [cells, cells])
-    low, high = (_beyond(field, cells, axis, kind, end) for end, kind in enumerate(sides))
-    return torch.cat((low, field, high), dim=axis)
-
-
-def _beyond(field: torch.Tensor, cells: int, axis: int, kind: Boundary, end: int) -> torch.Tensor:
-    """The cells beyond the low (`end` 0) or the high (1) side."""
     length = field.shape[axis]
-    if kind == "replicate":
-        edge = field.narrow(axis, end * (length - 1), 1)
-        return edge.expand(*field.shape[:axis], cells, *field.shape[axis:][1:])
-    opposite = (end == 0) == (kind == "periodic")
-    near = field.narrow(axis, length - cells if opposite else 0, cells)
+    low, high = field.narrow(axis, 0, cells), field.narrow(axis, length - cells, cells)
+    before = _beyond(low, high, axis, sides[0], edge=0)
+    after = _beyond(high, low, axis, sides[1], edge=cells - 1)
+    return torch.cat((before, field, after), dim=axis)
+
+
+def _beyond(near: torch.Tensor, far: torch.Tensor, axis: int, kind: Boundary, edge: int) -> torch.Tensor:
+    """The cells beyond one side, from as many at this side, of which `edge` is the outermost, and at the other."""
     if kind == "periodic":
-        return near
+        return far
     if kind == "zero":
         return torch.zeros_like(near)
+    if kind == "replicate":
+        return near.narrow(axis, edge, 1).expand_as(near)
     return near.flip(axis) if kind == "mirror" else -near.flip(axis)
 
 

@@ -20,8 +20,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from wavesim.config import ForecasterConfig
-from wavesim.surrogate.networks.reference import Body, SidedConv2d, cells_of, weights
-from wavesim.surrogate.sides import Padding
+from wavesim.surrogate.networks.reference import Body, SidedConv2d, weights
+from wavesim.surrogate.sides import Padding, fewest
 
 
 class ClassicUNet(Body):
@@ -37,6 +37,7 @@ class ClassicUNet(Body):
         self.merge = nn.ModuleList(_block(2 * fine, fine, beyond) for fine, _ in pairs)
         self.head = nn.Conv2d(widths[0], channels_out, 1)
         self.multiple = 2 ** len(pairs)
+        self.least = fewest(1, self.multiple)
 
     def forward(self, field: torch.Tensor) -> torch.Tensor:
         """(batch, channel, y, x), y and x multiples of `multiple`."""
@@ -49,7 +50,7 @@ class ClassicUNet(Body):
         return self.head(hidden)
 
     def macs(self, grid: tuple[int, int]) -> int:
-        cells = cells_of(grid, self.multiple)
+        cells = grid[0] * grid[1]
         count = cells * weights(self.first, self.head)
         for level, (down, up, merge) in enumerate(zip(self.down, self.up, self.merge, strict=True)):
             # Every coarse cell meets all weights of the transposed convolution.

@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from wavesim.config import ForecasterConfig
-from wavesim.surrogate.networks.reference import Body, SidedConv2d, cells_of, weights
-from wavesim.surrogate.sides import Padding
+from wavesim.surrogate.networks.reference import Body, SidedConv2d, weights
+from wavesim.surrogate.sides import Padding, fewest
 
 LAYER_SCALE = 1e-6  # gamma at the start, as published
 
@@ -48,7 +48,7 @@ class ConvNextUNet(Body):
         )
         self.head = SidedConv2d(widths[0], channels_out, 3, beyond)
         self.multiple = 2 ** len(pairs)
-        self.least = 3 * self.multiple // 2 + 1  # the reach of 7 x 7 on the coarsest grid
+        self.least = fewest(3, self.multiple)
 
     def forward(self, field: torch.Tensor) -> torch.Tensor:
         """(batch, channel, y, x), y and x multiples of `multiple`."""
@@ -64,7 +64,7 @@ class ConvNextUNet(Body):
         return self.head(hidden)
 
     def macs(self, grid: tuple[int, int]) -> int:
-        cells, levels = cells_of(grid, self.multiple), len(self.up)
+        cells, levels = grid[0] * grid[1], len(self.up)
         count = cells * weights(self.stem, self.head) + cells // 4**levels * weights(self.bottom)
         for level in range(levels):
             below = weights(self.down[level], self.decoder[level], self.up[level])

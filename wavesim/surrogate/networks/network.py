@@ -25,6 +25,7 @@ class Network(nn.Module):
 
     linear = True  # in the fields
     exportable = True  # to ONNX
+    multiple = 1  # what sizes are brought up to
     head: nn.Module
 
     def __init__(self, config: ForecasterConfig):

@@ -13,7 +13,7 @@ from torch import nn
 
 from wavesim.config import ForecasterConfig
 from wavesim.surrogate.networks.network import Network, Seen
-from wavesim.surrogate.sides import Padding, around, extended
+from wavesim.surrogate.sides import Padding, around, brought_up, extended
 
 
 class Body(nn.Module):
@@ -32,7 +32,7 @@ class Body(nn.Module):
         return field[..., : grid[0], : grid[1]]
 
     def macs(self, grid: tuple[int, int]) -> int:
-        """Multiply-accumulates on a grid (y, x), which need not be a multiple."""
+        """Multiply-accumulates on a grid (y, x) of such sizes."""
         raise NotImplementedError
 
 
@@ -46,6 +46,10 @@ class Reference(Network):
         self.body = body(self.channels_in + 2, self.channels_out, config, self.beyond)  # type: ignore[call-arg]
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
+
+    @property
+    def multiple(self) -> int:  # type: ignore[override]
+        return self.body.multiple
 
     @property
     def head(self) -> nn.Module:  # type: ignore[override]
@@ -65,7 +69,7 @@ class Reference(Network):
         return self.body.within(correction, (height, width))
 
     def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
-        return self.body.macs(grid), 0
+        return self.body.macs(brought_up(grid, self.multiple, self.beyond)), 0
 
 
 class SidedConv2d(nn.Conv2d):
@@ -87,8 +91,3 @@ def weights(*modules: nn.Module) -> int:
         for part in module.modules()
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d)
     )
-
-
-def cells_of(grid: tuple[int, int], multiple: int) -> int:
-    """Cells of a grid (y, x), both sizes brought up to a multiple."""
-    return (grid[0] + -grid[0] % multiple) * (grid[1] + -grid[1] % multiple)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from wavesim.config import ForecasterConfig
 from wavesim.surrogate.networks.network import GatedByMedium, Seen
-from wavesim.surrogate.sides import extended
+from wavesim.surrogate.sides import brought_up, extended, fewest
 
 
 class UNet(GatedByMedium):
@@ -32,6 +32,7 @@ class UNet(GatedByMedium):
         super().__init__(config)
         ranks, seen, last = config.ranks, config.encoder_width, len(config.ranks) - 1
         self.linear = config.activation == "none"
+        self.multiple = 2 ** (len(ranks) - 1)
         self.widths = [config.width * 2**level for level in range(len(ranks))]
         # The lowest level has no way up.
         self.counts = [config.blocks * (1 if level == last else 2) for level in range(len(ranks))]
@@ -56,11 +57,11 @@ class UNet(GatedByMedium):
 
     @property
     def least(self) -> int:
-        return self.config.kernel_size // 2 * 2 ** (len(self.widths) - 1)
+        return fewest(self.config.kernel_size // 2, self.multiple)
 
     def encode(self, medium: torch.Tensor) -> Seen:
         """The gates of each level, on its grid."""
-        seen = self.look_at(extended(medium, 2 ** len(self.down), self.medium_beyond))
+        seen = self.look_at(extended(medium, self.multiple, self.medium_beyond))
         gates = [1 + self.gates[0](seen)]
         for down, gate in zip(self.look_down, self.gates[1:], strict=True):
             seen = F.gelu(down(seen))
@@ -69,7 +70,7 @@ class UNet(GatedByMedium):
 
     def forward(self, fields: torch.Tensor, seen: Seen) -> torch.Tensor:
         height, width = fields.shape[-2:]
-        hidden = self.stem(extended(fields, 2 ** len(self.down), self.beyond))
+        hidden = self.stem(extended(fields, self.multiple, self.beyond))
         passed = []
         for level in range(len(self.widths)):
             if level:
@@ -90,8 +91,7 @@ class UNet(GatedByMedium):
         return hidden
 
     def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
-        multiple = 2 ** len(self.down)
-        fine = tuple(size + -size % multiple for size in grid)
+        fine = brought_up(grid, self.multiple, self.beyond)
         grids = [(fine[0] >> level, fine[1] >> level) for level in range(len(self.widths))]
         cells = [height * width for height, width in grids]
         call = cells[0] * (self.stem.weight.numel() + self.head.weight.numel())

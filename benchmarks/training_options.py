@@ -53,10 +53,8 @@ def main() -> None:
             errors.append(read_header(run / "model.safetensors")["about"]["validation_error"])
             seconds.append(float((run / "log.txt").read_text().split("whole after ")[-1].split()[0]))
         spread = f" ± {np.std(errors, ddof=1):.4f}" if len(errors) > 1 else ""
-        print(
-            f"| {name} | {np.mean(errors):.4f}{spread} | {len(errors)} | {np.mean(seconds) / arguments.iterations:.2f} |",
-            flush=True,
-        )
+        each = np.mean(seconds) / arguments.iterations
+        print(f"| {name} | {np.mean(errors):.4f}{spread} | {len(errors)} | {each:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

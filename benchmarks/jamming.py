@@ -15,11 +15,11 @@ import platform
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wavesim.granular.diagram import generate_diagram, summarise
 from wavesim.granular.diagram_figure import draw
-from wavesim.granular.jamming import Protocol
+from wavesim.granular.jamming import Compression, Protocol
 from wavesim.granular.meeting import meeting
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.unloading import Unloading, usual
@@ -29,20 +29,20 @@ RESULTS = Path(__file__).parent / "results" / "jamming"
 
 @dataclass(frozen=True)
 class Sweep:
-    """One size ratio: `particles` for each concentration of `fractions`; of both transitions where `unloaded`, which
-    `usual` is below 0.3."""
+    """One size ratio: the number of particles for each concentration of `fractions`. come: from above jamming, from
+    below, or, where it is not said, as `usual`."""
 
     size_ratio: float
     fractions: dict[float, int]
     seeds: int = 3
     dim: int = 3
-    unloaded: bool = False
+    come: Literal["above", "below"] | None = None
 
     def mixtures(self) -> list[Mixture]:
         return [Mixture(n, self.size_ratio, fraction, self.dim) for fraction, n in self.fractions.items()]
 
     def protocol(self) -> Protocol | None:
-        return Unloading() if self.unloaded else None
+        return {"above": Unloading(), "below": Compression(pressure=1e-3), None: None}[self.come]
 
 
 def holding(size_ratio: float, large: int, fractions: tuple[float, ...]) -> dict[float, int]:
@@ -58,7 +58,9 @@ SWEEPS = {
     "0.4": Sweep(0.4, dict.fromkeys(TWELVE, 2000)),
     "0.22": Sweep(0.22, {0.0: 1000} | holding(0.22, 100, (*LOW, 0.4)) | {0.6: 8000, 1.0: 1000}),
     "0.15": Sweep(0.15, {0.0: 1000} | holding(0.15, 100, LOW) | {0.4: 8000, 0.6: 8000, 1.0: 1000}),
-    "0.4-above": Sweep(0.4, holding(0.4, 100, (0.05, 0.1, 0.2, 0.3)), unloaded=True),
+    "0.4-above": Sweep(0.4, holding(0.4, 100, (0.05, 0.1, 0.2, 0.3)), come="above"),
+    "0.22-below": Sweep(0.22, holding(0.22, 100, LOW[:3]), come="below"),
+    "0.15-below": Sweep(0.15, holding(0.15, 100, LOW[:3]), come="below"),
     "disks-0.71": Sweep(1 / 1.4, MIXED, dim=2),
     "disks-0.4": Sweep(0.4, MIXED, dim=2),
 }
@@ -158,7 +160,7 @@ def main() -> None:
         if not any((row["size_ratio"], row["dim"]) == (sweep.size_ratio, sweep.dim) for row in rows):
             drawn += own  # one sweep of a size ratio makes a line
         rows += own
-        unloaded += [row for row in own if sweep.unloaded or isinstance(usual(_mixture(row)), Unloading)]
+        unloaded += [row for row in own if isinstance(protocol or usual(_mixture(row)), Unloading)]
     for dim, name in ((2, "disks.png"), (3, "spheres.png")):
         chosen = [row for row in drawn if row["dim"] == dim]
         if chosen:
@@ -167,7 +169,8 @@ def main() -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}, load {os.getloadavg()[1]:.1f}, "
         "seed 0; ± standard deviation over packings; of two kinds, over the larger, and others counts the smaller; "
         "K and its parts in k_n / d^(D-2), at pressures of 1e-5, and of 1e-3 and more where X_S is mixed and the size "
-        "ratio below 0.3, and in 0.4-above; the bracket is between the last jammed state and the first unjammed one.",
+        "ratio below 0.3, in 0.4-above and those from below; the bracket is between the last jammed state and "
+        "the first unjammed one.",
         "",
         table(rows),
         *second_table(unloaded),

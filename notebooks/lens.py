@@ -168,7 +168,7 @@ for _ in range(20):
     bulk, phi = np.array([mixtures.bulk_moduli, mixtures.phi_j]) + spread * random.standard_normal(spread.shape)
     other = fem.Diagram(np.array([SIZE_RATIO]), [mixtures.small_fractions], [bulk], [phi])
     background = (SIZE_RATIO, mixtures.fastest)
-    real = fem.jammed(other, lambda x, y: mixtures.of_speed(wanted_speed(x, y)), SIZE_RATIO, background)
+    real = fem.jammed(other, SIZE_RATIO, lambda x, y: mixtures.of_speed(wanted_speed(x, y)), background)
     bent = fem.rays(real, paths[0], 0.0, np.linspace(0, 1.6, 321))
     at, place = fem.focus(bent)
     shifts.append(place - meeting)

@@ -13,7 +13,7 @@ KEPT = ("dim", "size_ratio", "small_fraction", "particles", "packings")
 source, target = map(Path, sys.argv[1:])
 rows = []
 for path in sorted(source.glob("*/diagram.json")):
-    if path.parent.name.endswith("-above"):  # beside another sweep of the same size ratio
+    if path.parent.name.endswith(("-above", "-below")):  # beside another sweep of the same size ratio
         continue
     for row in json.loads(path.read_text())["rows"]:
         if row["packings"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from wavesim.errors import WavesimError
@@ -31,3 +32,17 @@ def die():
 
 def refuse():
     raise WavesimError("a job's own error")
+
+
+def starve():
+    raise MemoryError
+
+
+def linger(begun, cleaned):
+    """For a minute, unless it is stopped; it says when it has begun, and removes what it has half-written."""
+    try:
+        Path(begun).touch()
+        for _ in range(6000):
+            time.sleep(0.01)
+    finally:
+        Path(cleaned).touch()

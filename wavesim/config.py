@@ -152,25 +152,47 @@ class WavesConfig(GrainsConfig):
 
 
 class ForecasterConfig(Settings):
-    """A coarse explicit step, corrected by a network whose filters are linear in the state and gated by the medium."""
+    """A coarse explicit step, corrected by a network that has seen the medium."""
 
-    convolution: Literal["classical", "one-way"] = Field(
-        default="one-way", description="family of every spatial filter"
+    network: Literal["gated", "unet", "classic-unet", "convnext-unet", "fno", "tfno"] = Field(
+        default="gated",
+        description="gated and unet have filters of one family; the others are references, published networks",
     )
-    width: Count = Field(default=16, description="channels of the hidden fields (multiples of 8 run fastest)")
+    convolution: Literal[
+        "classical", "one-way", "separable", "cp-series", "flattened", "chain", "sum", "tensor-train"
+    ] = Field(default="one-way", description="family of every spatial filter of gated and unet")
+    width: Count = Field(
+        default=16, description="channels of the hidden fields on the finest grid (multiples of 8 run fastest)"
+    )
     kernel_size: Annotated[int, Field(ge=3)] = Field(default=5, description="taps of a filter along each axis; odd")
     ranks: tuple[Count, ...] = Field(
         default=(32, 32, 32, 32),
-        description="rank of each one-way layer; their number is the depth (none: the coarse step alone)",
+        description="rank of each one-way layer, or of all on a level of unet; their number is the depth of every "
+        "network (none: the coarse step alone)",
+    )
+    blocks: Count = Field(default=1, description="filters of unet, or blocks of convnext-unet, on a level each way")
+    modes: Count = Field(default=16, description="Fourier modes along each axis that fno and tfno keep")
+    activation: Literal["none", "gelu"] = Field(
+        default="none", description="of unet before each filter; none: linear in the state, as gated is"
     )
     encoder_width: Count = Field(default=16, description="channels of the encoder that turns the medium into gates")
     encoder_ranks: tuple[Count, Count] = Field(default=(4, 8), description="ranks of the encoder's two one-way layers")
     substeps: Annotated[int, Field(ge=0)] = Field(
         default=6, description="coarse explicit steps a frame; 0: the network alone"
     )
+    bundle: Count = Field(default=1, description="frames forecast in one call")
     conserve_energy: bool = Field(
         default=True, description="scale the state back whenever it exceeds its energy budget"
     )
+    sides: tuple[Side, Side, Side, Side] = Field(
+        default=("rigid",) * 4, description="left, right, bottom and top; training takes them from its data"
+    )
+
+    @property
+    def kind(self) -> str:
+        """In a word or two: the family of filters where there is one, and the network where it is not the usual one."""
+        words = {"gated": self.convolution, "unet": f"{self.convolution} unet"}
+        return words.get(self.network, self.network)
 
     @model_validator(mode="after")
     def _odd_kernel(self) -> ForecasterConfig:
@@ -279,11 +301,6 @@ class RunConfig(Settings):
             raise ValueError(
                 f"packings.per_ratio {self.packings.per_ratio} leaves a split without a packing; train, valid and test "
                 "each need their own: use 3 or more"
-            )
-        if set(waves.sides) != {"rigid"}:
-            raise ValueError(
-                f"waves.sides {', '.join(waves.sides)}: the forecasters know rigid walls alone; other sides are for "
-                "`wavesim generate waves`"
             )
         if longest >= waves.frames:
             raise ValueError(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from wavesim.errors import WavesimError
+from wavesim.provenance import read_lines
 
-KINDS = "a model, a dataset, a packings file or a run"
+KINDS = "a model, a dataset, a packings file, a jamming diagram or a run"
 PACKING = ("size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")
+MIXTURE = ("dim", "size_ratio", "small_fraction", "particles", "packings", "phi_j", "phi_j_deviation", "bulk_modulus")
 
 
 def info_text(path: str | Path) -> str:
@@ -29,10 +32,13 @@ def info_text(path: str | Path) -> str:
         from wavesim.report import summary
 
         return summary(path)
+    if path.name == "diagram.json":
+        return _diagram(path)
     models = sorted(path.glob("*.safetensors"))
     found = [
         *([_dataset(path)] if (path / "data").is_dir() else []),
         *([_hdf5(path / "packings.h5")] if (path / "packings.h5").is_file() else []),
+        *([_sweep(path)] if (path / "diagram.jsonl").is_file() else []),
         *([_models(path, models)] if models else []),
     ]
     if not found:
@@ -61,7 +67,7 @@ def _model(path: Path) -> str:
     shape = header["config"]
     return "\n".join(
         (
-            f"{path}: a {shape.convolution} forecaster, {sum(p.numel() for p in model.parameters()):,} parameters, "
+            f"{path}: a {shape.kind} forecaster, {sum(p.numel() for p in model.parameters()):,} parameters, "
             f"{path.stat().st_size / 1e3:.1f} kB, {model.macs((64, 64))['frame'] / 1e6:.2f} MMAC a 64 x 64 frame",
             f"  width {shape.width}, kernel {shape.kernel_size}, ranks {list(shape.ranks)}, "
             f"coarse sub-steps {shape.substeps}",
@@ -80,7 +86,7 @@ def _models(folder: Path, paths: Sequence[Path]) -> str:
         rows.append(
             {
                 "name": path.stem,
-                "convolution": header["config"].convolution,
+                "network": header["config"].kind,
                 "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
                 "kB": round(path.stat().st_size / 1e3, 1),
                 "MMAC a 64 x 64 frame": f"{model.macs((64, 64))['frame'] / 1e6:.2f}",
@@ -109,6 +115,23 @@ def _hdf5(path: Path) -> str:
     if not rows:
         raise WavesimError(f"{path} is an HDF5 file, but not {KINDS}")
     return f"{path}: {len(rows)} packings\n" + columns(rows, ("name", *PACKING))
+
+
+def _diagram(path: Path) -> str:
+    try:
+        rows = json.loads(path.read_text())["rows"]
+        table = columns(rows, MIXTURE)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WavesimError(f"{path} is no jamming diagram ({error!r}); `wavesim generate diagram` makes one") from error
+    return f"{path}: the jamming diagram of {len(rows)} mixtures, means and standard deviations over packings\n{table}"
+
+
+def _sweep(folder: Path) -> str:
+    finished, failed = (read_lines(folder / f"{name}.jsonl") for name in ("diagram", "failed"))
+    attempts = f"; {len(failed)} attempts came to no equilibrium, see failed.jsonl" if failed else ""
+    begun = f"{folder}: {len(finished)} packings measured{attempts}"
+    whole = folder / "diagram.json"  # written when the sweep ends
+    return f"{begun}\n{_diagram(whole)}" if whole.is_file() else f"{begun}; call `wavesim generate diagram` to go on"
 
 
 def _dataset(path: Path) -> str:

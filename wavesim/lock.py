@@ -15,9 +15,11 @@ from wavesim.errors import WavesimError
 
 
 @contextmanager
-def sole_user(folder: Path) -> Iterator[None]:
+def sole_user(folder: Path, name: str = ".lock") -> Iterator[None]:
     """Work in `folder`, made where it is missing, while nobody else does; without effect where there is no flock.
 
+    Args:
+        name: of the file; one of its own lets a part of a run lock what the whole run has locked already.
     Raises:
         WavesimError: another process is at work there.
     """
@@ -27,7 +29,7 @@ def sole_user(folder: Path) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+") as file:  # no process started from here inherits it
+    with open(folder / name, "a+") as file:  # no process started from here inherits it
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -7,7 +7,8 @@ size ratio, between X_i and X_j, the speed c is that of
     X_S = X_i + (X_j - X_i) (c^2 phi_i - K_i) / (K_j - K_i - c^2 (phi_j - phi_i)).
 
 K is in units of k_n / d^(D-2), with d the large diameter and k_n the springs' constant, hence speeds in those of
-sqrt(k_n / d^(D-2) / rho), rho of the grains. The shear modulus, 1 % of K or less near jamming, is left out.
+sqrt(k_n / d^(D-2) / rho), rho of the grains. The shear modulus is left out: 1 % of K or less at pressures of 1e-5, but
+up to 8 % of it, 5 % of the speed, at those of 1e-3 to which size ratios below 0.3 are unloaded.
 
 Reference: Petit, Kumar, Luding, Sperl, arXiv:2103.02557.
 """
@@ -92,15 +93,18 @@ def _require_within(name: str, values: np.ndarray, low: np.ndarray | float, high
 
 
 def read_diagram(path: str | Path, dim: int = 3) -> Diagram:
-    """The diagram.json that a sweep over mixtures wrote, of spheres (dim 3) or of disks (2); or data/diagram.json.
+    """The diagram.json that a sweep over mixtures wrote, or its folder; or data/diagram.json.
 
+    Args:
+        dim: 3, of spheres, or 2, of disks.
     Raises:
-        WavesimError: no such file, no JSON, or rows without what is needed.
+        WavesimError: no such file, no JSON, rows without what is needed, or two of one mixture.
     """
-    if not Path(path).is_file():
+    path = Path(path) / "diagram.json" if Path(path).is_dir() else Path(path)
+    if not path.is_file():
         raise WavesimError(f"{path} does not exist; `wavesim generate diagram` makes one, data/diagram.json is another")
     try:
-        rows = json.loads(Path(path).read_text())["rows"]
+        rows = json.loads(path.read_text())["rows"]
         measured = [row for row in rows if row.get("dim", dim) == dim and all(row.get(k) is not None for k in KEYS)]
         whole = [[float(row[key]) for key in KEYS] for row in measured]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -108,6 +112,10 @@ def read_diagram(path: str | Path, dim: int = 3) -> Diagram:
     if not whole:
         raise WavesimError(f"{path} has no mixture of dim {dim} with {', '.join(KEYS)}; let the sweep go on")
     table = np.array(sorted(whole))
+    twice = (np.diff(table[:, :2], axis=0) == 0).all(axis=1)
+    if twice.any():
+        ratio, fraction = table[:-1][twice][0, :2]
+        raise WavesimError(f"{path} has two rows of size ratio {ratio:.4g} and X_S {fraction:.4g}; remove one of them")
     ratios = np.unique(table[:, 0])
     parts = [table[table[:, 0] == ratio] for ratio in ratios]
     return Diagram(ratios, *([part[:, k] for part in parts] for k in (1, 2, 3)))

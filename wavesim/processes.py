@@ -9,22 +9,24 @@ Reference: Rocklin, Proc. 14th Python in Science Conference (2015) 126-132, for 
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from wavesim.errors import WavesimError, missing_engine
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LAUNCHERS = ("OMPI_", "PMI_", "PMIX_")  # how the variables begin by which MPI tells a process its part in a run
-PATIENCE = 5  # seconds for an answer of a scheduler
+PATIENCE = 5  # seconds for an answer of a scheduler, and for a job to stop once it is told to
 
 
 @contextmanager
@@ -44,13 +46,13 @@ def single_threaded() -> Iterator[None]:
 
 @contextmanager
 def pool(workers: int, scheduler: str | None = None) -> Iterator[Executor]:
-    """A pool of single-threaded processes; on an error or an interrupt what has not begun is dropped.
+    """A pool of single-threaded processes; on an error or an interrupt what runs is stopped, the rest dropped.
 
     Args:
         workers: processes of this machine. scheduler: address of a scheduler of dask's, whose workers do it instead.
     Raises:
-        WavesimError: fewer workers than one, or a worker that was killed; a scheduler that does not answer, or has no
-            workers, or workers of more threads than one.
+        WavesimError: fewer workers than one, a worker that was killed, or memory that ran out; a scheduler that does
+            not answer, or has no workers, or workers of more threads than one.
     """
     if scheduler is not None:
         with _cluster(scheduler) as cluster:
@@ -59,7 +61,11 @@ def pool(workers: int, scheduler: str | None = None) -> Iterator[Executor]:
     if workers < 1:
         raise WavesimError(f"workers {workers} is not allowed: use 1 or more, at most one a processor core")
     context = multiprocessing.get_context("spawn")
-    with single_threaded(), ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as executor:
+    told, stop = context.Pipe(duplex=False)
+    with (
+        told, stop, single_threaded(),
+        ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent, initargs=(told,)) as executor,
+    ):  # fmt: skip
         try:
             yield executor
         except BrokenProcessPool as error:
@@ -67,8 +73,13 @@ def pool(workers: int, scheduler: str | None = None) -> Iterator[Executor]:
                 'a worker process ended abruptly: in a script, keep the call under `if __name__ == "__main__":`; or '
                 "memory ran out: use fewer workers. What is whole is kept"
             ) from error
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
+        except BaseException as error:
+            stop.close()
+            executor.shutdown(cancel_futures=True)
+            if isinstance(error, MemoryError):
+                raise WavesimError(
+                    "memory ran out: use fewer workers, or ask for less; what is whole is kept"
+                ) from error
             raise
 
 
@@ -125,14 +136,22 @@ def _thread_limits() -> dict[str, str | None]:
     return {name: os.environ.get(name) for name in THREADS}
 
 
-def follow_parent() -> None:
-    """Leave interrupts to the parent, and end with it: a killed parent must not leave its workers behind."""
+def follow_parent(told: Connection | None = None) -> None:
+    """Leave interrupts to the parent, and end with it: a killed parent must not leave its workers behind.
+
+    Args:
+        told: a pipe whose other end the parent closes to stop the job that is running.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent.sentinel, told), daemon=True).start()
 
 
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
+def _end_with(sentinel: int, told: Connection | None) -> None:
+    """End when the parent has; or once told to, after the job had a moment to remove what it has half-written."""
+    if sentinel not in wait([sentinel] if told is None else [sentinel, told]):
+        main = ctypes.c_ulong(threading.main_thread().ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(main, ctypes.py_object(SystemExit))
+        time.sleep(PATIENCE)
     os._exit(1)

@@ -25,7 +25,7 @@ from wavesim.provenance import discard_parts, file_hash, machine, revision, vers
 from wavesim.recipes import RecipeConfig
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.checkpoint import read_header
-from wavesim.surrogate.data import courant_of, data_hash, validation_batch
+from wavesim.surrogate.data import between_its_sides, courant_of, data_hash, validation_batch
 from wavesim.surrogate.logs import Progress, add_line, write_curves
 from wavesim.surrogate.train import Fitted, about, fitted, prepare, untrained
 from wavesim.surrogate.unrolled import rollout_errors
@@ -61,7 +61,7 @@ def train_run(
     settings = _settings(recipe, splits, seed)
     if _claimed(out, settings):
         return False
-    model = untrained(recipe.forecaster, courant_of(splits[0]), seed)
+    model = untrained(between_its_sides(recipe.forecaster, splits[0]), courant_of(splits[0]), seed)
     job = prepare(model, data, recipe.training, seed, out / ".training", device, devices, workers, out)
     with sole_user(out):
         if _claimed(out, settings):  # once more, now that nobody else is at work here
@@ -72,7 +72,7 @@ def train_run(
         add_line(out / "log.txt", f"{command}; {machine()}, device {device}, {devices} at once, revision {revision()}")
         result = fitted(job, progress)
         write_curves(out / "curves.csv", result.history)
-        training_curves(out / "curves.png", {recipe.forecaster.convolution: result.history})
+        training_curves(out / "curves.png", {recipe.forecaster.kind: result.history})
         save(model, out / MODEL, about(model, recipe.training, seed, splits))
         with whole_file(out / CARD) as part:
             part.write_text(card(out, result, splits, command, f"{machine()}; device {device}, {devices} at once"))
@@ -132,7 +132,7 @@ def card(run: Path, result: Fitted, splits: tuple[WaveDataset, WaveDataset], com
         "training time": f"{result.seconds:.0f} s for {result.history[-1]['iteration']} iterations",
         "SHA-256": file_hash(run / MODEL),
     }
-    return f"""# A {config.convolution} forecaster of waves
+    return f"""# A {config.kind} forecaster of waves
 
 | | |
 | --- | --- |

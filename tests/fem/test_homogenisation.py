@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -118,6 +119,22 @@ def test_a_long_pulse_arrives_when_its_effective_speed_says(few, road, contrast)
     bent, sloped, _ = np.polyfit(heard.times[near] - heard.times[top], pressure[near], 2)
     assert 4 / (heard.times[top] - sloped / (2 * bent)) == pytest.approx(speed, rel=0.01)
     assert abs(speed - 1) > 0.25
+
+
+def test_a_medium_from_a_packing_s_file_has_its_grains_by_name_or_by_folder():
+    """1/kappa of long waves is the mean over the areas; walls shrink some of the 64 grains, whose radii count 0.9."""
+    with h5py.File(SHIPPED) as file:
+        whole = 0.9**2 * np.pi * np.sum(file["000003/radii"][:] ** 2) / np.prod(file["000003/box"][:])
+    place = (np.arange(1000) + 0.5) / 1000
+    for path in (SHIPPED, SHIPPED.parent):
+        medium, nodes = Medium.from_packing(
+            path, 3, "raster", bulk_modulus=4.0, density=1.0, radius_scale=0.9, element_size=0.05, degree=3
+        )
+        inside = np.zeros((1000, 1000), bool)
+        for x, y, radius in medium.disks:
+            inside |= np.hypot(place - x, place[:, None] - y) < radius
+        assert 0.8 * whole < inside.mean() < whole
+        assert effective(medium, nodes).bulk_modulus == pytest.approx(1 / (1 - 0.75 * inside.mean()), rel=2e-3)
 
 
 def test_what_cannot_be_is_refused(few):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,13 @@ import pytest
 
 from wavesim.cli import main
 from wavesim.errors import WavesimError
-from wavesim.granular import diagram, read_packings
+from wavesim.granular import diagram, progress, read_packings
+from wavesim.granular._lammps import EngineError
 from wavesim.granular.diagram import furnas, generate_diagram, points, summarise
 from wavesim.granular.jamming import Compression, NotJammedError
+from wavesim.granular.progress import counted
 from wavesim.granular.transition import Bracket
+from wavesim.lock import sole_user
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "packings.h5"
 GRID = points((0.7,), (0.3, 0.6), 32, 2)
@@ -30,8 +33,9 @@ def lines(out: Path, name: str = "diagram.jsonl") -> list[dict]:
 
 
 def settled(out: Path) -> list[dict]:
-    """Without what depends on the machine's mood."""
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines(out)]
+    """Without what depends on the machine's mood: seconds, and who is finished first."""
+    known = [{key: value for key, value in line.items() if key != "seconds"} for line in lines(out)]
+    return sorted(known, key=lambda line: (line["number"], line["small_fraction"]))
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +125,91 @@ def test_a_killed_sweep_is_completed_by_a_second_call(swept, tmp_path):
     assert (tmp_path / "diagram.png").stat().st_size > 10_000
 
 
+def sweep_of_one() -> list[str]:
+    return [sys.executable, "-m", "wavesim", "generate", "diagram", "--fractions", "0.4", "--particles", "3000",
+            "--seeds", "1", "--size-ratios", "0.4"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 130)])
+def test_an_interrupt_ends_a_sweep_at_once_without_a_traceback(tmp_path, number, code):
+    """A packing of 3000 spheres takes a minute; its process shares the pipe, which closes when it has ended too."""
+    command = [*sweep_of_one(), "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / ".lock").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(2)
+    process.send_signal(number)
+    begin = time.monotonic()
+    printed, said = process.communicate(timeout=30)
+    assert process.returncode == code and time.monotonic() - begin < 15
+    assert printed == "" and "Traceback" not in said and len(said.splitlines()) <= 1
+    assert not (tmp_path / "diagram.jsonl").exists()
+
+
+def waits_for_the_other(job: diagram._Job) -> tuple[dict[str, int], list]:
+    """The first job ends when a file is there that the test writes once it has heard of the second one."""
+    deadline = time.monotonic() + 60
+    while job.number == 0 and not Path(job.protocol.describe()).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return {"number": job.number}, []
+
+
+@dataclass(frozen=True)
+class Named:
+    path: str
+
+    def describe(self) -> str:
+        return self.path
+
+
+def test_what_is_finished_behind_a_slow_packing_is_known_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(diagram, "_make", waits_for_the_other)
+    flag, known = tmp_path / "flag", []
+    for _, (row, _) in diagram._outcomes([diagram._Job(GRID[0], 0, k, Named(str(flag))) for k in (0, 1)], 2):
+        known.append(row["number"])
+        flag.write_text("")
+    assert known == [1, 0]
+
+
+def test_what_stops_the_engine_is_a_failed_attempt_and_an_engine_that_is_not_there_is_none(monkeypatch):
+    """The first is logged with the line that did it; the second is no property of the mixture, and ends the sweep."""
+
+    def raising(error: Exception):
+        def descended(*_):
+            raise error
+
+        return descended
+
+    job = diagram._Job(GRID[0], 0, 0, Compression())
+    monkeypatch.setattr(diagram, "descended", raising(EngineError("LAMMPS stopped at 'minimize 0': Lost atoms")))
+    row, failures = diagram._make(job)
+    assert row is None and [line["reason"] for line in failures] == ["LAMMPS stopped at 'minimize 0': Lost atoms"] * 3
+    monkeypatch.setattr(diagram, "descended", raising(WavesimError("LAMMPS cannot be loaded")))
+    with pytest.raises(WavesimError, match="cannot be loaded"):
+        diagram._make(job)
+
+
+def test_a_mixture_named_twice_is_one_and_two_sweeps_in_one_folder_are_refused(swept, tmp_path):
+    out, rows = swept
+    assert generate_diagram([*GRID, GRID[0]], 3, out, progress=False) == rows
+    with sole_user(tmp_path), pytest.raises(WavesimError, match="is at work"):
+        generate_diagram(GRID, 3, tmp_path, progress=False)
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(monkeypatch, capsys):
+    with counted("diagram", 24, 5) as finished:
+        finished("X_S 0.1: phi_J 0.6965")
+        assert capsys.readouterr() == ("", "")  # the last line is not half a minute ago
+        monkeypatch.setattr(progress, "SECONDS", 0.0)
+        finished("X_S 0.3: phi_J 0.7")
+    said = capsys.readouterr().err
+    assert said.startswith("diagram 7 of 24 packings after 0:00:0") and said.endswith(" to go; X_S 0.3: phi_J 0.7\n")
+    with counted("diagram", 24, 5, show=False) as finished:
+        finished("X_S 0.3: phi_J 0.7")
+    assert capsys.readouterr() == ("", "")
+
+
 def test_what_never_balances_is_counted_and_not_tried_again(tmp_path, monkeypatch):
     hasty = Compression(steps=40, stretch=20)
     (row,) = generate_diagram(GRID[:1], 1, tmp_path, workers=1, progress=False, protocol=hasty)
@@ -173,6 +262,11 @@ def test_a_point_that_cannot_be_is_refused_before_anything_is_written(tmp_path):
         points((0.7,), (0.3, 1e-6), 32, 2)
     with pytest.raises(WavesimError, match="give at least one of both"):
         generate_diagram(GRID, 0, tmp_path / "out")
+    with pytest.raises(WavesimError, match="workers 0"):
+        generate_diagram(GRID, 1, tmp_path / "out", workers=0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WavesimError, match="is a file; give a folder"):
+        generate_diagram(GRID, 1, tmp_path / "file")
     assert not (tmp_path / "out").exists()
 
 

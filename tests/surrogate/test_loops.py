@@ -11,7 +11,7 @@ import torch
 from wavesim.config import ForecasterConfig
 from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster, init, loops, rollout
-from wavesim.surrogate.layers import ClassicalFilter, OneWayFilter, mirrored
+from wavesim.surrogate.layers import Convolution, continued
 from wavesim.surrogate.loops import CompiledForecaster, multiplies_bfloat16
 
 SMALL = {"width": 6, "kernel_size": 3, "ranks": (5, 9), "encoder_width": 4, "encoder_ranks": (2, 3), "substeps": 3}
@@ -22,7 +22,7 @@ def forecaster(**changes) -> Forecaster:
     torch.manual_seed(4)
     model = Forecaster(ForecasterConfig(**{**SMALL, **changes}), courant=0.5)
     if model.config.ranks:
-        torch.nn.init.normal_(model.head.weight, std=0.05)
+        torch.nn.init.normal_(model.network.head.weight, std=0.05)
     return model.eval()
 
 
@@ -60,12 +60,12 @@ class Rounded(torch.nn.Module):
 
     def forward(self, field: torch.Tensor) -> torch.Tensor:
         layer, half = self.layer, lambda values: values.bfloat16().float()
-        reach, conv = layer.reach, torch.nn.functional.conv2d
-        if isinstance(layer, ClassicalFilter):
-            return conv(mirrored(mirrored(half(field), reach, -1), reach, -2), half(layer.kernel))
+        reach, conv = layer.reach[0], torch.nn.functional.conv2d
+        if hasattr(layer, "weight"):
+            return conv(continued(continued(half(field), reach, -1), reach, -2), half(layer.weight))
         inner = conv(half(field), half(layer.inward))
-        along_x = conv(mirrored(inner, reach, -1), layer.along_x, groups=len(layer.inward))
-        along_y = conv(mirrored(inner, reach, -2), layer.along_y, groups=len(layer.inward))
+        along_x = conv(continued(inner, reach, -1), layer.along_x, groups=len(layer.inward))
+        along_y = conv(continued(inner, reach, -2), layer.along_y, groups=len(layer.inward))
         return conv(half(along_x + along_y), half(layer.outward))
 
 
@@ -77,8 +77,8 @@ def test_bfloat16_rounds_what_filters_multiply_and_nothing_else(family):
     state, medium = waves((19, 33))
     found = rollout(CompiledForecaster(model, "bfloat16"), state, medium, 5)
     plain = rollout(model, state, medium, 5)
-    for name in [name for name, layer in model.named_modules() if isinstance(layer, ClassicalFilter | OneWayFilter)]:
-        if name.startswith("filters"):
+    for name in [name for name, layer in model.named_modules() if isinstance(layer, Convolution)]:
+        if name.startswith("network.filters"):
             model.set_submodule(name, Rounded(model.get_submodule(name)))
     expected = rollout(model, state, medium, 5)
     apart = [float(np.linalg.norm(found - other) / np.linalg.norm(plain)) for other in (expected, plain)]
@@ -96,7 +96,7 @@ def test_one_medium_serves_a_batch():
 def test_the_energy_stays_within_its_budget():
     """A head so large that the free forecast grows a hundredfold within a frame."""
     model = forecaster()
-    torch.nn.init.normal_(model.head.weight, std=30.0)
+    torch.nn.init.normal_(model.network.head.weight, std=30.0)
     state, medium = waves((16, 16))
     forecast = rollout(CompiledForecaster(model), state, medium, 30)
     context = model.encode(torch.from_numpy(medium))
@@ -150,5 +150,8 @@ def test_a_processor_without_bfloat16_is_told_so(monkeypatch):
 def test_what_the_loops_cannot_hold_is_refused():
     with pytest.raises(WavesimError, match="conserve_energy"):
         CompiledForecaster(forecaster(conserve_energy=False))
+    for changes in ({"network": "unet"}, {"bundle": 2}, {"sides": ("soft",) * 4}, {"convolution": "chain"}):
+        with pytest.raises(WavesimError, match=r"the loops know network 'gated'.*export it to ONNX"):
+            CompiledForecaster(forecaster(**changes))
     with pytest.raises(WavesimError, match="adds up 1568 fields, and the loops know 1024"):
         CompiledForecaster(forecaster(convolution="classical", width=32, kernel_size=7))

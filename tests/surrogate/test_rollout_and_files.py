@@ -15,7 +15,7 @@ def forecaster(**settings: object) -> Forecaster:
     torch.manual_seed(0)
     shape = {"width": 8, "ranks": (4, 8), "encoder_width": 8, **settings}
     model = Forecaster(ForecasterConfig(**shape), 2.0)  # type: ignore[arg-type]
-    torch.nn.init.normal_(model.head.weight, std=0.02)
+    torch.nn.init.normal_(model.network.head.weight, std=0.02)
     return model.eval()
 
 
@@ -56,7 +56,7 @@ def test_what_cannot_be_forecast_is_refused_in_one_sentence(spoil, message: str)
 
 def test_a_rollout_that_grows_without_bound_is_named_with_its_frame() -> None:
     model = forecaster(conserve_energy=False)
-    torch.nn.init.normal_(model.head.weight, std=1e4)
+    torch.nn.init.normal_(model.network.head.weight, std=1e4)
     with pytest.raises(WavesimError, match="not finite at frame"):
         rollout(model, *fields(1), 60)
 
@@ -104,7 +104,7 @@ def test_the_same_forecaster_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len(contents) == 1
     with safe_open(tmp_path / "0.safetensors", "pt") as file:
         header = file.metadata()
-    save_file(model.state_dict(), tmp_path / "plain.safetensors", metadata=header)
+    save_file(model.network.state_dict(), tmp_path / "plain.safetensors", metadata=header)
     assert (tmp_path / "plain.safetensors").stat().st_size == (tmp_path / "0.safetensors").stat().st_size
     assert read_header(tmp_path / "0.safetensors")["about"].items() >= about.items()
 

@@ -120,10 +120,17 @@ def test_a_single_medium_and_media_of_both_splits_are_refused(tmp_path: Path) ->
 def test_data_that_a_forecaster_does_not_fit_are_refused(tmp_path: Path) -> None:
     slow = dataset(tmp_path / "slow", lambda split, shard: replace(shard, time=shard.time * (1 + (split == "valid"))))
     refused(slow, r"data/valid has a frame interval of 4\.000 cells, the model was made for 2\.000")
-    soft = dataset(tmp_path / "soft", lambda _, shard: replace(shard, sides=("rigid", "rigid", "soft", "soft")))
-    refused(soft, "data/train has the sides rigid, rigid, soft, soft, and forecasters know rigid walls alone")
+    soft = ("rigid", "rigid", "soft", "soft")
+    sides = {"train": RIGID, "valid": soft}
+    half = dataset(tmp_path / "half", lambda split, shard: replace(shard, sides=sides[split]))
+    refused(half, r"data/valid has the sides rigid, rigid, soft, soft \(left.*made for rigid, rigid, rigid, rigid")
+    odd = dataset(tmp_path / "odd", lambda _, shard: replace(shard, sides=("periodic",) * 4))
+    deep = {"network": "unet", "ranks": (1,) * 6}
+    refused(odd, "16 cells along a periodic axis are no multiple of 32.*use 32 cells", **deep)
     plain = dataset(tmp_path / "plain")
-    refused(plain, "16 x 16 cells are too few for filters of reach 20", kernel_size=41)
+    refused(
+        plain, "a grid of 16 x 16 cells is too small for this forecaster: it takes 20 along each side", kernel_size=41
+    )
     refused(plain, "unrolls of 9 frames need longer trajectories than 9", SHORT.model_copy(update={"unrolls": (9,)}))
     flat = dataset(tmp_path / "flat", lambda _, shard: replace(shard, y=shard.y / 2))
     refused(flat, r"cells of 0\.0625 x 0\.03125; forecasters need square ones")

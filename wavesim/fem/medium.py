@@ -17,11 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from wavesim.errors import WavesimError
 from wavesim.fem.sampling import cell_centres
+
+if TYPE_CHECKING:
+    from wavesim.fem.mesh import Mesh
+    from wavesim.fem.raster import Raster
+    from wavesim.fem.sampling import Nodes
+    from wavesim.mixtures import Diagram
 
 Field = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -32,6 +40,36 @@ class Medium:
 
     bulk_modulus: Field
     density: Field
+
+    @staticmethod
+    def from_packing(
+        path: str | Path, number: int = 0, road: Literal["conforming", "raster"] = "conforming", **settings: Any
+    ) -> tuple[Materials, Mesh] | tuple[Raster, Nodes]:
+        """The grains of a packings.h5, resolved: a medium and the mesh it belongs to, as `assemble` takes them.
+
+        settings, Raises: of `fem.from_packing`, bulk_modulus and density of the grains among them. What long waves
+        see of it: `fem.effective(*Medium.from_packing(path))`.
+        """
+        from wavesim.fem.roads import from_packing
+
+        return from_packing(path, number, road, **settings)
+
+    @staticmethod
+    def from_diagram(
+        diagram: Diagram | str | Path,
+        size_ratio: Field | float,
+        small_fraction: Field | float,
+        background: tuple[float, float],
+    ) -> Medium:
+        """Granular matter by its mixture, K and density being those of a jamming diagram, or of its file (of spheres).
+
+        Args, Raises: as `fem.jammed`. The mixtures of a wanted wave speed: `fem.of_speed`.
+        """
+        from wavesim.fem.media.jammed import jammed
+        from wavesim.mixtures import Diagram, read_diagram
+
+        known = diagram if isinstance(diagram, Diagram) else read_diagram(diagram)
+        return jammed(known, size_ratio, small_fraction, background)
 
     def cells(self, grid: tuple[int, int], lengths: tuple[float, float] = (1.0, 1.0), parts: int = 8) -> np.ndarray:
         """(channel, y, x) of 1 / mean(1/kappa) and mean(rho) over grid = (y, x) cells, from parts^2 points each."""

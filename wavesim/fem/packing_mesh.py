@@ -26,12 +26,12 @@ class SquarePacking:
 
 
 def read(path: str | Path) -> list[SquarePacking]:
-    """The whole packings of a file, in the order of their names.
+    """The whole packings of a packings.h5, or of the folder that holds it, in the order of their names.
 
     Raises:
         WavesimError: no such file, not HDF5, no whole packing in it, or a box that is not a square.
     """
-    path = Path(path)
+    path = Path(path) / "packings.h5" if Path(path).is_dir() else Path(path)
     if not path.is_file():
         raise WavesimError(f"{path} does not exist; make it with `wavesim generate packings`")
     try:

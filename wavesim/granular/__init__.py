@@ -1,5 +1,7 @@
 """The matter: bidisperse packings, jammed by a particle engine in processes of its own, and measured here."""
 
+from wavesim.granular.diagram import generate_diagram
+from wavesim.granular.exchange import export_packings, import_packings
 from wavesim.granular.generate import generate_mixture, generate_packings
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.moduli import wave_speeds
@@ -10,8 +12,11 @@ from wavesim.granular.storage import read_packings
 __all__ = [
     "Mixture",
     "Packing",
+    "export_packings",
+    "generate_diagram",
     "generate_mixture",
     "generate_packings",
+    "import_packings",
     "pulse_speeds",
     "read_packings",
     "wave_speeds",

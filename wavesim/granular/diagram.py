@@ -1,6 +1,6 @@
 """The jamming diagram: phi_J, moduli and who carries the load, over (size ratio, X_S), with the spread over seeds.
 
-    OUT/diagram.jsonl    one line a packing, see Measurements
+    OUT/diagram.jsonl    one line a packing, as they are finished
     OUT/failed.jsonl     one line an attempt that gave no packing in equilibrium, with its reason
     OUT/diagram.json     one row a mixture: means, and standard deviations over the seeds
 
@@ -19,23 +19,24 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from wavesim import processes
 from wavesim.errors import WavesimError
-from wavesim.granular._lammps import require_engine
+from wavesim.granular._lammps import EngineError, require_engine
 from wavesim.granular.jamming import NotJammedError, Protocol, descended
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.moduli import partial_bulk_moduli, shear_modulus
 from wavesim.granular.packing import LARGE, SMALL, Packing
+from wavesim.granular.progress import counted
 from wavesim.granular.transition import JOINED, bracket, extrapolated, modulus_on_the_way, second_transition
 from wavesim.granular.unloading import Unloading, usual
+from wavesim.lock import sole_user
 from wavesim.provenance import generator, log_lines, read_lines, revision, settings_hash, versions, write_json
 
 ATTEMPTS = 3
@@ -86,25 +87,32 @@ def generate_diagram(
     Returns:
         a row a mixture, as in OUT/diagram.json; `failed` counts packings that no attempt balanced.
     Raises:
-        WavesimError: LAMMPS missing, a full disk.
+        WavesimError: LAMMPS missing, a full disk, a file where the folder should be, or another sweep in it.
     """
     if seeds < 1 or not mixtures:
         raise WavesimError(f"{len(mixtures)} mixtures with {seeds} seeds each: give at least one of both")
-    out = Path(out)
-    # Seed by seed, so that a sweep cut short has some of every mixture.
-    jobs = [_Job(mixture, seed, number, protocol or usual(mixture)) for number in range(seeds) for mixture in mixtures]
-    done = _done(out)
-    missing = [job for job in jobs if job.key not in done]
-    if missing:
-        require_engine()
-        with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="diagram", unit="packing",
-                  disable=None if progress else True) as bar:  # fmt: skip
-            for job, (row, failures) in _outcomes(missing, workers):
-                log_lines(out / "failed.jsonl", failures, key=job.key)
-                if row is not None:
-                    log_lines(out / "diagram.jsonl", [row], key=job.key)
-                bar.update()
-    return summarise(mixtures, seeds, out, seed, protocol)
+    if workers < 1:
+        raise WavesimError(f"workers {workers}: give at least 1")
+    out, mixtures = Path(out), list(dict.fromkeys(mixtures))
+    if out.exists() and not out.is_dir():
+        raise WavesimError(f"{out} is a file; give a folder to write diagram.jsonl to")
+    with sole_user(out):
+        # Seed by seed, so that a sweep cut short has some of every mixture.
+        jobs = [
+            _Job(mixture, seed, number, protocol or usual(mixture)) for number in range(seeds) for mixture in mixtures
+        ]
+        done = _done(out)
+        missing = [job for job in jobs if job.key not in done]
+        if missing:
+            require_engine()
+            with counted("diagram", len(jobs), len(jobs) - len(missing), progress) as finished:
+                for job, (row, failures) in _outcomes(missing, workers):
+                    log_lines(out / "failed.jsonl", failures, key=job.key)
+                    if row is not None:
+                        log_lines(out / "diagram.jsonl", [row], key=job.key)
+                    found = f"phi_J {row['phi_j']:.4f}" if row else f"failed: {failures[-1]['reason']}"
+                    finished(f"size ratio {job.mixture.size_ratio:.3g}, X_S {job.mixture.small_fraction}: {found}")
+        return summarise(mixtures, seeds, out, seed, protocol)
 
 
 def summarise(
@@ -112,7 +120,8 @@ def summarise(
 ) -> list[dict[str, Any]]:
     """The rows of `generate_diagram` from what is there, finished or not; OUT/diagram.json is written anew."""
     out = Path(out)
-    lines = read_lines(out / "diagram.jsonl")
+    # In an order of their own: that in which they were finished is another one each time, and so is a sum's last digit.
+    lines = sorted(read_lines(out / "diagram.jsonl"), key=lambda line: (line["number"], line["key"]))
     failures = Counter(line["key"] for line in read_lines(out / "failed.jsonl"))
     rows = []
     for mixture in mixtures:
@@ -222,7 +231,7 @@ def _make(job: _Job) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
             row = measured(passed[-1], job.protocol)
             if isinstance(job.protocol, Unloading):
                 row |= measured_on_the_way(passed)
-        except (NotJammedError, WavesimError) as error:
+        except (NotJammedError, EngineError) as error:
             failures.append({**of, "attempt": attempt, "reason": str(error)})
             continue
         return {**of, "attempt": attempt, **row, "seconds": round(time.perf_counter() - begin, 3)}, failures
@@ -230,10 +239,11 @@ def _make(job: _Job) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
 
 
 def _outcomes(jobs: list[_Job], workers: int) -> Iterator[tuple[_Job, Any]]:
+    """As they come: what is finished behind a job of an hour is written at once."""
     with processes.pool(min(workers, len(jobs))) as pool:
-        futures: list[Future[Any]] = [pool.submit(_make, job) for job in jobs]
-        for job, future in zip(jobs, futures, strict=True):
-            yield job, future.result()
+        futures = {pool.submit(_make, job): job for job in jobs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
 
 def _done(out: Path) -> set[str]:

@@ -16,6 +16,7 @@ from wavesim.granular.moduli import bulk_modulus
 from wavesim.granular.packing import EQUILIBRIUM, Packing
 from wavesim.granular.picture import draw_packing
 from wavesim.granular.vtk import read_vtu, write_vtu
+from wavesim.lock import sole_user
 from wavesim.provenance import file_hash, log_lines, revision, versions
 
 VTU = (".vtu",)
@@ -64,18 +65,19 @@ def import_packings(source: str | Path, out: str | Path) -> list[Packing]:
     out, found = Path(out), read_any(source)
     settings = {"imported": Path(source).name, "sha256": file_hash(source)}
     path = out / "packings.h5"
-    done = storage.begin(path, settings)
-    provenance = {"settings": settings, "versions": versions("scipy"), "revision": revision()}
-    for index, packing in enumerate(found):
-        name = f"{index:06d}"
-        if name in done:
-            continue
-        try:
-            measured = _measured(packing)
-        except WavesimError as error:
-            log_lines(out / "failed.jsonl", [{"reason": str(error)}], name=name)
-            continue
-        storage.append(path, name, replace(measured, provenance={**provenance, "index": index}))
+    with sole_user(out, ".packings.lock"):
+        done = storage.begin(path, settings)
+        provenance = {"settings": settings, "versions": versions("scipy"), "revision": revision()}
+        for index, packing in enumerate(found):
+            name = f"{index:06d}"
+            if name in done:
+                continue
+            try:
+                measured = _measured(packing)
+            except WavesimError as error:
+                log_lines(out / "failed.jsonl", [{"reason": str(error)}], name=name)
+                continue
+            storage.append(path, name, replace(measured, provenance={**provenance, "index": index}))
     try:
         return storage.read_packings(path)
     except WavesimError as error:

@@ -13,6 +13,7 @@ packings of 64 disks, half of them 1 : 1.4 and half 1 : 3, two needed a second a
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,20 +22,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from wavesim import processes
 from wavesim.config import PackingsConfig
 from wavesim.errors import WavesimError
 from wavesim.granular import parallel, storage
-from wavesim.granular._lammps import require_engine
+from wavesim.granular._lammps import EngineError, require_engine
 from wavesim.granular.jamming import NotJammedError, Protocol, jam
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.packing import Packing
+from wavesim.granular.progress import counted
 from wavesim.granular.unloading import usual
+from wavesim.lock import sole_user
 from wavesim.provenance import generator, log_lines, read_lines, revision, versions
 
 ATTEMPTS = 5
+SHOWN = 5  # names in a message
 
 
 @dataclass(frozen=True)
@@ -121,42 +123,43 @@ def _carry_out(
     ranks: int = 1,
 ) -> list[dict[str, Any]]:
     """Jam one packing of each of `mixtures`, or what a file begun with the same `settings` lacks of them."""
-    path = out / "packings.h5"
     if out.exists() and not out.is_dir():
         raise WavesimError(f"{out} is a file; give a folder to write packings.h5 to")
     if workers < 1:
         raise WavesimError(f"workers {workers}: give at least 1")
     if ranks < 1:
         raise WavesimError(f"ranks {ranks}: give at least 1, at most one a processor core")
-    done = set(storage.begin(path, settings))
+    if ranks > 1:  # they wait busily, and two that share a core wait for each other
+        workers = max(1, min(workers, (os.cpu_count() or 1) // ranks))
+    path = out / "packings.h5"
+    with sole_user(out, ".packings.lock"):  # a run's folder may be locked as a whole
+        done = set(storage.begin(path, settings))
 
-    provenance = {"settings": settings, "versions": versions("scipy", "lammps"), "revision": revision()}
-    jobs = [_Job(k, mixture, seed, protocol, {**provenance, "index": k}, ranks) for k, mixture in enumerate(mixtures)]
-    missing = [job for job in jobs if job.name not in done]
-    lost = []
-    if missing:
-        require_engine()
-        bar = tqdm(
-            total=len(jobs),
-            initial=len(jobs) - len(missing),
-            desc="packings",
-            unit="packing",
-            disable=None if progress else True,
-        )
-        with bar:
-            for job, outcome in _outcomes(missing, workers):
-                log_lines(out / "failed.jsonl", outcome.failures, name=job.name)
-                if outcome.packing is None:
-                    lost.append(job.name)
-                else:
-                    line = {"attempts": len(outcome.failures) + 1, "seconds": round(outcome.seconds, 3)}
-                    log_lines(out / "packings.jsonl", [line], name=job.name)
-                    storage.append(path, job.name, outcome.packing)
-                bar.update()
+        provenance = {"settings": settings, "versions": versions("scipy", "lammps"), "revision": revision()}
+        jobs = [
+            _Job(k, mixture, seed, protocol, {**provenance, "index": k}, ranks) for k, mixture in enumerate(mixtures)
+        ]
+        missing = [job for job in jobs if job.name not in done]
+        lost, reason = [], ""
+        if missing:
+            require_engine()
+            with counted("packings", len(jobs), len(jobs) - len(missing), progress) as finished:
+                for job, outcome in _outcomes(missing, workers):
+                    log_lines(out / "failed.jsonl", outcome.failures, name=job.name)
+                    if outcome.packing is None:
+                        lost.append(job.name)
+                        reason = outcome.failures[-1]["reason"]
+                        finished(f"{job.name} failed: {reason}")
+                    else:
+                        line = {"attempts": len(outcome.failures) + 1, "seconds": round(outcome.seconds, 3)}
+                        log_lines(out / "packings.jsonl", [line], name=job.name)
+                        storage.append(path, job.name, outcome.packing)
+                        finished(f"{job.name}: phi_J {outcome.packing.phi_j:.4f}")
     if lost:
         raise WavesimError(
             f"{len(lost)} of {len(jobs)} packings did not come to mechanical equilibrium in {ATTEMPTS} attempts each "
-            f"({', '.join(lost)}; reasons in {out / 'failed.jsonl'}); use more particles, another size ratio or seed"
+            f"({', '.join(lost[:SHOWN])}{', ...' if len(lost) > SHOWN else ''}; reasons in {out / 'failed.jsonl'}, the "
+            f"last: {reason}); use more particles, another size ratio or seed"
         )
     seconds = {line["name"]: line["seconds"] for line in read_lines(out / "packings.jsonl")}
     return [_row(packing, seconds.get(packing.name)) for packing in storage.read_packings(path)]
@@ -185,7 +188,7 @@ def _make(job: _Job) -> _Outcome:
             rng = generator(job.seed, "packings", job.index, attempt)
             attempted = partial(jam, job.mixture, rng, job.protocol)
             packing = attempted() if job.ranks == 1 else parallel.run(attempted, job.ranks)
-        except NotJammedError as error:
+        except (NotJammedError, EngineError) as error:
             failures.append({"attempt": attempt, "size_ratio": job.mixture.size_ratio, "reason": str(error)})
             continue
         packing = replace(packing, seed=job.seed, provenance={**job.provenance, "attempt": attempt})

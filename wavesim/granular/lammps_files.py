@@ -145,6 +145,8 @@ def _packing(
                 f"{path}: type {each + 1} has radii from {sizes.min():.6g} to {sizes.max():.6g}; one size"
             )
         radius[species == each] = sizes.max()
+    if len(np.unique(species)) == 2 and radius[species == SMALL].max() > radius[species == LARGE].max() * (1 + EQUAL):
+        raise WavesimError(f"{path}: particles of type 1 are larger than those of type 2; exchange the types")
     dim = 2 if np.ptp(places[:, 2]) == 0 else 3
     unit = 2 * float(radius[species == LARGE].max()) if (species == LARGE).any() else 1.0
     low, high = bounds[:dim].T

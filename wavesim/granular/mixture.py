@@ -62,7 +62,7 @@ class Mixture:
         if side < SHORTEST_BOX:
             needed = math.ceil(self.particles * (SHORTEST_BOX / side) ** self.dim)
             raise WavesimError(
-                f"{self.particles} particles at size ratio {self.size_ratio:.4g} fill a box of {side:.2g} large "
+                f"{self.particles} particles at size ratio {self.size_ratio:.4g} fill a box of {side:.3g} large "
                 f"diameters, and periodic images need {SHORTEST_BOX:g}: use at least {needed} particles"
             )
 

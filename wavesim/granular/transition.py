@@ -101,7 +101,8 @@ def extrapolated(packing: Packing) -> float:
 
 
 def bracket(packing: Packing, protocol: Protocol | None = None) -> Bracket:
-    """Expand a jammed packing until it carries nothing: first as far below its phi_j as it is above, then twice that.
+    """Expand a jammed packing until it carries nothing: first as far below its phi_j as it is above, then by twice as
+    much each time.
 
     Loads the engine: call it in a process of its own.
 

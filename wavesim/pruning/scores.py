@@ -1,7 +1,7 @@
 """What is worth keeping: a non-negative number for every weight, or for every unit (see plans.py for the units).
 
     weight      |w|
-    rank        |inward_r| sqrt( |along_x_r|^2 + |along_y_r|^2 ) |outward_r|
+    rank        |inward_r| |along_r| |outward_r|, along_r the cross of its two axis filters: lambda_r of layers/cp.py
     channel     |all weights that produce it| |all weights that read it|
 Both of the latter stay the same when a unit's input side is scaled up and its output side down, which leaves the
 network's forecast alone; they are zero exactly where the unit contributes nothing. Gates multiply a channel and
@@ -10,10 +10,13 @@ neither produce nor read it. All in double precision, so that no product of smal
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 
-from wavesim.pruning.plans import axes, units
+from wavesim.pruning.plans import axes, network, units
 from wavesim.surrogate import Forecaster
+from wavesim.surrogate.layers import CPConvolution
 
 Scores = dict[str, torch.Tensor]
 """Name of a parameter or a group of units -> scores, of the parameter's shape or (units,)."""
@@ -21,7 +24,8 @@ Scores = dict[str, torch.Tensor]
 
 def magnitude(model: Forecaster) -> Scores:
     """|w| of every convolution's weight; biases are neither measured nor pruned, as in arXiv 2302.05601."""
-    return {name: weight.detach().double().abs() for name, weight in model.named_parameters() if weight.ndim == 4}
+    weights = network(model).named_parameters()
+    return {name: weight.detach().double().abs() for name, weight in weights if weight.ndim == 4}
 
 
 def importance(model: Forecaster) -> Scores:
@@ -29,9 +33,8 @@ def importance(model: Forecaster) -> Scores:
     scores = {}
     for group in units(model):
         if group.endswith(".rank"):
-            name = group.removesuffix(".rank")
-            along = torch.hypot(_norms(model, f"{name}.along_x", 0), _norms(model, f"{name}.along_y", 0))
-            scores[group] = _norms(model, f"{name}.inward", 0) * along * _norms(model, f"{name}.outward", 1)
+            layer = cast(CPConvolution, network(model).get_submodule(group.removesuffix(".rank")))
+            scores[group] = layer.rank_weights().detach()
         else:
             scores[group] = produced(model, group) * read(model, group)
     return scores
@@ -53,5 +56,5 @@ def _over_all(model: Forecaster, group: str, axis: int) -> torch.Tensor:
 
 
 def _norms(model: Forecaster, name: str, axis: int) -> torch.Tensor:
-    weight = model.get_parameter(name).detach().double()
+    weight = network(model).get_parameter(name).detach().double()
     return weight.transpose(0, axis).flatten(1).norm(dim=1)

@@ -34,11 +34,16 @@ def save(model: Forecaster, path: str | Path, about: Mapping[str, Any] | None = 
         "courant": repr(model.courant),
         "about": json.dumps({"versions": versions("torch"), "revision": revision(), **(about or {})}, sort_keys=True),
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in named_weights(model).items()}
     header["fingerprint"] = fingerprint(header, weights)
     with whole_file(path) as part:
         part.write_bytes(_in_order(serialized(weights, header)))
     return Path(path)
+
+
+def named_weights(model: Forecaster) -> dict[str, torch.Tensor]:
+    """The tensors of a file: those of the network, by its own names. The coarse step has none."""
+    return model.network.state_dict() if model.network else {}
 
 
 def fingerprint(header: Mapping[str, str], weights: Mapping[str, torch.Tensor]) -> str:
@@ -101,8 +106,9 @@ def load(path: str | Path) -> Forecaster:
     """
     header = read_header(path)
     model = Forecaster(header["config"], header["courant"])
-    weights = load_file(path)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    # Dense filters were once saved as `kernel`.
+    weights = {name.replace(".kernel", ".weight"): tensor for name, tensor in load_file(path).items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in named_weights(model).items()}
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if got != expected:
         wrong = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
@@ -117,5 +123,6 @@ def load(path: str | Path) -> Forecaster:
         raise WavesimError(
             f"{path}: its settings or weights were changed after it was written; take the file as it was"
         )
-    model.load_state_dict(weights)
+    if model.network:
+        model.network.load_state_dict(weights)
     return model.eval()

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from wavesim.config import Side, TrainingConfig
+from wavesim.config import ForecasterConfig, Side, TrainingConfig
 from wavesim.dataset import CHECKSUMS, WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.provenance import generator, settings_hash
@@ -131,12 +131,17 @@ def courant_of(data: WaveDataset) -> float:
     return data.frame_interval / cells[0]
 
 
+def between_its_sides(config: ForecasterConfig, data: WaveDataset) -> ForecasterConfig:
+    """The settings of a forecaster for these data: their sides are its own."""
+    return config.model_copy(update={"sides": data.sides})
+
+
 def require_trainable(model: Forecaster, config: TrainingConfig, train: WaveDataset, valid: WaveDataset) -> None:
     """Refuse splits that `model` cannot be trained and judged on.
 
     Raises:
-        WavesimError: another frame interval than the model's, a grid that is smaller than its filters, sides that it
-            does not know, trajectories shorter than the unrolls, a medium that is not positive or in which the coarse
+        WavesimError: another frame interval than the model's, a grid that it does not run on, other sides,
+            trajectories shorter than the unrolls, a medium that is not positive or in which the coarse
             step is unstable, or one that is in both splits.
     """
     for data in (train, valid):
@@ -146,15 +151,14 @@ def require_trainable(model: Forecaster, config: TrainingConfig, train: WaveData
                 f"{where} has a frame interval of {courant_of(data):.3f} cells, the model was made for "
                 f"{model.courant:.3f}; train one on this dataset alone"
             )
-        reach = model.config.kernel_size // 2
-        if min(data.grid) < max(reach, 2):
+        try:
+            model.require(data.grid)
+        except WavesimError as error:
+            raise WavesimError(f"{where}: {error}") from error
+        if data.sides != model.config.sides:
             raise WavesimError(
-                f"{where}: {data.grid[1]} x {data.grid[0]} cells are too few for filters of reach {reach}"
-            )
-        if set(data.sides) != {"rigid"}:
-            raise WavesimError(
-                f"{where} has the sides {', '.join(data.sides)}, and forecasters know rigid walls alone; generate it "
-                "with sides of 'rigid'"
+                f"{where} has the sides {', '.join(data.sides)} (left, right, bottom, top), the model was made for "
+                f"{', '.join(model.config.sides)}; train one on this dataset alone"
             )
     if max(config.unrolls) + 1 > train.frames:
         raise WavesimError(
@@ -174,7 +178,7 @@ def _media(model: Forecaster, data: WaveDataset) -> dict[bytes, str]:
         key = hashlib.sha256(medium.tobytes()).digest()
         if key not in found:
             stencil = model.coarse.stencil(torch.from_numpy(medium[None]))
-            stiffest = max(stiffest, stencil, key=lambda one: float(one.sum(dim=1).max()))
+            stiffest = max(stiffest, stencil, key=lambda one: float(one[:, :4].sum(dim=1).max()))
             found[key] = data.name(index)
     model.coarse.check(stiffest)
     return found
@@ -222,5 +226,5 @@ def described(train: WaveDataset, valid: WaveDataset) -> dict[str, Any]:
         "state_rms": [round(float(value), 9) for value in np.sqrt(squares)],
         "log_medium_mean": [round(float(value), 6) for value in log_media.mean(axis=(0, 2, 3))],
         "log_medium_std": [round(float(value), 6) for value in log_media.std(axis=(0, 2, 3))],
-        "normalisation": "none: forecasts are linear in the state, and see the medium by its logarithm",
+        "normalisation": "none: forecasts commute with the amplitude of the state, and see the medium by its logarithm",
     }

@@ -1,8 +1,9 @@
 """A forecaster as two ONNX graphs, and the same forecaster run by ONNX Runtime.
 
-    NAME.start.onnx   state, medium -> stencil, gates, budget            once for each medium
-    NAME.frame.onnx   state, medium, stencil, gates, budget -> state     once a frame
-Grid and batch are fixed at export: ONNX Runtime then plans its memory and layouts once.
+    NAME.start.onnx   state, medium -> stencil, seen, budget             once for each medium
+    NAME.frame.onnx   state, medium, stencil, seen, budget -> states     once for each call: a frame, or a bundle
+`seen` is what the network has seen of the medium, one tensor for each of its levels. Grid and batch are fixed at
+export: ONNX Runtime then plans its memory and layouts once.
 """
 
 from __future__ import annotations
@@ -15,41 +16,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from wavesim.errors import WavesimError
 from wavesim.provenance import whole_file
-from wavesim.surrogate.layers import OneWayFilter, mirrored
+from wavesim.surrogate.layers import Convolution
 from wavesim.surrogate.models import Context, Forecaster
-
-CONTEXT = ("medium", "stencil", "gates")
-
-
-class _Folded(nn.Module):
-    """A one-way filter for ONNX Runtime: the same map in fewer, larger operations.
-
-    The two axis filters of a rank make one cross-shaped depthwise kernel, and the mirror is laid around the field
-    before it is widened to the ranks: 1.07 against 1.36 ms a 64 x 64 frame (width 16, ranks of 32). In training it is
-    slower.
-    """
-
-    def __init__(self, layer: OneWayFilter):
-        super().__init__()
-        self.reach, self.inward, self.outward = layer.reach, layer.inward, layer.outward
-        around = (layer.reach, layer.reach)
-        self.cross = nn.Parameter(F.pad(layer.along_x, (0, 0, *around)) + F.pad(layer.along_y, around))
-
-    def forward(self, field: torch.Tensor) -> torch.Tensor:
-        field = mirrored(mirrored(field, self.reach, -1), self.reach, -2)
-        inner = F.conv2d(F.conv2d(field, self.inward), self.cross, groups=len(self.inward))
-        return F.conv2d(inner, self.outward)
 
 
 def _folded(model: Forecaster) -> Forecaster:
     folded = copy.deepcopy(model)
     for name, layer in model.named_modules():
-        if isinstance(layer, OneWayFilter):
-            folded.set_submodule(name, _Folded(layer))
+        if isinstance(layer, Convolution):
+            folded.set_submodule(name, layer.fold())
     return folded
 
 
@@ -58,9 +36,9 @@ class _Start(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, state: torch.Tensor, medium: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, state: torch.Tensor, medium: torch.Tensor) -> tuple[torch.Tensor, ...]:
         context = self.model.encode(medium)
-        return context.stencil, context.gates, self.model.budget(state, context)
+        return context.stencil, *context.seen, self.model.budget(state, context)
 
 
 class _Frame(nn.Module):
@@ -68,17 +46,11 @@ class _Frame(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(
-        self,
-        state: torch.Tensor,
-        medium: torch.Tensor,
-        stencil: torch.Tensor,
-        gates: torch.Tensor,
-        budget: torch.Tensor,
-    ) -> torch.Tensor:
-        context = Context(medium, stencil, gates)
-        after = self.model(state, context)
-        return self.model.conserved(after, context, budget)
+    def forward(self, state: torch.Tensor, medium: torch.Tensor, *known: torch.Tensor) -> torch.Tensor:
+        stencil, *seen, budget = known
+        context = Context(medium, stencil, tuple(seen))
+        frames = [self.model.conserved(after, context, budget) for after in self.model.bundle(state, context).unbind(1)]
+        return torch.stack(frames, dim=1)
 
 
 def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batch: int = 1) -> tuple[Path, Path]:
@@ -89,8 +61,13 @@ def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batc
     Returns:
         the two paths.
     Raises:
-        WavesimError: a forecaster without conserve_energy; nothing is written.
+        WavesimError: a forecaster without conserve_energy, or one with Fourier transforms; nothing is written.
     """
+    if model.network and not model.network.exportable:
+        raise WavesimError(
+            f"a forecaster with network '{model.config.network}' is not exported: PyTorch's ONNX exporter has no "
+            "complex products, which its Fourier modes are; forecast with PyTorch (rollout), or train another network"
+        )
     if not model.config.conserve_energy:
         raise WavesimError("only forecasters with conserve_energy are exported: one without it can blow up")
     path = Path(path)
@@ -98,11 +75,11 @@ def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batc
     model = _folded(model.eval().cpu())
     state, medium = torch.zeros(batch, 2, *grid), torch.ones(batch, 2, *grid)
     with torch.no_grad():
-        stencil, gates, budget = _Start(model)(state, medium)
+        known = _Start(model)(state, medium)
+    names = ["stencil", *(f"seen{level}" for level in range(len(known) - 2)), "budget"]
     start, frame = base.with_name(base.name + ".start.onnx"), base.with_name(base.name + ".frame.onnx")
-    _export(_Start(model), (state, medium), ["state", "medium"], ["stencil", "gates", "budget"], start)
-    inputs = ["state", "medium", "stencil", "gates", "budget"]
-    _export(_Frame(model), (state, medium, stencil, gates, budget), inputs, ["next_state"], frame)
+    _export(_Start(model), (state, medium), ["state", "medium"], names, start)
+    _export(_Frame(model), (state, medium, *known), ["state", "medium", *names], ["next_states"], frame)
     return start, frame
 
 
@@ -147,9 +124,10 @@ class OnnxForecaster:
         expected = tuple(self._start.get_inputs()[0].shape)
         if tuple(state.shape) != expected:
             raise WavesimError(f"state has shape {tuple(state.shape)}; this file was exported for {expected}")
-        stencil, gates, budget = self._start.run(None, {"state": state, "medium": medium})
-        return {"medium": medium, "stencil": stencil, "gates": gates, "budget": budget}
+        names = [output.name for output in self._start.get_outputs()]
+        known = self._start.run(names, {"state": state, "medium": medium})
+        return {"medium": medium, **dict(zip(names, known, strict=True))}
 
     def advance(self, state: np.ndarray, context: dict[str, np.ndarray]) -> np.ndarray:
-        """The state (batch, 2, y, x) one frame later."""
+        """The states of the frames of one call, (batch, frame, 2, y, x)."""
         return self._frame.run(None, {"state": state, **context})[0]

@@ -13,15 +13,16 @@ import ctypes
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
 
 from wavesim.compiled import compiled
 from wavesim.errors import WavesimError
-from wavesim.surrogate.layers import ClassicalFilter, OneWayFilter
+from wavesim.surrogate.layers import CPConvolution
 from wavesim.surrogate.models import Forecaster
+from wavesim.surrogate.networks.gated import Gated
 
 
 class _Layer(ctypes.Structure):
@@ -52,12 +53,20 @@ class CompiledForecaster:
     """A trained forecaster in compiled loops; goes wherever a Forecaster goes in `rollout`.
 
     Raises:
-        WavesimError: no C compiler, or filters that the loops do not know.
+        WavesimError: no C compiler, or a forecaster that the loops do not know.
     """
 
     def __init__(self, model: Forecaster, precision: Literal["float32", "bfloat16"] = "float32"):
         if not model.config.conserve_energy:
             raise WavesimError("only forecasters with conserve_energy are compiled: one without it can blow up")
+        config = model.config
+        known = config.network == "gated" and config.convolution in ("classical", "one-way") and config.bundle == 1
+        if (config.ranks and not known) or set(config.sides) != {"rigid"}:
+            raise WavesimError(
+                "the loops know network 'gated' with 'classical' or 'one-way' filters, one frame a call, between rigid "
+                f"sides, and got a {config.kind} forecaster, {config.bundle} a call, between "
+                f"{', '.join(config.sides)}: export it to ONNX"
+            )
         self.model = model.eval().cpu()
         self.precision = precision
         half: dict[str, int] = {}
@@ -81,16 +90,21 @@ class CompiledForecaster:
             context = self.model.encode(media)
             self.model.coarse.check(context.stencil)
             budgets = self.model.budget(states, context).flatten()
-        media_of, stencils, gates = (np.broadcast_to(part.numpy(), (len(state), *part.shape[1:])) for part in context)
+        # The coarse step alone has no gates.
+        parts = (context.medium, context.stencil, *(context.seen or (torch.zeros(1),)))
+        media_of, stencils, gates = (np.broadcast_to(part.numpy(), (len(state), *part.shape[1:])) for part in parts)
         return [self._bound(media_of[k], stencils[k], gates[k], float(budgets[k])) for k in range(len(state))]
 
     def advance(self, state: np.ndarray, context: list[_Bound], out: np.ndarray | None = None) -> np.ndarray:
-        """The states (batch, 2, y, x) one frame later; into `out` where one is given, and then nothing is allocated."""
+        """The states one frame later, (batch, frame, 2, y, x) of one frame.
+
+        Into `out` (batch, 2, y, x) where one is given, and then nothing is allocated.
+        """
         out = np.empty_like(state, order="C") if out is None else out
         np.copyto(out, state)
         for own, bound in zip(out, context, strict=True):
             self._library.advance(ctypes.byref(bound.frame), ctypes.c_void_p(own.ctypes.data))
-        return out
+        return out[:, None]
 
     @cached_property
     def _width(self) -> int:
@@ -102,21 +116,21 @@ class CompiledForecaster:
     def _packed(self) -> list[tuple[int, int, np.ndarray | None, np.ndarray | None, np.ndarray]]:
         """Of each layer: rank, inputs of its last map, inward, along, outward, as loops.c has them."""
         parts: list[tuple[int, int, np.ndarray | None, np.ndarray | None, np.ndarray]] = []
-        for layer in self.model.filters if self.model.config.ranks else ():
-            if isinstance(layer, OneWayFilter):
-                rank = self._padded(len(layer.inward))
-                inward = self._filter(layer.inward[..., 0, 0], rank, self._width)
-                own = torch.cat((layer.along_x.flatten(1), layer.along_y.flatten(1)), dim=1).detach().numpy()
+        network = cast(Gated | None, self.model.network)
+        for layer in network.filters_of(network.filters) if network else ():
+            if isinstance(layer, CPConvolution):
+                rank = self._padded(layer.rank)
+                inward = self._filter(layer.get_parameter("inward")[..., 0, 0], rank, self._width)
+                axes = [layer.get_parameter(f"along_{axis}").flatten(1) for axis in "xy"]
+                own = torch.cat(axes, dim=1).detach().numpy()
                 along = np.zeros((rank, own.shape[1]), np.float32)
                 along[: len(own)] = own
-                outward = self._filter(layer.outward[..., 0, 0], self._width, rank)
+                outward = self._filter(layer.get_parameter("outward")[..., 0, 0], self._width, rank)
                 parts.append((rank, rank, inward, along, outward))
-            elif isinstance(layer, ClassicalFilter):
-                taps = layer.kernel[0, 0].numel()
-                dense = self._filter(layer.kernel.flatten(2), self._width, self._width)
-                parts.append((0, self._width * taps, None, None, dense))
             else:
-                raise WavesimError(f"the loops know classical and one-way filters, not {type(layer).__name__}")
+                kernel = layer.kernel()
+                dense = self._filter(kernel.flatten(2), self._width, self._width)
+                parts.append((0, self._width * kernel[0, 0].numel(), None, None, dense))
         return parts
 
     def _map(self, weights: torch.Tensor, outs: int, inputs: int) -> np.ndarray:
@@ -152,8 +166,9 @@ class CompiledForecaster:
             arrays.append(ring)
         faces, softness = _zeros(4, rows, stride), _zeros(rows, stride)
         faces[..., :columns], softness[:, :columns] = stencil, 1 / medium[0]
-        stem = self._map(model.stem.weight[..., 0, 0], width, 4) if depth else None
-        head = self._map(model.head.weight[..., 0, 0], self._outputs, width) if depth else None
+        network = cast(Gated, model.network)
+        stem = self._map(network.stem.weight[..., 0, 0], width, 4) if depth else None
+        head = self._map(network.head.weight[..., 0, 0], self._outputs, width) if depth else None
         widest = width + max((rank for rank, *_ in self._parts), default=0) + self._outputs
         work = [
             _zeros(2, rows, stride),

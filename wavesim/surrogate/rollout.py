@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +21,9 @@ Array = np.ndarray | torch.Tensor
 
 
 class Stepper(Protocol):
-    """What a rollout needs of a forecaster that is not a torch module."""
+    """What a rollout needs of a forecaster that is not a torch module.
+
+    advance: the frames of one call, (batch, frame, 2, y, x)."""
 
     def start(self, state: np.ndarray, medium: np.ndarray) -> Any: ...
     def advance(self, state: np.ndarray, context: Any) -> np.ndarray: ...
@@ -28,12 +31,14 @@ class Stepper(Protocol):
 
 @dataclass(frozen=True)
 class ForecastState:
-    """The running forecast. state: (batch, 2, y, x); context: what is known of the medium; budget: (batch, 1, 1, 1)."""
+    """The running forecast. state: (batch, 2, y, x); context: what is known of the medium; budget: (batch, 1, 1, 1);
+    ahead: states of the frames that were forecast together with this one and come after it."""
 
     state: Any
     context: Any
     budget: Any
     frame: int = 0
+    ahead: tuple[Any, ...] = ()
 
 
 def init(model: Forecaster | Stepper, state: Array, medium: Array) -> ForecastState:
@@ -50,9 +55,7 @@ def init(model: Forecaster | Stepper, state: Array, medium: Array) -> ForecastSt
         raise WavesimError("the medium's bulk modulus and density must be positive in every cell")
     if not isinstance(model, Forecaster):
         return ForecastState(state.numpy(), model.start(state.numpy(), medium.numpy()), None)
-    reach = model.config.kernel_size // 2
-    if min(state.shape[-2:]) < max(reach, 2):
-        raise WavesimError(f"a grid of {tuple(state.shape[-2:])} cells is too small for filters of reach {reach}")
+    model.require((state.shape[-2], state.shape[-1]))
     device = model.coarse.differences.device
     state, medium = state.to(device), medium.to(device)
     with torch.no_grad():
@@ -63,13 +66,17 @@ def init(model: Forecaster | Stepper, state: Array, medium: Array) -> ForecastSt
 
 def step(model: Forecaster | Stepper, current: ForecastState) -> ForecastState:
     """The forecast one frame later."""
+    ahead = current.ahead or _called(model, current)
+    return replace(current, state=ahead[0], frame=current.frame + 1, ahead=ahead[1:])
+
+
+def _called(model: Forecaster | Stepper, current: ForecastState) -> tuple[Any, ...]:
+    """The states of the frames that one call forecasts."""
     if not isinstance(model, Forecaster):
-        return replace(current, state=model.advance(current.state, current.context), frame=current.frame + 1)
+        return tuple(model.advance(current.state, current.context).swapaxes(0, 1))
+    budget = current.budget if model.config.conserve_energy else None
     with torch.no_grad():
-        state = model(current.state, current.context)
-        if model.config.conserve_energy:
-            state = model.conserved(state, current.context, current.budget)
-    return replace(current, state=state, frame=current.frame + 1)
+        return tuple(islice(model.frames(current.state, current.context, budget), model.config.bundle))
 
 
 def rollout(model: Forecaster | Stepper, state: Array, medium: Array, frames: int) -> np.ndarray:

@@ -26,7 +26,14 @@ from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.provenance import write_lines
 from wavesim.surrogate.checkpoint import save
-from wavesim.surrogate.data import WaveData, courant_of, described, require_trainable, validation_batch
+from wavesim.surrogate.data import (
+    WaveData,
+    between_its_sides,
+    courant_of,
+    described,
+    require_trainable,
+    validation_batch,
+)
 from wavesim.surrogate.devices import accelerator
 from wavesim.surrogate.distributed import side_by_side
 from wavesim.surrogate.logs import Log, Progress, Reporter, tensorboard
@@ -228,7 +235,7 @@ def train(
     """
     out = Path(out)
     splits = open_split(data, "train"), open_split(data, "valid")
-    model = untrained(forecaster, courant_of(splits[0]), seed)
+    model = untrained(between_its_sides(forecaster, splits[0]), courant_of(splits[0]), seed)
     folder = out.parent / f".{out.stem}.training"
     result = fitted(prepare(model, data, training, seed, folder, device, devices, workers), progress)
     write_lines(out.with_suffix(".history.jsonl"), result.history)

@@ -61,16 +61,18 @@ class Unrolled(lightning.LightningModule):
         context = self.model.encode(medium)
         unroll = self.unroll()
         given = max(unroll - (self.config.loss_frames or unroll), 0)
-        forecast, loss = states[:, 0], torch.zeros((), device=states.device)
+        frames = self.model.frames(states[:, 0], context)
+        loss = torch.zeros((), device=states.device)
         if given:
             with torch.no_grad():
-                for _ in range(given):
-                    forecast = self.model(forecast, context)
+                for _ in range(given - given % self.model.config.bundle):  # frames of one call have one gradient
+                    next(frames)
             torch.clear_autocast_cache()  # or the weights in half precision would stay those without gradients
-        for frame in range(given + 1, unroll + 1):
-            forecast = self.model(forecast, context)
-            truth = states[:, frame]
-            loss = loss + ((forecast - truth).square().sum((1, 2, 3)) / truth.square().sum((1, 2, 3))).mean()
+        for frame in range(given - given % self.model.config.bundle + 1, unroll + 1):
+            forecast, truth = next(frames), states[:, frame]
+            if frame > given:
+                error = (forecast - truth).square().sum((1, 2, 3)) / truth.square().sum((1, 2, 3))
+                loss = loss + error.mean()
         loss = loss / (unroll - given)
         if not torch.isfinite(loss):
             raise WavesimError(self.why_not_finite(states, loss.item()))
@@ -147,14 +149,10 @@ def rollout_errors(model: Forecaster, states: torch.Tensor, media: torch.Tensor)
     device = model.coarse.differences.device
     with torch.no_grad():
         context = model.encode(media.to(device))
-        forecast = states[:, 0].to(device)
-        budget = model.budget(forecast, context)
-        errors = []
-        for frame in range(1, states.shape[1]):
-            forecast = model(forecast, context)
-            if model.config.conserve_energy:
-                forecast = model.conserved(forecast, context, budget)
-            errors.append(relative_l2(forecast[:, 0].cpu().numpy(), states[:, frame, 0].numpy()))
+        start = states[:, 0].to(device)
+        budget = model.budget(start, context) if model.config.conserve_energy else None
+        frames = zip(states[:, 1:].unbind(1), model.frames(start, context, budget), strict=False)
+        errors = [relative_l2(forecast[:, 0].cpu().numpy(), truth[:, 0].numpy()) for truth, forecast in frames]
     return np.stack(errors)
 
 

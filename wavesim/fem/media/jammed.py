@@ -3,10 +3,13 @@
     kappa = K(size ratio, X_S) / K_0,     rho = phi_J(size ratio, X_S) / phi_0
 
 with K and phi_J of a jamming diagram (mixtures.py), X_S the concentration of small particles, K_0 and phi_0 those of a
-mixture that is the background, kappa = rho = 1. Grains of one material, many to a wavelength: the shear modulus, and
+mixture that is the background, kappa = rho = 1. Grains of one density, many to a wavelength: the shear modulus, and
 that K grows with pressure, are left out. K is in units of k_n / d^(D-2), d the large diameter and k_n the springs'
-constant; density is phi_J rho_grain. So the background's wave speed, that of all results, is sqrt(K_0 / phi_0) in units
-of sqrt(k_n / d^(D-2) / rho_grain).
+constant, the same between all grains: as K d / k_n of equal spheres is one number, small ones make a stiffer matter
+than large ones. Density is phi_J rho_grain, so that the background's wave speed, that of all results, is sqrt(K_0 /
+phi_0) in units of sqrt(k_n / d^(D-2) / rho_grain). Rattlers count in it as if they moved along; where they stay behind
+in their cages, as in pulses of small strain (`granular.wave_speeds`), waves are faster, by up to 4 % at size ratio 0.4
+and 9 % at 0.22.
 
 Reference: Petit, Kumar, Luding, Sperl, arXiv:2103.02557.
 """
@@ -21,8 +24,8 @@ from wavesim.mixtures import Diagram, Mixtures
 
 def jammed(
     diagram: Diagram,
-    small_fraction: Field | float,
     size_ratio: Field | float,
+    small_fraction: Field | float,
     background: tuple[float, float],
 ) -> Medium:
     """Matter whose mixture changes from place to place, as functions of (x, y) or numbers say.
@@ -55,4 +58,4 @@ def of_speed(mixtures: Mixtures, wave_speed: Field) -> Medium:
         np.array([mixtures.size_ratio]), [mixtures.small_fractions], [mixtures.bulk_moduli], [mixtures.phi_j]
     )
     background = (mixtures.size_ratio, mixtures.fastest)
-    return jammed(diagram, lambda x, y: mixtures.of_speed(wave_speed(x, y)), mixtures.size_ratio, background)
+    return jammed(diagram, mixtures.size_ratio, lambda x, y: mixtures.of_speed(wave_speed(x, y)), background)

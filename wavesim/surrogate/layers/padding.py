@@ -1,0 +1,96 @@
+"""How a field goes on beyond the edges of its grid, along one axis, each side by its own kind of boundary.
+
+A wall lies between two cells; x_0 is the cell at the edge, x_-1 the first one beyond it.
+    mirror      x_-j = x_(j-1)      rigid wall: even about it
+    odd         x_-j = -x_(j-1)     soft wall: odd about it
+    periodic    x_-j = x_(n-j)      the other end of the grid (both sides)
+    zero        x_-j = 0            silence outside
+    replicate   x_-j = x_0          no gradient outside
+None of them absorbs by itself. At an absorbing side take `zero`: a network feels where such an edge is, and can learn
+what happens there, while a field continued by `mirror` or `replicate` looks the same as far from it.
+
+Each is linear and acts along one axis alone. It therefore commutes with filters along the other axes and with those
+across channels, and a chain of one-way filters equals the dense kernel that they make up, at every boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from wavesim.errors import WavesimError
+
+Boundary = Literal["mirror", "odd", "periodic", "zero", "replicate"]
+BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
+Sides = tuple[Boundary, Boundary]
+Padding = Boundary | Sequence[Boundary | Sides]
+
+
+def by_axis(padding: Padding, dim: int) -> tuple[Sides, ...]:
+    """The kinds of boundary (low side, high side) of each of `dim` axes; one kind alone stands for all sides.
+
+    Raises:
+        WavesimError: another number of axes, an unknown kind, or an axis with only one periodic side.
+    """
+    axes = [padding] * dim if isinstance(padding, str) else list(padding)
+    if len(axes) != dim:
+        raise WavesimError(
+            f"padding {padding!r} names {len(axes)} axes; a {dim}-D layer takes {dim}, or one kind for all"
+        )
+    both: list[Any] = [(axis, axis) if isinstance(axis, str) else tuple(axis) for axis in axes]
+    for sides in both:
+        if len(sides) != 2 or not set(sides) <= set(BOUNDARIES):
+            raise WavesimError(f"padding {sides} of an axis; allowed are {', '.join(BOUNDARIES)}, or a pair of them")
+        if (sides[0] == "periodic") != (sides[1] == "periodic"):
+            raise WavesimError(f"padding {sides} is periodic on one side only; make both sides periodic, or neither")
+    return tuple(both)
+
+
+def continued(field: torch.Tensor, cells: int, axis: int, sides: Sides = ("mirror", "mirror")) -> torch.Tensor:
+    """`field` with `cells` more cells on both sides of one axis (-1: x, -2: y, -3: time).
+
+    Raises:
+        WavesimError: fewer cells along the axis than are to be added on a side.
+    """
+    if cells == 0:
+        return field
+    if field.shape[axis] < cells:
+        raise WavesimError(
+            f"a filter reaches {cells} cells beyond an edge of a grid that has {field.shape[axis]} along this axis; "
+            "take a shorter kernel or a larger grid"
+        )
+    if sides == ("zero", "zero"):
+        return F.pad(field, [0, 0] * (-axis - 1) + [cells, cells])
+    length = field.shape[axis]
+    low, high = field.narrow(axis, 0, cells), field.narrow(axis, length - cells, cells)
+    before = _beyond(low, high, axis, sides[0], edge=0)
+    after = _beyond(high, low, axis, sides[1], edge=cells - 1)
+    return torch.cat((before, field, after), dim=axis)
+
+
+def _beyond(near: torch.Tensor, far: torch.Tensor, axis: int, kind: Boundary, edge: int) -> torch.Tensor:
+    """The cells beyond one side, from as many at this side, of which `edge` is the outermost, and at the other."""
+    if kind == "periodic":
+        return far
+    if kind == "zero":
+        return torch.zeros_like(near)
+    if kind == "replicate":
+        return near.narrow(axis, edge, 1).expand_as(near)
+    return near.flip(axis) if kind == "mirror" else -near.flip(axis)
+
+
+class Continuation(nn.Module):
+    """(batch, channel, *grid) continued along every axis: `cells` and kinds of boundary per axis, in their order."""
+
+    def __init__(self, cells: Sequence[int], padding: Sequence[Sides]):
+        super().__init__()
+        self.cells, self.padding = tuple(cells), tuple(padding)
+
+    def forward(self, field: torch.Tensor) -> torch.Tensor:
+        for axis, (cells, sides) in enumerate(zip(self.cells, self.padding, strict=True)):
+            field = continued(field, cells, axis - len(self.cells), sides)
+        return field

@@ -1,8 +1,9 @@
-"""What a frame costs: forecasters in ONNX Runtime, and a ladder of FE runs that errors are compared with.
+"""What a frame costs: forecasters in the fastest of their runtimes, and a ladder of FE runs to compare errors with.
 
 The ladder: FE runs of degrees 2, 3 and 4 from a third to two thirds of the truth's nodes, in single precision, that
-compute nothing but the pressure. Milliseconds a frame are those of one trajectory on one thread: all runs take turns in
-one process, some frames each; the smallest time counts, the median stands beside it.
+compute nothing but the pressure. Forecasters run in single precision too, in ONNX Runtime and in compiled loops where
+these know them, in PyTorch where neither does. Milliseconds a frame are those of one trajectory on one thread: all runs
+take turns in one process, some frames each; the smallest time counts, the median stands beside it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from wavesim.dataset import WaveDataset
-from wavesim.surrogate import OnnxForecaster, init, step
+from wavesim.errors import WavesimError
+from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, step
+from wavesim.surrogate.loops import CompiledForecaster
+from wavesim.surrogate.rollout import Stepper
 
 # The ladder's degrees, and its nodes along a side over the truth's. Degrees 2 and 3 are the cheapest at 5 to 50 %.
 DEGREES = (2, 3, 4)
@@ -56,32 +61,56 @@ def fe_pressure(test: WaveDataset, trajectory: int, run: Run) -> np.ndarray:
 
 
 def milliseconds(
-    test: WaveDataset, graphs: Mapping[str, tuple[Path, int]], runs: Sequence[Run]
-) -> dict[str, dict[str, float]]:
+    test: WaveDataset, forecasters: Mapping[str, tuple[Forecaster, Path]], runs: Sequence[Run]
+) -> dict[str, dict[str, Any]]:
     """Smallest and median time of a frame of the first trajectory. Runs in a process of its own, on one thread.
 
     Args:
-        graphs: name -> path of the exported forecaster, and the frames that it forecasts in one call.
+        forecasters: name -> the forecaster, and where its ONNX graphs go, a path without suffix.
+    Returns:
+        by name: milliseconds and milliseconds_median; of a forecaster those of its fastest runtime, which is named.
     """
-    steps: dict[str, tuple[Callable[[], None], int]] = {
-        name: (_forecasting(OnnxForecaster(path), test), frames) for name, (path, frames) in graphs.items()
-    }
-    steps |= {run[0]: (_solving(test, run), 1) for run in runs}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    steps: dict[tuple[str, str | None], tuple[Callable[[], None], int]] = {}
+    for name, (model, graphs) in forecasters.items():
+        for where, one in _runtimes(model, graphs, test.grid).items():
+            steps[name, where] = _forecasting(one, test), model.config.bundle
+    steps |= {(run[0], None): (_solving(test, run), 1) for run in runs}
+    seconds: dict[tuple[str, str | None], list[float]] = {key: [] for key in steps}
     for _ in range(TURNS):
-        for name, (advance, frames) in steps.items():
+        for key, (advance, frames) in steps.items():
             for _ in range(BURST):
                 start = time.perf_counter()
                 for _ in range(frames):
                     advance()
-                seconds[name].append((time.perf_counter() - start) / frames)
-    return {
-        name: {"milliseconds": 1e3 * min(taken), "milliseconds_median": 1e3 * float(np.median(taken))}
-        for name, taken in seconds.items()
+                seconds[key].append((time.perf_counter() - start) / frames)
+    found: dict[str, dict[str, Any]] = {}
+    for (name, runtime), taken in sorted(seconds.items(), key=lambda item: min(item[1])):
+        times: dict[str, Any] = {"milliseconds": 1e3 * min(taken), "milliseconds_median": 1e3 * float(np.median(taken))}
+        found.setdefault(name, times | ({} if runtime is None else {"runtime": runtime}))
+    return found
+
+
+def _runtimes(model: Forecaster, graphs: Path, grid: tuple[int, int]) -> dict[str, Forecaster | Stepper]:
+    """A forecaster in every runtime that knows it; its ONNX graphs are written."""
+    found: dict[str, Forecaster | Stepper] = {}
+    makers: dict[str, Callable[[], Stepper]] = {
+        "ONNX Runtime": lambda: _exported(model, graphs, grid),
+        "compiled loops": lambda: CompiledForecaster(model),
     }
+    for name, make in makers.items():
+        try:
+            found[name] = make()
+        except WavesimError:
+            continue
+    return found or {"PyTorch": model}
 
 
-def _forecasting(model: OnnxForecaster, test: WaveDataset) -> Callable[[], None]:
+def _exported(model: Forecaster, graphs: Path, grid: tuple[int, int]) -> OnnxForecaster:
+    export_onnx(model, graphs, grid)
+    return OnnxForecaster(graphs)
+
+
+def _forecasting(model: Forecaster | Stepper, test: WaveDataset) -> Callable[[], None]:
     current = init(model, test.window(0, 0, 1)[0], test.medium(0))
 
     def advance() -> None:

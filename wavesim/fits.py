@@ -40,7 +40,7 @@ def check_fits(path: str | Path, model: Forecaster, data: WaveDataset) -> None:
             f"{path} was trained on frames of {model.courant:.3f} cells, {data.root} has {courant_of(data):.3f}; "
             "train a forecaster on this dataset"
         )
-    sides = getattr(model.config, "sides", ("rigid",) * 4)
+    sides = model.config.sides
     if tuple(sides) != data.sides:
         raise WavesimError(
             f"{path} was trained between sides (left, right, bottom, top) {', '.join(sides)}, {data.root} has "

@@ -42,7 +42,7 @@ class Sweep:
         return [Mixture(n, self.size_ratio, fraction, self.dim) for fraction, n in self.fractions.items()]
 
     def protocol(self) -> Protocol | None:
-        return {"above": Unloading(), "below": Compression(pressure=1e-3), None: None}[self.come]
+        return {"above": Unloading(), "below": Compression(pressure=1e-3, start_pressure=1e-2), None: None}[self.come]
 
 
 def holding(size_ratio: float, large: int, fractions: tuple[float, ...]) -> dict[float, int]:

@@ -14,7 +14,6 @@ import meshio
 import numpy as np
 import pytest
 
-from wavesim.cli import main
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 
@@ -24,19 +23,6 @@ SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 def wavesim(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "wavesim", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """The command line in this process: its exit code, what it printed, and what it complained of."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["wavesim", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code or 0, *capsys.readouterr())  # type: ignore[return-value]
-
-    return run
 
 
 @pytest.mark.parametrize("command", [(), ("demo",), ("generate",), ("generate", "waves"), ("view",), ("train",)])
@@ -79,7 +65,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(demo_run: Path, tmp_path: Path)
         (("demo", "--config", tmp_path / "unknown.toml", "--out", tmp_path / "d"), "did you mean 'iterations'"),
         (("demo", "--config", tmp_path / "contradiction.toml", "--out", tmp_path / "d"), "kernel_size 4 is even"),
         (("train", "--config", tmp_path / "unstable.toml", "--data", waves, "--out", out), "at least 6"),
-        (("train", "--data", waves, "--out", out, "--convolution", "clasical"), "convolution"),
+        (("train", "--data", waves, "--out", out, "--model", "clasical"), "unknown model 'clasical'"),
         (("generate", "waves", "--packings", tmp_path / "none.h5", "--out", tmp_path / "w"), "does not exist"),
         (("prune", tmp_path / "none.safetensors", "--data", waves, "--out", out), "does not exist"),
         (("evaluate", demo_run, "--data", tmp_path / "none"), "none does not exist"),
@@ -273,7 +259,7 @@ def test_evaluation_shows_on_a_terminal_that_it_is_at_work(here: Callable, monke
         def isatty(self) -> bool:
             return True
 
-    def slow(*_: object) -> None:
+    def slow(*_: object, **__: object) -> None:
         time.sleep(1.5)
         raise WavesimError("enough")
 

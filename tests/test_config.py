@@ -175,7 +175,7 @@ def test_numbers_must_be_finite_and_positive(stage, key, value):
         ({"waves": {"radius_scale": 1.1}}, "waves.radius_scale: "),
         ({"packings": {"size_ratios": [0.5, 2.0]}}, "packings.size_ratios.1: Input should be less than or equal to 1"),
         ({"packings": {"small_fraction": float("nan")}}, "packings.small_fraction: "),
-        ({"forecaster": {"convolution": "dense"}}, "forecaster.convolution: Input should be 'classical' or 'one-way'"),
+        ({"forecaster": {"convolution": "dense"}}, "forecaster.convolution: Input should be 'classical', 'one-way', "),
         ({"forecaster": {"ranks": [8, 0]}}, "forecaster.ranks.1: "),
         ({"pruning": {"beta": 1.5}}, "pruning.beta: "),
         ({"waves": 64}, "waves: "),

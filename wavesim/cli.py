@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from contextlib import nullcontext
@@ -10,12 +11,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from wavesim.cli_evaluate import evaluate
 from wavesim.cli_generate import generate
 from wavesim.cli_options import Out, Seed, Settings, Workers, settings
 from wavesim.cli_progress import clock, shown
 from wavesim.config import parse
 from wavesim.errors import WavesimError
 from wavesim.info import columns, info_text
+from wavesim.recipes import FORECASTERS, RecipeConfig, recipe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -84,27 +87,46 @@ def import_dataset(
 
 @app.command()
 def train(
-    data: Data,
-    out: Annotated[Path, typer.Option(help="model file to write, .safetensors")],
-    convolution: Annotated[str | None, typer.Option(help="classical or one-way; default: as in the settings")] = None,
+    data: Annotated[Path, typer.Option(help="a dataset's folder, or one of The Well's acoustic files")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="folder of the run: model, card, curves, log; a second call goes on where the first stopped. Or a "
+            ".safetensors file: the model alone"
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{', '.join(FORECASTERS)}, or a TOML file with the tables forecaster and training, such as a run's "
+            "config.toml; default: as in --config"
+        ),
+    ] = None,
     seed: Seed = 0,
     config: Settings = "demo",
     device: Annotated[str, typer.Option(help="cpu; cuda, cuda:0, ... or mps where there is one")] = "cpu",
+    devices: Annotated[int, typer.Option(min=1, help="how many devices share every batch")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="processes that read ahead, for each device")] = 0,
 ) -> None:
     """Train a forecaster on growing unrolls; the best over 32 frames of 8 validation trajectories is kept."""
     from tqdm import tqdm
 
-    from wavesim.config import ForecasterConfig
     from wavesim.surrogate import train as train_it
+    from wavesim.training_run import MODEL, train_run
 
     chosen = settings(config)
-    update = {} if convolution is None else {"convolution": convolution}
-    forecaster = parse({**chosen.forecaster.model_dump(), **update}, ForecasterConfig, "--convolution")
-    if out.suffix != ".safetensors":
-        raise WavesimError(f"--out {out} must end in .safetensors")
-    with tqdm(total=chosen.training.iterations, desc="train", disable=None) as bar:
-        train_it(forecaster, chosen.training, data, out, seed, shown(bar), device)
-    typer.echo(info_text(out))
+    own = RecipeConfig(forecaster=chosen.forecaster, training=chosen.training)
+    own = recipe(model, own) if model else own
+    alone = out.suffix == ".safetensors"
+    with tqdm(total=own.training.iterations, desc="train", disable=None) as bar:
+        if alone:
+            train_it(own.forecaster, own.training, data, out, seed, shown(bar), device, devices, workers)
+        else:
+            command = shlex.join(["wavesim", *sys.argv[1:]])
+            worked = train_run(own, data, out, seed, shown(bar), device, devices, workers, command)
+    typer.echo(info_text(out if alone else out / MODEL))
+    if not alone:
+        typer.echo(f"{out}: {'whole' if worked else 'was whole already, and stays as it is'}")
 
 
 @app.command()
@@ -131,38 +153,7 @@ def prune(
     typer.echo(columns(rows, ("round", "pq_index", "parameters", "macs_per_frame", "validation_error")))
 
 
-@app.command()
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="a run's folder, one of models, or one model's .safetensors file")],
-    data: Annotated[Path | None, typer.Option(help="a dataset's folder; default: the one with the run")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="folder for results.json and ONNX files; default: RUN/evaluation")
-    ] = None,
-    ladder: Annotated[
-        bool,
-        typer.Option(
-            help="run the FE ladder of equal errors too (needs dolfinx); for one model --no-ladder takes half the time"
-        ),
-    ] = True,
-) -> None:
-    """Errors against the FE truth over the test split, beside cost, floor, and the best FE run of equal error."""
-    from wavesim.evaluate import evaluate as evaluate_them
-    from wavesim.provenance import write_json
-    from wavesim.report import as_text
-    from wavesim.viz.session import find_run
-
-    if run.suffix == ".safetensors":
-        if data is None:
-            raise WavesimError(f"{run} is one model; name the dataset to evaluate it on with --data")
-        models = {run.stem: run}
-    else:
-        models, found = find_run(run)
-        data = data or found
-    out = out or (run.parent if run.suffix == ".safetensors" else run) / "evaluation"
-    with clock(f"evaluate {', '.join(models)}"):
-        results = evaluate_them(models, data, out, ladder)
-    write_json(out / "results.json", results)
-    typer.echo(as_text(results))
+app.command()(evaluate)
 
 
 @app.command()
@@ -222,6 +213,29 @@ def view(
             typer.echo(f"the truth was recorded, not live: {session.why_recorded}", err=True)
         if film:
             typer.echo(film)
+
+
+@app.command()
+def bench(
+    model: Annotated[Path, typer.Argument(help="a model's .safetensors file")],
+    data: Annotated[
+        Path | None, typer.Option(help="a dataset: its first test trajectory is forecast, on its grid; int8 needs one")
+    ] = None,
+    grid: Annotated[int, typer.Option(min=16, help="without data: cells along each side, of a uniform medium")] = 128,
+    frames: Annotated[int, typer.Option(min=1, help="frames of the forecast whose errors are told")] = 32,
+) -> None:
+    """Time a model in every runtime and precision of this machine, with the error that each costs."""
+    import torch
+
+    from wavesim.bench import bench as bench_it
+
+    torch.set_num_threads(1)
+    typer.echo("runtime      precision   ms a frame   median   apart from torch, first frame   last frame")
+    for row in bench_it(model, data, grid, frames):
+        typer.echo(
+            f"{row.runtime:12s} {row.precision:9s} {row.milliseconds:12.3f} {row.milliseconds_median:8.3f} "
+            f"{row.first_frame:31.1e} {row.last_frame:12.1e}"
+        )
 
 
 @app.command("settings")

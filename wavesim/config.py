@@ -7,29 +7,22 @@ artefact (`.model_dump()`), and an unknown key is refused with the nearest valid
 
 from __future__ import annotations
 
-import difflib
-import json
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from wavesim.devices import NAME
-from wavesim.errors import WavesimError
+from wavesim.settings import Config, Settings, as_toml, parse, read
+
+__all__ = ["Config", "Settings", "as_toml", "load", "parse", "read"]
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Ratio = Annotated[float, Field(ge=1e-9, le=1e9)]  # to the background's; beyond, single precision fails
 Side = Literal["rigid", "soft", "periodic", "absorbing"]
-
-
-class Settings(BaseModel):
-    """Frozen, closed to unknown keys, and every number finite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PackingsConfig(Settings):
@@ -152,25 +145,47 @@ class WavesConfig(GrainsConfig):
 
 
 class ForecasterConfig(Settings):
-    """A coarse explicit step, corrected by a network whose filters are linear in the state and gated by the medium."""
+    """A coarse explicit step, corrected by a network that has seen the medium."""
 
-    convolution: Literal["classical", "one-way"] = Field(
-        default="one-way", description="family of every spatial filter"
+    network: Literal["gated", "unet", "classic-unet", "convnext-unet", "fno", "tfno"] = Field(
+        default="gated",
+        description="gated and unet have filters of one family; the others are references, published networks",
     )
-    width: Count = Field(default=16, description="channels of the hidden fields (multiples of 8 run fastest)")
+    convolution: Literal[
+        "classical", "one-way", "separable", "cp-series", "flattened", "chain", "sum", "tensor-train"
+    ] = Field(default="one-way", description="family of every spatial filter of gated and unet")
+    width: Count = Field(
+        default=16, description="channels of the hidden fields on the finest grid (multiples of 8 run fastest)"
+    )
     kernel_size: Annotated[int, Field(ge=3)] = Field(default=5, description="taps of a filter along each axis; odd")
     ranks: tuple[Count, ...] = Field(
         default=(32, 32, 32, 32),
-        description="rank of each one-way layer; their number is the depth (none: the coarse step alone)",
+        description="rank of each one-way layer, or of all on a level of unet; their number is the depth of every "
+        "network (none: the coarse step alone)",
+    )
+    blocks: Count = Field(default=1, description="filters of unet, or blocks of convnext-unet, on a level each way")
+    modes: Count = Field(default=16, description="Fourier modes along each axis that fno and tfno keep")
+    activation: Literal["none", "gelu"] = Field(
+        default="none", description="of unet before each filter; none: linear in the state, as gated is"
     )
     encoder_width: Count = Field(default=16, description="channels of the encoder that turns the medium into gates")
     encoder_ranks: tuple[Count, Count] = Field(default=(4, 8), description="ranks of the encoder's two one-way layers")
     substeps: Annotated[int, Field(ge=0)] = Field(
         default=6, description="coarse explicit steps a frame; 0: the network alone"
     )
+    bundle: Count = Field(default=1, description="frames forecast in one call")
     conserve_energy: bool = Field(
         default=True, description="scale the state back whenever it exceeds its energy budget"
     )
+    sides: tuple[Side, Side, Side, Side] = Field(
+        default=("rigid",) * 4, description="left, right, bottom and top; training takes them from its data"
+    )
+
+    @property
+    def kind(self) -> str:
+        """In a word or two: the family of filters where there is one, and the network where it is not the usual one."""
+        words = {"gated": self.convolution, "unet": f"{self.convolution} unet"}
+        return words.get(self.network, self.network)
 
     @model_validator(mode="after")
     def _odd_kernel(self) -> ForecasterConfig:
@@ -198,6 +213,28 @@ class TrainingConfig(Settings):
     batch: Count = Field(default=4, description="windows a step")
     learning_rate: Positive = Field(default=5e-3, description="peak of the one-cycle schedule (Adam)")
     gradient_clip: Positive = Field(default=1.0, description="largest gradient norm")
+    loss_frames: Count | None = Field(
+        default=None,
+        description="last frames of a rollout that the loss runs over, those before being run without gradients "
+        "(pushforward); none: all",
+    )
+    noise: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="standard deviation of the noise on a rollout's first state, over that state's own rms"
+    )
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="decay a step of the running mean of the weights that is validated and kept; 0: the weights "
+        "themselves",
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description="times the sum of squares of the filters' dense kernels, the products of one-way factors, is added "
+        "to the loss",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of the network's convolutions while it trains"
+    )
+    validate_every: Count = Field(default=100, description="optimiser steps between two validations")
 
     @model_validator(mode="after")
     def _stages(self) -> TrainingConfig:
@@ -258,11 +295,6 @@ class RunConfig(Settings):
                 f"packings.per_ratio {self.packings.per_ratio} leaves a split without a packing; train, valid and test "
                 "each need their own: use 3 or more"
             )
-        if set(waves.sides) != {"rigid"}:
-            raise ValueError(
-                f"waves.sides {', '.join(waves.sides)}: the forecasters know rigid walls alone; other sides are for "
-                "`wavesim generate waves`"
-            )
         if longest >= waves.frames:
             raise ValueError(
                 f"training.unrolls of up to {longest} frames take at least {longest + 1} frames, and waves.frames is "
@@ -286,9 +318,6 @@ class RunConfig(Settings):
         return self
 
 
-Config = TypeVar("Config", bound=Settings)
-
-
 def load(path: str | Path, kind: type[Config] = RunConfig) -> Config:  # type: ignore[assignment]
     """Read settings from a TOML file; what it does not name keeps its default.
 
@@ -296,57 +325,3 @@ def load(path: str | Path, kind: type[Config] = RunConfig) -> Config:  # type: i
         WavesimError: no such file, not TOML, an unknown key (the nearest valid one is named), a value out of range.
     """
     return parse(read(path), kind, str(path))
-
-
-def read(path: str | Path) -> dict[str, Any]:
-    """The content of a TOML file. Raises WavesimError where there is none."""
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise WavesimError(f"{path} does not exist") from error
-    except OSError as error:
-        raise WavesimError(f"{path} cannot be read: {error.strerror}; give the path of a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WavesimError(f"{path} is not TOML: {error}") from error
-
-
-def parse(content: dict[str, Any], kind: type[Config], source: str) -> Config:
-    """Settings from a plain dictionary; errors as for `load`, with `source` named.
-
-    Strict, as TOML's own kinds are: "64" is no number and 1 no truth value, but 1 is a number where 1.0 is one.
-    """
-    try:
-        return kind.model_validate_json(json.dumps(content, default=str), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            valid = _keys_at(kind, first["loc"][:-1])
-            near = difflib.get_close_matches(str(first["loc"][-1]), valid, n=1, cutoff=0.4)
-            hint = f"did you mean '{near[0]}'?" if near else f"valid keys: {', '.join(valid)}"
-            raise WavesimError(f"{source}: unknown key '{where}'; {hint}") from error
-        message = first["msg"].removeprefix("Value error, ")
-        got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
-        raise WavesimError(f"{source}: {where or 'settings'}: {message}{got}") from error
-
-
-def _keys_at(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    for part in location:
-        annotation = kind.model_fields[str(part)].annotation
-        kind = next(one for one in (*get_args(annotation), annotation) if one is not type(None))
-    return list(kind.model_fields)
-
-
-def as_toml(config: Settings) -> str:
-    """All settings as TOML, each under its description; `load` reads it back."""
-    lines = [f"# {type(config).__doc__}"]
-    for key, field in type(config).model_fields.items():
-        value = getattr(config, key)
-        if isinstance(value, Settings):
-            head, body = as_toml(value).split("\n", 1)
-            lines = [*lines[len(lines) == 1 :], head, f"[{key}]", body]
-            continue
-        # JSON's numbers, strings, booleans and arrays are TOML's too; TOML has no null.
-        text = f"# {key} is not set" if value is None else f"{key} = {json.dumps(value)}"
-        lines += [*([f"# {field.description}"] if field.description else []), text]
-    return "\n".join(lines) + "\n"

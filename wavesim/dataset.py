@@ -24,11 +24,23 @@ import h5py
 import numpy as np
 import yaml
 
+from wavesim.config import Side
 from wavesim.errors import WavesimError
 from wavesim.provenance import file_hash, whole_file
-from wavesim.shard import CONSTANT, MEDIUM, STATE, Shard, write_shard
+from wavesim.shard import CONSTANT, MEDIUM, STATE, Made, Shard, inspect, open_shard, write_shard
 
-__all__ = ["CONSTANT", "MEDIUM", "SPLITS", "STATE", "Shard", "Trajectory", "WaveDataset", "check", "write_shard"]
+__all__ = [
+    "CONSTANT",
+    "MEDIUM",
+    "SPLITS",
+    "STATE",
+    "Shard",
+    "Trajectory",
+    "WaveDataset",
+    "check",
+    "open_shard",
+    "write_shard",
+]
 
 SPLITS = ("train", "valid", "test")
 CHECKSUMS = "checksums.txt"
@@ -81,23 +93,36 @@ class WaveDataset:
             raise WavesimError(f"{self.root}/data/{split} holds no .hdf5 file; make some with `wavesim generate waves`")
         self._files: dict[tuple[int, Path], h5py.File] = {}
         self._index: list[tuple[Path, int]] = []
-        shapes, intervals, lengths = set(), set(), set()
+        shapes, intervals, lengths, sides = set(), set(), set(), set()
         for path in self.paths:
-            with open_shard(path) as file:
-                n, frames, width, height = file["t0_fields/pressure"].shape
-                time = file["dimensions/time"][:].astype(float)
-                lengths.add((_length(file["dimensions/x"][:]), _length(file["dimensions/y"][:])))
-            self._index += [(path, i) for i in range(n)]
-            shapes.add((frames, height, width))
-            intervals.add((time[-1] - time[0]) / (frames - 1))
-        if len(shapes) > 1 or max(intervals) - min(intervals) > 1e-5 * max(intervals) or len(lengths) > 1:
+            made = self._inspect(path)
+            self._index += [(path, i) for i in range(made.trajectories)]
+            shapes.add(made.shape)
+            intervals.add(made.frame_interval)
+            lengths.add(made.lengths)
+            sides.add(made.sides)
+        if (
+            len(shapes) > 1
+            or max(intervals) - min(intervals) > 1e-5 * max(intervals)
+            or max(len(lengths), len(sides)) > 1
+        ):
             raise WavesimError(
-                f"{self.root}/data/{split} mixes shapes {sorted(shapes)}, frame intervals {sorted(intervals)} or "
-                f"domains {sorted(lengths)}; one dataset has one of each"
+                f"{self.root}/data/{split} mixes shapes {sorted(shapes)}, frame intervals {sorted(intervals)}, "
+                f"domains {sorted(lengths)} or sides {sorted(sides)}; one dataset has one of each"
             )
+        if not self._index:
+            raise WavesimError(f"{self.root}/data/{split} holds no trajectory; make some with `wavesim generate waves`")
         (self.frames, *grid), self.frame_interval = shapes.pop(), float(min(intervals))
         self.grid: tuple[int, int] = (grid[0], grid[1])
         self.lengths: tuple[float, float] = lengths.pop()
+        self.sides: tuple[Side, Side, Side, Side] = sides.pop()
+
+    def _inspect(self, path: Path) -> Made:
+        with self._open(path) as file:
+            return inspect(file)
+
+    def _open(self, path: Path) -> h5py.File:
+        return open_shard(path)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -120,7 +145,7 @@ class WaveDataset:
         if key not in self._files:
             while len(self._files) >= OPEN_FILES:
                 self._files.pop(next(iter(self._files))).close()
-            self._files[key] = open_shard(path)
+            self._files[key] = self._open(path)
         return self._files[key], row
 
     def name(self, index: int) -> str:
@@ -136,6 +161,12 @@ class WaveDataset:
         """The provenance of a trajectory's file."""
         return json.loads(self._file(index)[0].attrs["wavesim"])
 
+    def series(self, index: int, name: str) -> np.ndarray | None:
+        """A number of a trajectory that changes in time, (time,), such as `energy`; None where its file has none."""
+        file, row = self._file(index)
+        found = file.get(f"scalars/{name}")
+        return None if found is None or found.ndim != 2 else found[row]
+
     def medium(self, index: int) -> np.ndarray:
         """(channel, y, x) float32 of (bulk modulus, density). Raises WavesimError for values that are not finite."""
         file, row = self._file(index)
@@ -145,11 +176,15 @@ class WaveDataset:
         """States `start` to `start + length - 1` as (time, channel, y, x) float32, (p, dt p_t). Raises as `medium`."""
         if start < 0 or start + length > self.frames:
             raise OutOfRangeError(f"window {start}..{start + length} of a trajectory of {self.frames} frames")
-        file, row = self._file(index)
-        fields = [file["t0_fields"][name][row, start : start + length].swapaxes(-1, -2) for name in STATE]
-        state = np.stack(fields, axis=1)
+        state = self._state(index, start, length)
         state[:, 1] *= np.float32(self.frame_interval)
         return self._finite(index, state)
+
+    def _state(self, index: int, start: int, length: int) -> np.ndarray:
+        """(time, channel, y, x) of (p, p_t)."""
+        file, row = self._file(index)
+        fields = [file["t0_fields"][name][row, start : start + length].swapaxes(-1, -2) for name in STATE]
+        return np.stack(fields, axis=1)
 
     def _finite(self, index: int, values: np.ndarray) -> np.ndarray:
         if not np.isfinite(values).all():
@@ -172,50 +207,6 @@ class WaveDataset:
             split=self.split,
             lengths=self.lengths,
         )
-
-
-def open_shard(path: str | Path) -> h5py.File:
-    """Open a file of the layout for reading.
-
-    Raises:
-        WavesimError: missing, truncated, not HDF5, or of another layout.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise WavesimError(f"{path} does not exist")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        if error.errno is not None:  # the system's refusal, not HDF5's: no permission, too many open files
-            raise WavesimError(f"{path} cannot be opened: {os.strerror(error.errno)}") from error
-        raise WavesimError(f"{path} is not a whole HDF5 file ({error}); move it away and generate it again") from error
-    defect = _layout_defect(file)
-    if defect:
-        file.close()
-        raise WavesimError(f"{path} is not a wavesim dataset file: {defect}")
-    return file
-
-
-def _layout_defect(file: h5py.File) -> str | None:
-    names = [f"t0_fields/{name}" for name in (*STATE, *CONSTANT)] + [f"dimensions/{name}" for name in ("time", *"xy")]
-    missing = [name for name in names if name not in file]
-    if "wavesim" not in file.attrs:
-        missing.append("the root attribute 'wavesim'")
-    if missing:
-        return f"it lacks {', '.join(missing)}"
-    shape, frames = file["t0_fields/pressure"].shape, file["dimensions/time"].size
-    if len(shape) != 4 or shape[1] != frames or frames < 2:
-        return f"pressure has shape {shape}, expected (trajectory, time, x, y) with {max(frames, 2)} frames"
-    for name in (*STATE, *CONSTANT):
-        expected = shape if name in STATE else (shape[0], *shape[2:])
-        if file[f"t0_fields/{name}"].shape != expected:
-            return f"{name} has shape {file[f't0_fields/{name}'].shape}, expected {expected}"
-    return None
-
-
-def _length(centres: np.ndarray) -> float:
-    """What equal cells with these centres, in single precision, cover."""
-    return float(f"{np.ptp(centres.astype(float)) * centres.size / max(centres.size - 1, 1):.6g}")
 
 
 def check(root: str | Path, each: Each = map) -> dict[str, int]:

@@ -23,6 +23,7 @@ def missing_engine(package: str, purpose: str, extra: str, cause: ImportError | 
         "mesh": "pip install 'wavesim[mesh]'",
         "granular": "pip install 'wavesim[granular]'",
         "dask": "pip install 'wavesim[dask]'",
+        "baselines": "pip install 'wavesim[baselines]'",
         "notebooks": "pip install 'wavesim[notebooks]'",
     }[extra]
     return WavesimError(f"{package} is not installed, and {purpose} needs it: {remedy}")

@@ -1,20 +1,18 @@
 """Forecasters against the FE truth, at their cost, with the best FE run of equal error in the same table.
 
-Every forecaster rolls out whole test trajectories from one initial state. Beside them stand the floor, persistence
-(the initial state for ever), the coarse step that the forecasters start from, alone, and a ladder of FE runs of degrees
-2, 3 and 4 from a third to two thirds of the truth's nodes, because a forecast is worth its cost only where no FE run is
-as good for less. The ladder runs in single precision and computes nothing but the pressure; it is compared on the same
-trajectories, one of each test packing.
+Every forecaster rolls out whole test trajectories from one initial state. Beside them stand persistence (the initial
+state for ever), the coarse step that the forecasters start from, alone, and a ladder of cheaper FE runs (costs.py),
+because a forecast is worth its cost only where no FE run is as good for less. The ladder is compared on the same
+trajectories, one of each test packing. Errors are those of wavesim.metrics, floors those of floors.py; trajectories are
+read one by one.
 
-Errors are those of wavesim.metrics. Milliseconds a frame are those of one trajectory on one thread: all runs take turns
-in one process, some frames each; the smallest time counts, the median stands beside it.
+A forecaster that grows without bound is stopped, named with its trajectory and frame, and has no row.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,19 +20,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from wavesim import processes
+from wavesim import costs, metrics, processes
+from wavesim.curves import Curves, Places, curves_of, mean, mean_heard, traces_of
 from wavesim.dataset import WaveDataset
-from wavesim.fits import check_fits
-from wavesim.metrics import correlation, correlation_time, relative_l2, vrmse
-from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, load, rollout, step
+from wavesim.fits import check_fits, check_units
+from wavesim.floors import floors, truth_error
+from wavesim.surrogate import Forecaster, export_onnx, load, rollout
+from wavesim.surrogate.rollout import UnboundedError
 
-# The ladder's degrees, and its nodes along a side over the truth's. Degrees 2 and 3 are the cheapest at 5 to 50 %.
-DEGREES = (2, 3, 4)
-SHARES = (1 / 3, 5 / 12, 1 / 2, 7 / 12, 2 / 3)
 FIRST_FRAMES = 10
-TURNS, BURST = 15, 4  # each run is timed in so many turns of so many frames
-
-Run = tuple[str, int | None, int]  # name, elements along x or those of the file's own mesh, degree
 
 
 @dataclass(frozen=True)
@@ -45,6 +39,11 @@ class Row:
     one_crossing, last_frame: its means over the first frames, at one crossing, at the end; vrmse, mass_norm: means over
     the first crossing; correlation_time: in crossings. milliseconds: a frame, smallest; equal_fe: the cheapest FE run
     that is as good after one crossing.
+
+    vrmse_windows: means over The Well's windows of frames. energy_norm and bands: at one crossing; energy_drift: the
+    mean size of E(t)/E(0) - 1 at the end. arrival_lag: in frames, late or early; lateness: the same with its sign;
+    envelope_misfit, phase_misfit: means over receivers. symmetries: defects at one crossing. curves: means over the
+    trajectories, (time,).
     """
 
     name: str
@@ -63,6 +62,16 @@ class Row:
     milliseconds: float | None = None
     milliseconds_median: float | None = None
     equal_fe: str | None = None
+    vrmse_windows: dict[str, float] = field(default_factory=dict)
+    energy_norm: float | None = None
+    energy_drift: float | None = None
+    bands: dict[str, float] = field(default_factory=dict)
+    arrival_lag: float | None = None
+    lateness: float | None = None
+    envelope_misfit: float | None = None
+    phase_misfit: float | None = None
+    symmetries: dict[str, float] | None = None
+    curves: dict[str, list[float]] = field(default_factory=dict)
 
 
 def evaluate(
@@ -72,183 +81,202 @@ def evaluate(
     ladder: bool = True,
     workers: int = 2,
     progress: bool = True,
+    receivers: Places = metrics.PLACES,
 ) -> dict[str, Any]:
     """Errors and costs of `models` (name -> .safetensors) over the test split of `data`.
 
-    Exports each model to ONNX under OUT/NAME.*.onnx and times it there.
+    Exports each model that conserves energy to ONNX under OUT/NAME.*.onnx and times it there.
 
+    Args:
+        receivers: places (x, y) in shares of the domain's sides.
     Returns:
         {"rows": [Row as dict], "frame_interval", "frames", "trajectories", "grid", "first_frames", "ladder",
-        "truth_error": {"pressure" or "pressure_rate": {"mean", "last"}}, as far as the test files state it}, ready for
-        JSON.
+        "truth_error": {"pressure" or "pressure_rate": {"mean", "last"}}, as far as the test files state it; "floors":
+        {name: (time,)}, "truth_drift": (time,) of E(t)/E(0) - 1, "band_limits", "receivers", "traces": what one
+        receiver heard of the first trajectory, "stopped": {name: {"trajectory", "frame"}}}, ready for JSON.
     Raises:
-        WavesimError: no test split, or a model made for another frame interval.
+        WavesimError: no test split, one in units that do not fit each other, or a model made for other data.
     """
     test = WaveDataset(data, "test")
     forecasters = {name: load(path) for name, path in models.items()}
     for name, model in forecasters.items():
         check_fits(models[name], model, test)
-    forecasters = {"coarse step": _coarse_alone(next(iter(forecasters.values()))), **forecasters}
+    check_units(test)
+    forecasters = {"coarse step": _coarse_alone(next(iter(forecasters.values())), test), **forecasters}
     out.mkdir(parents=True, exist_ok=True)
-    graphs = {name: out / name.replace(" ", "-") for name in forecasters}
+    graphs = {}
     for name, model in forecasters.items():
-        export_onnx(model, graphs[name], test.grid)
-    runs = _ladder(test) if ladder and find_spec("dolfinx") else []
-    with processes.pool(1) as pool:
-        times: dict[str, Any] = pool.submit(_milliseconds, test, graphs, runs).result()
+        if model.config.conserve_energy:
+            graphs[name] = out / name.replace(" ", "-"), getattr(model.config, "bundle", 1)
+            export_onnx(model, graphs[name][0], test.grid)
+    runs = costs.ladder_of(test) if ladder and find_spec("dolfinx") else []
+    times: dict[str, Any] = {}
+    if graphs or runs:
+        with processes.pool(1) as pool:
+            times = pool.submit(costs.milliseconds, test, graphs, runs).result()
 
-    measure = _Measure(test)
-    still = np.broadcast_to(measure.states[:, 0, None, 0], measure.future.shape)
-    rows = [measure.row("persistence", "persistence", still)]
+    judge = _Judge(test, receivers)
+    stopped: dict[str, dict[str, Any]] = {}
+    for i in range(len(test)):
+        truth = judge.read(i)
+        judge.add("persistence", i, np.repeat(truth.state[:1], test.frames - 1, axis=0))
+        for name in [name for name in forecasters if name not in stopped]:
+            try:
+                judge.add(name, i, rollout(forecasters[name], truth.state[0], truth.medium, test.frames - 1))
+            except UnboundedError as grown:
+                stopped[name] = {"trajectory": truth.name, "frame": grown.frame}
+    rows = [judge.row("persistence", "persistence")]
     for name, model in forecasters.items():
+        symmetries = None if name in stopped else _symmetries(model, test, judge.crossing, receivers)
+        if isinstance(symmetries, UnboundedError):
+            where = f"a pulse or a sum of states in the medium of {test.name(0)}"
+            stopped[name] = {"trajectory": where, "frame": symmetries.frame}
+        if name in stopped:
+            continue
         learned = name in models
         rows.append(
-            measure.row(
+            judge.row(
                 name,
                 "forecaster" if learned else "coarse",
-                rollout(model, measure.states[:, 0], measure.media, test.frames - 1)[:, :, 0],
                 parameters=sum(p.numel() for p in model.parameters()) if learned else None,
                 stored_bytes=models[name].stat().st_size if learned else None,
                 macs=model.macs(test.grid)["frame"],
-                **times[name],
+                symmetries=symmetries,
+                **times.get(name, {}),
             )
         )
     chosen = [i for i in range(len(test)) if i == 0 or test.packing(i) != test.packing(i - 1)]
     with processes.pool(workers) as pool:
         for run in tqdm(runs, desc="FE ladder", disable=None if progress else True):
-            truth = run is runs[-1]
-            jobs = [] if truth else [pool.submit(_fe_pressure, test, i, run) for i in chosen]
-            fields = measure.future[chosen] if truth else np.stack([job.result() for job in jobs])
-            rows.append(measure.row(run[0], "truth" if truth else "fe", fields, chosen, **times[run[0]]))
+            own = run is runs[-1]
+            jobs = [] if own else [pool.submit(costs.fe_pressure, test, i, run) for i in chosen]
+            for k, i in enumerate(chosen):
+                truth = judge.read(i)
+                judge.add(run[0], i, truth.state[1:] if own else jobs[k].result()[:, None])
+            rows.append(judge.row(run[0], "truth" if own else "fe", **times[run[0]]))
     return {
-        "rows": [asdict(_with_equal_fe(row, rows, measure.crossing) if runs else row) for row in rows],
+        "rows": [asdict(_with_equal_fe(row, rows, judge.crossing) if runs else row) for row in rows],
         "frame_interval": test.frame_interval,
         "frames": test.frames - 1,
         "trajectories": len(test),
         "grid": list(test.grid),
         "first_frames": FIRST_FRAMES,
         "ladder": bool(runs),
-        "truth_error": _truth_error(test),
+        "truth_error": truth_error(test),
+        "floors": {name: _rounded(curve) for name, curve in floors(test).items()},
+        "truth_drift": _rounded(np.mean(judge.truth_drifts, axis=0)),
+        "band_limits": list(metrics.LIMITS),
+        "receivers": [list(place) for place in receivers],
+        "traces": judge.traces,
+        "stopped": stopped,
     }
 
 
-class _Measure:
-    """The whole test split: states (trajectory, time, 2, y, x), media (trajectory, 2, y, x), and errors against it."""
+class _Judge:
+    """Holds the curves of every run, by name and trajectory; reads the trajectories one at a time.
 
-    def __init__(self, test: WaveDataset):
-        self.states = np.stack([test.window(i, 0, test.frames) for i in range(len(test))])
-        self.media = np.stack([test.medium(i) for i in range(len(test))])
-        self.future = self.states[:, 1:, 0]
-        self.interval = test.frame_interval
+    truth_drifts: of each trajectory that was read once, (time,). traces: what the first receiver hears of the first.
+    """
+
+    def __init__(self, test: WaveDataset, receivers: Places):
+        self.test, self.receivers = test, receivers
         self.crossing = min(round(1 / test.frame_interval), test.frames - 1) - 1
+        self.courant = test.frame_interval / (test.lengths[0] / test.grid[1])
+        self.found: dict[str, dict[int, Curves]] = {}
+        self.truth_drifts: list[np.ndarray] = []
+        self.traces: dict[str, Any] = {}
 
-    def row(self, name: str, kind: str, forecast: np.ndarray, chosen: Sequence[int] | None = None, **costs: Any) -> Row:
-        """The row of a forecast (trajectory, time, y, x) of the `chosen` trajectories, by default of all."""
-        chosen = list(range(len(self.states))) if chosen is None else list(chosen)
-        truth, kappa, crossing = self.future[chosen], self.media[chosen][:, None, 0], self.crossing
-        errors = relative_l2(forecast, truth)
+    def read(self, index: int) -> Any:
+        """The trajectory that the next forecasts are of."""
+        self.truth = self.test.trajectory(index)
+        if index == len(self.truth_drifts):
+            drift = metrics.energy_drift(self.truth.state, self.truth.medium, self.courant, self.test.sides)
+            self.truth_drifts.append(drift[1:])
+        if not self.traces:
+            heard = traces_of(self.truth.state[1:, 0], self.truth, self.receivers[:1])[0]
+            self.traces = {"trajectory": self.truth.name, "place": list(self.receivers[0]), "truth": _rounded(heard)}
+            self.traces["forecasts"] = {}
+        return self.truth
+
+    def add(self, name: str, index: int, forecast: np.ndarray) -> None:
+        """Measure a forecast (time, 1 or 2, y, x) of the trajectory that was read last, `index`."""
+        measured = curves_of(forecast, self.truth, self.test.sides, self.courant, self.receivers)
+        self.found.setdefault(name, {})[index] = measured
+        if index == 0:
+            heard = traces_of(forecast[:, 0], self.truth, self.receivers[:1])[0]
+            self.traces["forecasts"][name] = _rounded(heard)
+
+    def row(self, name: str, kind: str, **costs: Any) -> Row:
+        """The row of all forecasts of a name."""
+        found = self.found[name]
+        every, crossing = list(found.values()), self.crossing
+        errors = np.stack([one.relative_l2 for one in every])
+        means: dict[str, np.ndarray | None] = {
+            key: mean([getattr(one, key) for one in every])
+            for key in ("relative_l2", "mass_norm", "vrmse", "correlation", "energy_norm", "energy_drift")
+        }
+        bands = np.mean([one.bands for one in every], axis=0)
+        means |= dict(zip(metrics.BANDS, bands.T, strict=True))
+        vrmse, norm = means["vrmse"], means["energy_norm"]
+        drifts = [abs(one.energy_drift[-1]) for one in every if one.energy_drift is not None]
+        correlations = np.stack([one.correlation for one in every])
         return Row(
             name=name,
             kind=kind,
-            trajectories=chosen,
+            trajectories=list(found),
             errors=[[round(float(error), 5) for error in line] for line in errors],
-            vrmse=float(vrmse(forecast, truth)[:, : crossing + 1].mean()),
+            vrmse=float(np.mean(vrmse[: crossing + 1])),  # type: ignore[index]
             first_frames=float(errors[:, :FIRST_FRAMES].mean()),
             one_crossing=float(errors[:, crossing].mean()),
             last_frame=float(errors[:, -1].mean()),
-            mass_norm=float(relative_l2(forecast, truth, 1 / kappa)[:, : crossing + 1].mean()),
-            correlation_time=float(correlation_time(correlation(forecast, truth), self.interval).mean()),
+            mass_norm=float(np.mean(means["mass_norm"][: crossing + 1])),  # type: ignore[index]
+            correlation_time=float(metrics.correlation_time(correlations, self.test.frame_interval).mean()),
+            vrmse_windows={key: float(value) for key, value in metrics.windowed(vrmse).items()},  # type: ignore[arg-type]
+            energy_norm=None if norm is None else float(norm[crossing]),
+            energy_drift=float(np.mean(drifts)) if drifts else None,
+            bands={key: float(value) for key, value in zip(metrics.BANDS, bands[crossing], strict=True)},
+            arrival_lag=mean_heard([np.abs(one.lag) for one in every]),
+            lateness=mean_heard([one.lag for one in every]),
+            envelope_misfit=mean_heard([one.envelope for one in every]),
+            phase_misfit=mean_heard([one.phase for one in every]),
+            curves={key: _rounded(curve) for key, curve in means.items() if curve is not None},
             **costs,
         )
 
 
-def _truth_error(test: WaveDataset) -> dict[str, dict[str, float]]:
-    """Mean over the frames, and last, of the truth's own relative L2, over the test trajectories that state it."""
-    files = {test.packing(i): test.about(i).get("truth_error", []) for i in range(len(test))}
-    stated = [entry for entries in files.values() for entry in entries]
-    return {
-        field: {"mean": float(curve.mean()), "last": float(curve[-1])}
-        for field in ("pressure", "pressure_rate")
-        if stated and (curve := np.mean([entry[field] for entry in stated], axis=0)).size
-    }
+def _symmetries(
+    model: Forecaster, test: WaveDataset, crossing: int, receivers: Places
+) -> dict[str, float] | UnboundedError:
+    """Defects at one crossing, in the first medium: of the first states of two trajectories, and of two pulses."""
+    medium, first = test.medium(0), test.window(0, 0, 1)[0]
+    second = test.window(1, 0, 1)[0] if len(test) > 1 else first[..., ::-1].copy()
+
+    def forecast(state: np.ndarray) -> np.ndarray:
+        return rollout(model, state, medium, crossing + 1)
+
+    pulses = [metrics.bump(test.grid, place) for place in (receivers[0], receivers[-1])]
+    try:
+        return {
+            "superposition": float(metrics.superposition_defect(forecast, first, second)[-1]),
+            "homogeneity": float(metrics.homogeneity_defect(forecast, first)[-1]),
+            "reciprocity": metrics.reciprocity_defect(forecast, medium[0], pulses[0], pulses[1]),
+        }
+    except UnboundedError as grown:
+        return grown
 
 
-def _coarse_alone(model: Forecaster) -> Forecaster:
-    """The step that `model` corrects, without the correction."""
-    return Forecaster(model.config.model_copy(update={"ranks": ()}), model.courant).eval()
+def _coarse_alone(model: Forecaster, test: WaveDataset) -> Forecaster:
+    """The step that `model` corrects, without the correction; with the sub-steps it takes, where there is none."""
+    changes: dict[str, Any] = {"ranks": ()}
+    if model.config.substeps == 0:
+        media = np.stack([test.medium(i) for i in range(len(test))])
+        speed = float(np.sqrt(media[:, 0].max() / media[:, 1].min()))
+        changes["substeps"] = int(np.sqrt(2) * model.courant * speed) + 1
+    return Forecaster(model.config.model_copy(update=changes), model.courant).eval()
 
 
-def _ladder(test: WaveDataset) -> list[Run]:
-    """The FE runs, the truth's own resolution last; none where the files do not say how they were made."""
-    from wavesim.fem.stored import recall
-
-    if "trajectories" not in test.about(0):
-        return []
-    config = recall(*test.place(0))[0]
-    if config.domain.elements is None:  # a mesh that follows grains: there is one, of any degree
-        degrees = [degree for degree in DEGREES if degree < config.degree]
-        truth = (f"FE degree {config.degree} on the grains' mesh, the truth", None, config.degree)
-        return [*((f"FE degree {degree} on the grains' mesh", None, degree) for degree in degrees), truth]
-    elements = config.domain.elements[0]
-    nodes = elements * config.degree
-    chosen = sorted({(degree, round(share * nodes / degree)) for degree in DEGREES for share in SHARES})
-    runs = [(fe_name(elements, degree), elements, degree) for degree, elements in chosen]
-    return [*runs, (f"{fe_name(elements, config.degree)}, the truth", elements, config.degree)]
-
-
-def fe_name(elements: int, degree: int) -> str:
-    """The name of an FE run: degree, and nodes along each side (along x, where the sides differ)."""
-    side = elements * degree + 1
-    return f"FE degree {degree}, {side} x {side}"
-
-
-def _fe_pressure(test: WaveDataset, trajectory: int, run: Run) -> np.ndarray:
-    from wavesim.fem.ladder import pressure
-
-    return pressure(*test.place(trajectory), elements=run[1], degree=run[2])
-
-
-def _milliseconds(test: WaveDataset, graphs: Mapping[str, Path], runs: Sequence[Run]) -> dict[str, dict[str, float]]:
-    """Smallest and median time of a frame of the first trajectory. Runs in a process of its own, on one thread."""
-    steps: dict[str, Callable[[], None]] = {}
-    for name, path in graphs.items():
-        steps[name] = _forecasting(OnnxForecaster(path), test)
-    for run in runs:
-        steps[run[0]] = _solving(test, run)
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(TURNS):
-        for name, advance in steps.items():
-            for _ in range(BURST):
-                start = time.perf_counter()
-                advance()
-                seconds[name].append(time.perf_counter() - start)
-    return {
-        name: {"milliseconds": 1e3 * min(taken), "milliseconds_median": 1e3 * float(np.median(taken))}
-        for name, taken in seconds.items()
-    }
-
-
-def _forecasting(model: OnnxForecaster, test: WaveDataset) -> Callable[[], None]:
-    current = init(model, test.window(0, 0, 1)[0], test.medium(0))
-
-    def advance() -> None:
-        nonlocal current
-        current = step(model, current)
-
-    return advance
-
-
-def _solving(test: WaveDataset, run: Run) -> Callable[[], None]:
-    from wavesim.fem.ladder import rung
-
-    ready = rung(*test.place(0), elements=run[1], degree=run[2])
-    state = ready.start
-
-    def advance() -> None:
-        nonlocal state
-        state, _ = ready.frame(state)
-
-    return advance
+def _rounded(curve: np.ndarray) -> list[float]:
+    return [float(f"{value:.5g}") for value in curve]
 
 
 def _with_equal_fe(row: Row, rows: Sequence[Row], crossing: int) -> Row:

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -52,6 +53,18 @@ def revision() -> str | None:
         return subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def machine() -> str:
+    """The processor's own name and the number of its cores that a process may use."""
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{next(iter(names), platform.processor() or platform.machine())}, {cores} core{'s' * (cores > 1)}"
 
 
 def file_hash(path: str | Path) -> str:

@@ -22,6 +22,7 @@ from wavesim.provenance import revision, versions, whole_file
 from wavesim.surrogate import load, rollout
 from wavesim.tables import HEADINGS, efficient, markdown, table
 from wavesim.viz import figures
+from wavesim.viz.evaluation_figures import draw_bands, draw_receiver
 
 PRUNING = (
     "Structured SAP: the PQ index is taken over the importances of whole ranks and channels, layer by layer (an "
@@ -45,6 +46,8 @@ def write_report(run: Path, config: RunConfig, seed: int) -> Path:
     curves = {row["name"]: np.array(row["errors"]) for row in results["rows"] if row["kind"] not in ("fe", "truth")}
     horizons = {row["name"]: row["correlation_time"] for row in results["rows"] if row["kind"] == "forecaster"}
     figures.error_curves(run / "errors.png", curves, interval, horizons=horizons)
+    draw_bands(run / "bands.png", results)
+    draw_receiver(run / "receiver.png", results)
     points = [{**row, "error": row["one_crossing"]} for row in efficient(results["rows"]) if row["kind"] != "truth"]
     figures.pareto(run / "pareto.png", points, ylabel="relative L2 after one crossing")
     rounds = lines(run / "models" / "pruned.rounds.jsonl")
@@ -87,11 +90,11 @@ def verdict(results: dict[str, Any]) -> list[str]:
             f"frames its relative L2 is {row['first_frames']:.3f}, persistence's {floor:.3f}; half of that is asked."
         )
     coarse = row_of(results, "coarse step")
-    said.append(
+    said += [
         f"All correct one coarse explicit step, which alone is at {coarse['one_crossing']:.3f} after one crossing; "
         + ", ".join(f"the {row['name']} one is at {row['one_crossing']:.3f}" for row in learned)
         + "."
-    )
+    ] * bool(learned)
     said += [
         f"After one crossing the {row['name']} forecaster is WORSE than the coarse step that it corrects."
         for row in learned
@@ -109,10 +112,19 @@ def verdict(results: dict[str, Any]) -> list[str]:
             old, new = names[before], names[name]
             said.append(
                 f"Of the {before} forecaster the {name} one has "
-                + ", ".join(f"{new[key] / old[key]:.2f} of the {what}" for key, what in compared)
+                + ", ".join(
+                    f"{new[key] / old[key]:.2f} of the {what}" for key, what in compared if old[key] and new[key]
+                )
                 + "."
             )
+    said += [
+        f"The {name} forecaster grew without bound: it was stopped at frame {where['frame']} of {where['trajectory']}, "
+        "and has no row."
+        for name, where in results.get("stopped", {}).items()
+    ]
     for row in learned if results["ladder"] else []:
+        if row["milliseconds"] is None:
+            continue
         best = row_of(results, row["equal_fe"])
         ratio = best["milliseconds"] / row["milliseconds"]
         costs = f"{row['milliseconds']:.2f} ms a frame, and {best['milliseconds']:.2f} ms for {best['name']}."
@@ -226,6 +238,12 @@ def _sections(run: Path, packings: list[dict[str, Any]], rounds: list[dict[str, 
             ("errors", "Relative L2 against time: median and quartiles over the test trajectories. "
                        "Rings: until when the forecast correlates with the truth by more than 0.9."),
             ("pareto", "Error after one crossing against milliseconds a frame, one trajectory on one thread."),
+        ),
+        section(
+            "Wavelengths and arrivals", "",
+            ("bands", "Errors of long, middle and short waves, as shares of the whole truth: their squares sum to "
+                      "that of the relative L2."),
+            ("receiver", "What one receiver hears of the first test trajectory."),
         ),
         section("Pruning", PRUNING,
                 ("pruning", "The index and the validation error against the round."), table=[cut, *done]),

@@ -15,6 +15,7 @@ Format: PolymathicAI/the_well, docs/data_format.md. What we add stands in one ro
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,3 +153,77 @@ def _write_boundaries(file: h5py.File, shard: Shard) -> None:
             group.create_dataset("mask", data=mask)
             if side == "soft":
                 group.create_dataset("values", data=np.zeros(mask.sum(), np.float32))
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a file holds. shape: (time, y, x) of a trajectory; lengths: (Lx, Ly); sides: left, right, bottom, top."""
+
+    trajectories: int
+    shape: tuple[int, int, int]
+    frame_interval: float
+    lengths: tuple[float, float]
+    sides: tuple[Side, Side, Side, Side]
+
+
+def open_shard(path: str | Path) -> h5py.File:
+    """Open a file of the layout for reading.
+
+    Raises:
+        WavesimError: missing, truncated, not HDF5, or of another layout.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WavesimError(f"{path} does not exist")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        if error.errno is not None:  # the system's refusal, not HDF5's: no permission, too many open files
+            raise WavesimError(f"{path} cannot be opened: {os.strerror(error.errno)}") from error
+        raise WavesimError(f"{path} is not a whole HDF5 file ({error}); move it away and generate it again") from error
+    defect = _layout_defect(file)
+    if defect:
+        file.close()
+        raise WavesimError(f"{path} is not a wavesim dataset file: {defect}")
+    return file
+
+
+def _layout_defect(file: h5py.File) -> str | None:
+    names = [f"t0_fields/{name}" for name in (*STATE, *CONSTANT)] + [f"dimensions/{name}" for name in ("time", *"xy")]
+    missing = [name for name in names if name not in file]
+    if "wavesim" not in file.attrs:
+        missing.append("the root attribute 'wavesim'")
+    if missing:
+        return f"it lacks {', '.join(missing)}"
+    shape, frames = file["t0_fields/pressure"].shape, file["dimensions/time"].size
+    if len(shape) != 4 or shape[1] != frames or frames < 2:
+        return f"pressure has shape {shape}, expected (trajectory, time, x, y) with {max(frames, 2)} frames"
+    for name in (*STATE, *CONSTANT):
+        expected = shape if name in STATE else (shape[0], *shape[2:])
+        if file[f"t0_fields/{name}"].shape != expected:
+            return f"{name} has shape {file[f't0_fields/{name}'].shape}, expected {expected}"
+    return None
+
+
+def inspect(file: h5py.File) -> Made:
+    """What an open file of the layout holds."""
+    n, frames, width, height = file["t0_fields/pressure"].shape
+    time = file["dimensions/time"][:].astype(float)
+    lengths = _length(file["dimensions/x"][:]), _length(file["dimensions/y"][:])
+    return Made(n, (frames, height, width), (time[-1] - time[0]) / (frames - 1), lengths, _sides(file))
+
+
+def _sides(file: h5py.File) -> tuple[Side, Side, Side, Side]:
+    """Left, right, bottom, top; absorbing where nothing is said, as The Well has it."""
+    kinds: dict[str, Any] = {name: side for side, (name, _) in KINDS.items()}
+    found: dict[tuple[str, int], Side] = {}
+    for name, group in file.get("boundary_conditions", {}).items():
+        axis, _, kind = name.partition("_")
+        found |= {(axis, end): kinds[kind] for end in (0, -1) if kind in kinds and group["mask"][end]}
+    left, right, bottom, top = (found.get((axis, end), "absorbing") for axis in "xy" for end in (0, -1))
+    return left, right, bottom, top
+
+
+def _length(centres: np.ndarray) -> float:
+    """What equal cells with these centres, in single precision, cover."""
+    return float(f"{np.ptp(centres.astype(float)) * centres.size / max(centres.size - 1, 1):.6g}")

@@ -1,12 +1,6 @@
 """The Well's acoustic scattering files as a dataset of ours, so that forecasters can be trained on them.
 
-Their fields are the pressure p, the velocity v, the density rho and the speed of sound c; ours come from them by
-
-    kappa = rho c^2,      p_t = -kappa div v,
-
-the divergence by differences of fourth order between cells, with v mirrored at walls, carried round at periodic sides
-and extrapolated by a cubic at open ones. Where the density jumps, the differences are those of a smooth field still.
-Lengths and times stay as they are in the file.
+Their fields become ours as `well_source` says. Lengths and times stay as they are in the file.
 
 Format and data: PolymathicAI/the_well, docs/data_format.md and datasets/acoustic_scattering_*.
 """
@@ -15,20 +9,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from wavesim.config import Side
 from wavesim.dataset import SPLITS, check, open_shard, write_checksums, write_statistics
 from wavesim.errors import WavesimError
 from wavesim.fem.card import write_imported_card
 from wavesim.lock import sole_user
+from wavesim.provenance import file_hash
 from wavesim.shard import Shard, write_shard
-from wavesim.well_source import AXES, FIELDS, Source, field, inspect, opened
+from wavesim.well_source import AXES, Source, fields, inspect, opened
 
 TOGETHER = 2  # trajectories in one file: 0.2 GB each at 202 frames of 256 x 256, and as much again while computing
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file to import. split: where its trajectories go."""
+
+    split: str
+    sha256: str
+    source: Source
 
 
 def import_well(source: str | Path, out: str | Path, split: str = "test") -> dict[str, int]:
@@ -53,13 +56,13 @@ def import_well(source: str | Path, out: str | Path, split: str = "test") -> dic
         found = [(name, path) for name, folder in folders for path in sorted(folder.glob("*.h*5"))]
     if not found:
         raise WavesimError(f"{source} is no .hdf5 file, and no folder with {source}/data/train/*.hdf5 and its like")
-    sources = [inspect(path, name) for name, path in found]
+    sources = [Found(name, file_hash(path), inspect(path)) for name, path in found]
     _require_apart(sources, out)
     with sole_user(out):
         _require_apart(sources, out)  # once more, now that nobody else adds to it
         for one in sources:
             for first, shard in _shards(one, out):
-                write_shard(_file(one, out, first), shard, f"imported_{one.path.stem}")
+                write_shard(_file(one, out, first), shard, f"imported_{one.source.path.stem}")
         if (out / "data" / "train").is_dir():
             write_statistics(out)
         write_checksums(out)
@@ -68,11 +71,11 @@ def import_well(source: str | Path, out: str | Path, split: str = "test") -> dic
     return counts
 
 
-def _file(source: Source, out: Path, first: int) -> Path:
-    return out / "data" / source.split / f"{source.path.stem}_{first:06d}.hdf5"
+def _file(one: Found, out: Path, first: int) -> Path:
+    return out / "data" / one.split / f"{one.source.path.stem}_{first:06d}.hdf5"
 
 
-def _require_apart(sources: Sequence[Source], out: Path) -> None:
+def _require_apart(sources: Sequence[Found], out: Path) -> None:
     """Raises WavesimError where the sources and what lies in `out` are no one dataset with splits of its own."""
     if (out / "settings.json").exists():
         raise WavesimError(f"{out} was made by `wavesim generate waves`; import into another --out")
@@ -87,21 +90,24 @@ def _require_apart(sources: Sequence[Source], out: Path) -> None:
                 raise WavesimError(f"{path} was not imported; import into another --out than {out}")
             owner[Path(about["imported"]["file"]).stem] = name, about["imported"]["sha256"]
     for one in sources:
-        stem, own = one.path.stem, (one.split, one.sha256)
+        path, own = one.source.path, (one.split, one.sha256)
+        stem = path.stem
         for other, (split, sha256) in owner.items():
             if sha256 == one.sha256 and (other, split) != (stem, one.split):
                 raise WavesimError(
-                    f"{one.path} for {one.split} is {other} of {split} in {out} again, and no trajectory may be there "
+                    f"{path} for {one.split} is {other} of {split} in {out} again, and no trajectory may be there "
                     "twice; leave it out"
                 )
         if owner.setdefault(stem, own) != own:
             raise WavesimError(
-                f"{one.path} for {one.split} has the name of {stem} of {owner[stem][0]} in {out}, and other content; "
+                f"{path} for {one.split} has the name of {stem} of {owner[stem][0]} in {out}, and other content; "
                 "rename it, or give another --out"
             )
-        if not np.allclose(shape.setdefault(one.split, _shape(one.axes)), _shape(one.axes), rtol=1e-6, atol=0):
+        if not np.allclose(
+            shape.setdefault(one.split, _shape(one.source.axes)), _shape(one.source.axes), rtol=1e-6, atol=0
+        ):
             raise WavesimError(
-                f"{one.path} has other frames, cells, frame interval or lengths ({_numbers(_shape(one.axes))}) than "
+                f"{path} has other frames, cells, frame interval or lengths ({_numbers(_shape(one.source.axes))}) than "
                 f"{one.split} has ({_numbers(shape[one.split])}); give another --out"
             )
 
@@ -115,52 +121,30 @@ def _numbers(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.6g}" for value in values)
 
 
-def _shards(source: Source, out: Path) -> Iterator[tuple[int, Shard]]:
+def _shards(one: Found, out: Path) -> Iterator[tuple[int, Shard]]:
     """The files that are not there yet, each with the number of its first trajectory."""
-    about = {"imported": {"file": source.path.name, "sha256": source.sha256}, "dataset": source.dataset}
-    (time, x, y), sides = source.axes, astuple(source.sides)
+    source = one.source
+    about = {"imported": {"file": source.path.name, "sha256": one.sha256}, "dataset": source.dataset}
+    time, x, y = source.axes
     with opened(source.path) as file:
         for first in range(0, source.trajectories, TOGETHER):
-            if _file(source, out, first).exists():
+            if _file(one, out, first).exists():
                 continue
             rows = slice(first, min(first + TOGETHER, source.trajectories))
-            pressure, density, speed, velocity = (field(source.path, file, name, rows) for name in FIELDS)
-            density, bulk_modulus = density[:, 0], (density * speed**2)[:, 0]
-            divergence = _derivative(velocity[..., 0], x[1] - x[0], 2, sides[:2])
-            divergence += _derivative(velocity[..., 1], y[1] - y[0], 3, sides[2:])
+            pressure, rate, bulk_modulus, density = (values.swapaxes(-1, -2) for values in fields(source, file, rows))
             yield (
                 first,
                 Shard(
-                    pressure=pressure.swapaxes(-1, -2),
-                    pressure_rate=(-bulk_modulus[:, None] * divergence).swapaxes(-1, -2),
-                    bulk_modulus=bulk_modulus.swapaxes(-1, -2),
-                    density=density.swapaxes(-1, -2),
+                    pressure=pressure,
+                    pressure_rate=rate,
+                    bulk_modulus=bulk_modulus,
+                    density=density,
                     time=time - time[0],
                     x=x,
                     y=y,
                     parameters={},
                     about={**about, "first": first},
-                    sides=sides,
+                    sides=source.sides,
                     gzip=True,
                 ),
             )
-
-
-def _derivative(field: np.ndarray, spacing: float, axis: int, sides: tuple[Side, ...]) -> np.ndarray:
-    """The derivative along an axis of a velocity component normal to the sides at its ends."""
-    field = np.moveaxis(field, axis, -1)
-    before, after = field[..., :4], field[..., :-5:-1]  # inward from either end
-    ghosts = []
-    for side, inward, opposite in ((sides[0], before, after), (sides[1], after, before)):
-        if side == "rigid":
-            first, second = -inward[..., 0], -inward[..., 1]
-        elif side == "periodic":
-            first, second = opposite[..., 0], opposite[..., 1]
-        else:
-            first = inward @ np.array([4, -6, 4, -1], field.dtype)
-            second = inward @ np.array([10, -20, 15, -4], field.dtype)
-        ghosts.append((first, second))
-    (a, b), (c, d) = ghosts
-    padded = np.concatenate([b[..., None], a[..., None], field, c[..., None], d[..., None]], axis=-1)
-    slope = (8 * (padded[..., 3:-1] - padded[..., 1:-3]) - (padded[..., 4:] - padded[..., :-4])) / (12 * spacing)
-    return np.moveaxis(slope, -1, axis)

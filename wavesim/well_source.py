@@ -6,13 +6,18 @@
     t0_fields/pressure, density, speed_of_sound, t1_fields/velocity
                                    ([trajectory][, time][, x][, y][, 2]), as sample_, time_ and dim_varying say
 
+Of the pressure p, the velocity v, the density rho and the speed of sound c there come
+
+    kappa = rho c^2,      p_t = -kappa div v,
+
+the divergence by differences of fourth order between cells, with v mirrored at walls, carried round at periodic sides
+and extrapolated by a cubic at open ones. Where the density jumps, the differences are those of a smooth field still.
+
 Format: PolymathicAI/the_well, docs/data_format.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,39 +27,34 @@ import numpy as np
 
 from wavesim.config import Side
 from wavesim.errors import WavesimError
-from wavesim.fem.boundary import Sides
-from wavesim.provenance import file_hash
 
 SIDES: dict[str, Side] = {"WALL": "rigid", "OPEN": "absorbing", "PERIODIC": "periodic"}
-FIELDS = ("t0_fields/pressure", "t0_fields/density", "t0_fields/speed_of_sound", "t1_fields/velocity")
+PRESSURE, VELOCITY = "t0_fields/pressure", "t1_fields/velocity"
+DENSITY, SPEED = "t0_fields/density", "t0_fields/speed_of_sound"
+FIELDS = (PRESSURE, DENSITY, SPEED, VELOCITY)
 AXES = ("dimensions/time", "dimensions/x", "dimensions/y")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file to import, and what was found in it. split: where its trajectories go; axes: time, x and y."""
+    """A file, and what was found in it. axes: time, x and y; sides: left, right, bottom, top."""
 
     path: Path
-    split: str
-    sha256: str
     dataset: str
     trajectories: int
     axes: tuple[np.ndarray, np.ndarray, np.ndarray]
-    sides: Sides
+    sides: tuple[Side, Side, Side, Side]
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
+def opened(path: Path) -> h5py.File:
     """The file, to read. Raises WavesimError where it is no whole HDF5 file."""
     try:
-        file = h5py.File(path, "r")
+        return h5py.File(path, "r")
     except OSError as error:
         raise WavesimError(f"{path} is not a whole HDF5 file ({error})") from error
-    with file:
-        yield file
 
 
-def inspect(path: Path, split: str) -> Source:
+def inspect(path: Path) -> Source:
     """What a file says of itself, after a check of all but its values.
 
     Raises:
@@ -81,7 +81,7 @@ def inspect(path: Path, split: str) -> Source:
                     f"n_trajectories {trajectories}, dimensions and attributes; mend the file"
                 )
         dataset, sides = str(_said(path, file, "dataset_name")), _sides(path, file, (x.size, y.size))
-    return Source(path, split, file_hash(path), dataset, trajectories, (time, x, y), sides)
+    return Source(path, dataset, trajectories, (time, x, y), sides)
 
 
 def _rises_evenly(axis: np.ndarray, slack: float) -> bool:
@@ -104,7 +104,7 @@ def _varying(path: Path, data: h5py.Dataset) -> tuple[bool, bool, list[bool]]:
     return bool(by_row), bool(by_time), [bool(varies) for varies in by_axis]
 
 
-def _sides(path: Path, file: h5py.File, cells: tuple[int, int]) -> Sides:
+def _sides(path: Path, file: h5py.File, cells: tuple[int, int]) -> tuple[Side, Side, Side, Side]:
     """Open unless a condition that covers an end of its axis says otherwise."""
     found: dict[tuple[str, int], Side] = {}
     for group in file["boundary_conditions"].values():
@@ -117,19 +117,38 @@ def _sides(path: Path, file: h5py.File, cells: tuple[int, int]) -> Sides:
         if dims[0] not in ("x", "y") or mask is None or mask.shape != (cells[dims[0] == "y"],):
             raise WavesimError(f"{path}: {group.name} must have a mask of as many values as its axis, x or y, has")
         found |= {(dims[0], end): SIDES[kind.upper()] for end in (0, -1) if mask[end]}
-    try:
-        return Sides(*(found.get(key, "absorbing") for key in (("x", 0), ("x", -1), ("y", 0), ("y", -1))))
-    except WavesimError as error:
-        raise WavesimError(f"{path}: boundary_conditions: {error}") from error
+    left, right, bottom, top = (found.get((axis, end), "absorbing") for axis in "xy" for end in (0, -1))
+    for one, other in ((left, right), (bottom, top)):
+        if (one == "periodic") != (other == "periodic"):
+            raise WavesimError(f"{path}: boundary_conditions: of '{one}' and '{other}' both or none are periodic")
+    return left, right, bottom, top
 
 
-def field(path: Path, file: h5py.File, name: str, rows: slice) -> np.ndarray:
+def fields(
+    source: Source, file: h5py.File, rows: slice, times: slice = slice(None)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pressure and its rate (trajectory, time, x, y), bulk modulus and density (trajectory, x, y), float32."""
+    pressure, velocity = (_field(source.path, file, name, rows, times) for name in (PRESSURE, VELOCITY))
+    bulk_modulus, density = medium(source, file, rows)
+    _, x, y = source.axes
+    divergence = _derivative(velocity[..., 0], x[1] - x[0], 2, source.sides[:2])
+    divergence += _derivative(velocity[..., 1], y[1] - y[0], 3, source.sides[2:])
+    return pressure, -bulk_modulus[:, None] * divergence, bulk_modulus, density
+
+
+def medium(source: Source, file: h5py.File, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Bulk modulus and density (trajectory, x, y) float32."""
+    density, speed = (_field(source.path, file, name, rows) for name in (DENSITY, SPEED))
+    return (density * speed**2)[:, 0], density[:, 0]
+
+
+def _field(path: Path, file: h5py.File, name: str, rows: slice, times: slice = slice(None)) -> np.ndarray:
     """(trajectory, time, x, y[, 2]) float32, an axis that does not vary having one entry, or its full size in space."""
     data = file[name]
     by_row, by_time, by_axis = _varying(path, data)
-    values = np.asarray(data[rows] if by_row else data[:][None], np.float32)
+    values = np.asarray(data[(*[rows] * by_row, *[times] * by_time)], np.float32)
     if not by_row:
-        values = np.repeat(values, rows.stop - rows.start, axis=0)
+        values = np.repeat(values[None], rows.stop - rows.start, axis=0)
     if not by_time:
         values = np.expand_dims(values, 1)
     for axis, varies in enumerate(by_axis):
@@ -137,3 +156,23 @@ def field(path: Path, file: h5py.File, name: str, rows: slice) -> np.ndarray:
             size = file["dimensions"]["xy"[axis]].size
             values = np.repeat(np.expand_dims(values, 2 + axis), size, axis=2 + axis)
     return values
+
+
+def _derivative(field: np.ndarray, spacing: float, axis: int, sides: tuple[Side, ...]) -> np.ndarray:
+    """The derivative along an axis of a velocity component normal to the sides at its ends."""
+    field = np.moveaxis(field, axis, -1)
+    before, after = field[..., :4], field[..., :-5:-1]  # inward from either end
+    ghosts = []
+    for side, inward, opposite in ((sides[0], before, after), (sides[1], after, before)):
+        if side == "rigid":
+            first, second = -inward[..., 0], -inward[..., 1]
+        elif side == "periodic":
+            first, second = opposite[..., 0], opposite[..., 1]
+        else:
+            first = inward @ np.array([4, -6, 4, -1], field.dtype)
+            second = inward @ np.array([10, -20, 15, -4], field.dtype)
+        ghosts.append((first, second))
+    (a, b), (c, d) = ghosts
+    padded = np.concatenate([b[..., None], a[..., None], field, c[..., None], d[..., None]], axis=-1)
+    slope = (8 * (padded[..., 3:-1] - padded[..., 1:-3]) - (padded[..., 4:] - padded[..., :-4])) / (12 * spacing)
+    return np.moveaxis(slope, -1, axis)

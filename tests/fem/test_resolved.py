@@ -185,10 +185,10 @@ def test_a_dataset_is_whole_well_formed_and_what_it_says(dataset, packings):
 
 
 def test_a_finite_element_run_of_lower_degree_competes_on_the_mesh_of_the_file(dataset):
-    from wavesim.evaluate import _ladder
+    from wavesim.costs import ladder_of
 
     data, errors = WaveDataset(dataset[0], "test"), []
-    path, runs = data.paths[0], _ladder(data)
+    path, runs = data.paths[0], ladder_of(data)
     assert [run[1:] for run in runs] == [(None, 2), (None, 3)] and runs[-1][0].endswith("the truth")
     truth = rerun(path, 0, degree=5)[0][1:, 0]
     for _, elements, degree in runs:

@@ -278,3 +278,8 @@ def test_the_committed_diagram_s_script_runs(tmp_path):
     for part in table.split("| LL | LS | SL | SS |"):  # the diagram, and contacts by kind
         assert part.count("\n| 3 | 0.73 |") == 2 and part.count("\n| 2 | 0.71 |") == 1
     assert sorted(path.name for path in tmp_path.glob("*.*g")) == ["disks.png", "spheres.png"]
+
+
+def test_a_way_down_without_two_states_is_refused(tmp_path):
+    with pytest.raises(WavesimError, match=r"pressure 0.001 at the end of a way down from start_pressure 0.001"):
+        generate_diagram(GRID, 1, tmp_path, protocol=Compression(pressure=1e-3))

@@ -37,7 +37,7 @@ def standing_waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("standing_waves")
     centres = (np.arange(CELLS) + 0.5) / CELLS
     for number, (split, modes) in enumerate(
-        {"train": [(1, 0, 1.0), (2, 1, 0.8)], "valid": [(1, 1, 0.9), (0, 2, 1.0)]}.items()
+        {"train": [(1, 0, 1.0), (2, 1, 0.8)], "valid": [(1, 1, 0.9), (0, 2, 1.1)]}.items()
     ):
         fields = [standing_mode(*mode) for mode in modes]
         stacked = {name: np.stack([field[name] for field in fields]) for name in fields[0]}
@@ -66,7 +66,7 @@ def make_forecaster() -> Callable[..., Forecaster]:
     def make(convolution: str = "one-way", seed: int = 0, **changes) -> Forecaster:
         torch.manual_seed(seed)
         model = Forecaster(ForecasterConfig(convolution=convolution, **{**SMALL, **changes}), FRAME_INTERVAL * CELLS)
-        for weight in (model.head.weight, model.look_bias, model.gates.bias):
+        for weight in (model.network.head.weight, model.network.look_bias, model.network.gates.bias):
             torch.nn.init.normal_(weight, std=0.3)
         return model.eval()
 

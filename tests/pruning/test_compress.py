@@ -26,7 +26,7 @@ BY_UNIT = PruningConfig(method="structured-sap", eta=0.3, rounds=2, iterations=6
 
 
 def weights_of(path):
-    return load(path).state_dict()
+    return load(path).network.state_dict()
 
 
 def assert_equal(one, other):
@@ -99,14 +99,14 @@ def test_weights_are_cut_as_the_index_says(trained, standing_waves, tmp_path, re
 def test_masked_weights_stay_exactly_zero_through_further_training(trained, standing_waves, tmp_path):
     model = load(trained["one-way"])
     rng = torch.Generator().manual_seed(0)
-    masked = {name: torch.rand(weight.shape, generator=rng) < 0.5 for name, weight in model.named_parameters()}
-    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    masked = {name: torch.rand(weight.shape, generator=rng) < 0.5 for name, weight in model.network.named_parameters()}
+    before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
     with torch.no_grad():
         for name, kept in masked.items():
-            model.get_parameter(name)[~kept] = 0
+            model.network.get_parameter(name)[~kept] = 0
     fit(model, standing_waves, TRAINING, 0, tmp_path, callbacks=[Freeze(Mask(masked))])
     for name, kept in masked.items():
-        weight = model.get_parameter(name).detach()
+        weight = model.network.get_parameter(name).detach()
         assert not weight[~kept].any()
         assert (weight[kept] != before[name][kept]).any()  # what is left does learn
 
@@ -170,7 +170,7 @@ def test_a_rewind_goes_to_the_weights_before_training(standing_waves, tmp_path):
     """Training that hardly moves leaves them in its file."""
     still = TRAINING.model_copy(update={"learning_rate": 1e-9, "iterations": 2})
     path = train(ForecasterConfig(**SMALL), still, standing_waves, tmp_path / "still.safetensors", seed=5)
-    found = beginning(path).state_dict()
+    found = beginning(path).network.state_dict()
     for name, weight in weights_of(path).items():
         torch.testing.assert_close(found[name], weight, atol=1e-7, rtol=0)
     assert found["stem.weight"].std() > 0.1
@@ -195,7 +195,7 @@ def test_a_forecaster_is_not_overwritten_by_its_pruned_self(trained, standing_wa
 def test_a_file_with_weights_that_are_not_finite_is_refused(standing_waves, tmp_path, make_forecaster):
     model: Forecaster = make_forecaster()
     with torch.no_grad():
-        model.stem.weight[0] = float("nan")
+        model.network.stem.weight[0] = float("nan")
     path = save(model, tmp_path / "broken.safetensors")
     with pytest.raises(WavesimError, match="not finite"):
         prune(path, standing_waves, BY_UNIT, TRAINING, tmp_path / "out.safetensors")

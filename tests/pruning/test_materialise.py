@@ -40,7 +40,7 @@ def with_zeros(model, **zeroed):
     model = copy.deepcopy(model)
     with torch.no_grad():
         for name, where in zeroed.items():
-            model.get_parameter(name.replace("__", "."))[where] = 0
+            model.network.get_parameter(name.replace("__", "."))[where] = 0
     return model
 
 
@@ -56,7 +56,7 @@ def test_pruned_equals_masked(make_forecaster, convolution, method):
     with torch.no_grad():
         if isinstance(plan, Mask):
             for name, kept in plan.weights.items():
-                masked.get_parameter(name)[~kept] = 0
+                masked.network.get_parameter(name)[~kept] = 0
         else:
             silence(masked, plan)
     smaller = materialise(model, plan)
@@ -71,9 +71,9 @@ def silence(model, plan):
     gone = {
         group: [i for i in range(size) if i not in plan.units[group].tolist()] for group, size in units(model).items()
     }
-    model.head.weight[:, gone["width"]] = 0
-    model.gates.weight[:, gone["encoder_width"]] = 0
-    for name, layer in model.named_modules():
+    model.network.head.weight[:, gone["width"]] = 0
+    model.network.gates.weight[:, gone["encoder_width"]] = 0
+    for name, layer in model.network.named_modules():
         reads = "encoder_width" if name == "look_further" else "width"
         if name.startswith("filters.") or name == "look_further":
             weight = layer.weight if hasattr(layer, "weight") else layer.inward
@@ -136,14 +136,14 @@ def test_death_spreads_from_unit_to_unit(make_forecaster):
     """A dead rank was all that made a channel, which was all that another rank read, which was all that made ..."""
     model = make_forecaster()
     with torch.no_grad():
-        model.filters[0].inward[3] = 0
+        model.network.filters[0].inward[3] = 0
         for channel, (layer, rank) in {4: (0, 3), 5: (1, 2)}.items():
-            model.stem.weight[channel] = 0
-            for other in model.filters:
+            model.network.stem.weight[channel] = 0
+            for other in model.network.filters:
                 other.outward[channel] = 0
-            model.filters[layer].outward[channel, rank] = 1
-        model.filters[1].inward[2] = 0
-        model.filters[1].inward[2, 4] = 1
+            model.network.filters[layer].outward[channel, rank] = 1
+        model.network.filters[1].inward[2] = 0
+        model.network.filters[1].inward[2, 4] = 1
     smaller = materialise(model, Mask({}))
     assert smaller.config == model.config.model_copy(update={"width": 14, "ranks": (7, 7)})
     assert_same_forecast(smaller, model)

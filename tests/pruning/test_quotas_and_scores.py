@@ -83,12 +83,12 @@ def test_no_layer_is_emptied_whatever_the_settings(scope):
 
 def test_biases_are_not_scored(make_forecaster):
     model = make_forecaster()
-    assert set(magnitude(model)) == {name for name, _ in model.named_parameters()} - {"look_bias", "gates.bias"}
+    assert set(magnitude(model)) == {name for name, _ in model.network.named_parameters()} - {"look_bias", "gates.bias"}
 
 
 def test_importance_of_a_rank_is_its_product_of_norms(make_forecaster):
     model = make_forecaster()
-    layer = model.filters[1]
+    layer = model.network.filters[1]
     with torch.no_grad():
         layer.inward[3], layer.outward[:, 3] = 0.5, 2.0  # norms 0.5 sqrt(16), 2 sqrt(16)
         layer.along_x[3], layer.along_y[3] = 0.0, torch.tensor([3.0, 0.0, 4.0]).reshape(1, 3, 1)
@@ -101,12 +101,12 @@ def test_importance_of_a_channel_is_what_makes_it_times_what_reads_it(make_forec
     with torch.no_grad():
         for weight in model.parameters():
             weight.zero_()
-        model.stem.weight[5] = 1.5  # norm 3 of 4 equal weights
+        model.network.stem.weight[5] = 1.5  # norm 3 of 4 equal weights
         if convolution == "classical":
-            model.filters[0].weight[5, 0] = 4 / 3  # norm 4 of 9 equal weights
+            model.network.filters[0].weight[5, 0] = 4 / 3  # norm 4 of 9 equal weights
         else:
-            model.filters[0].outward[5, :] = math.sqrt(2)  # norm 4 of 8 equal weights
-        model.head.weight[0, 5] = 7
+            model.network.filters[0].outward[5, :] = math.sqrt(2)  # norm 4 of 8 equal weights
+        model.network.head.weight[0, 5] = 7
     worth = importance(model)["width"]
     assert worth[5] == pytest.approx(35, rel=1e-6)
     assert worth.count_nonzero() == 1
@@ -138,7 +138,7 @@ def test_structured_sap_refuses_scopes_it_has_no_meaning_for():
 def test_weights_that_are_not_finite_are_refused(make_forecaster):
     model = make_forecaster()
     with torch.no_grad():
-        model.filters[0].inward[0, 0] = math.nan
+        model.network.filters[0].inward[0, 0] = math.nan
     for scores in (magnitude(model), importance(model)):
         with pytest.raises(WavesimError, match="not all finite"):
             pq_bound(scores, everything(scores), PruningConfig())

@@ -17,11 +17,9 @@ from wavesim.surrogate import train
 from wavesim.surrogate.checkpoint import read_header
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
-training = sys.modules[train.__module__]  # by its name one gets the function `train`
 FORECASTER = ForecasterConfig(width=8, ranks=(4, 4), encoder_width=8, encoder_ranks=(2, 2), kernel_size=3, substeps=4)
-TRAINING = TrainingConfig(unrolls=(1, 2), shares=(0.5, 0.5), iterations=12, batch=2)
+TRAINING = TrainingConfig(unrolls=(1, 2), shares=(0.5, 0.5), iterations=12, batch=2, validate_every=5)
 PRUNING = PruningConfig(method="sap", rounds=2, iterations=12)
-VALIDATE_EVERY = 5
 
 PROGRAM = f"""
 import os, signal, sys
@@ -36,7 +34,6 @@ def killed(now, *_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 torch.set_num_threads(1)
-sys.modules[train.__module__].VALIDATE_EVERY = {VALIDATE_EVERY}
 stage, iteration, data, *paths = sys.argv[1:]
 forecaster = ForecasterConfig.model_validate_json('{FORECASTER.model_dump_json()}')
 training = TrainingConfig.model_validate_json('{TRAINING.model_dump_json()}')
@@ -49,9 +46,8 @@ else:
 
 
 @pytest.fixture(autouse=True)
-def as_in_the_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def as_in_the_program() -> Iterator[None]:
     """Sums are rounded in another order on another number of threads."""
-    monkeypatch.setattr(training, "VALIDATE_EVERY", VALIDATE_EVERY)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -11,7 +11,7 @@ import torch
 from wavesim.config import ForecasterConfig
 from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster, init, loops, rollout
-from wavesim.surrogate.layers import ClassicalFilter, OneWayFilter, mirrored
+from wavesim.surrogate.layers import Convolution, CPConvolution, continued
 from wavesim.surrogate.loops import CompiledForecaster, multiplies_bfloat16
 
 SMALL = {"width": 6, "kernel_size": 3, "ranks": (5, 9), "encoder_width": 4, "encoder_ranks": (2, 3), "substeps": 3}
@@ -22,7 +22,7 @@ def forecaster(**changes) -> Forecaster:
     torch.manual_seed(4)
     model = Forecaster(ForecasterConfig(**{**SMALL, **changes}), courant=0.5)
     if model.config.ranks:
-        torch.nn.init.normal_(model.head.weight, std=0.05)
+        torch.nn.init.normal_(model.network.head.weight, std=0.05)
     return model.eval()
 
 
@@ -39,6 +39,7 @@ def waves(grid: tuple[int, int], batch: int = 1) -> tuple[np.ndarray, np.ndarray
         ({"kernel_size": 5}, (19, 33)),  # rows and columns that fill no vector
         ({"kernel_size": 7, "width": 16, "ranks": (32, 8, 16)}, (9, 70)),
         ({"convolution": "classical", "kernel_size": 5}, (21, 18)),
+        ({"convolution": "tensor-train", "kernel_size": 5}, (21, 18)),  # as a dense kernel
         ({"substeps": 0}, (12, 40)),
         ({"ranks": ()}, (17, 31)),
     ],
@@ -60,12 +61,12 @@ class Rounded(torch.nn.Module):
 
     def forward(self, field: torch.Tensor) -> torch.Tensor:
         layer, half = self.layer, lambda values: values.bfloat16().float()
-        reach, conv = layer.reach, torch.nn.functional.conv2d
-        if isinstance(layer, ClassicalFilter):
-            return conv(mirrored(mirrored(half(field), reach, -1), reach, -2), half(layer.kernel))
+        reach, conv = layer.reach[0], torch.nn.functional.conv2d
+        if not isinstance(layer, CPConvolution):
+            return conv(continued(continued(half(field), reach, -1), reach, -2), half(layer.weight))
         inner = conv(half(field), half(layer.inward))
-        along_x = conv(mirrored(inner, reach, -1), layer.along_x, groups=len(layer.inward))
-        along_y = conv(mirrored(inner, reach, -2), layer.along_y, groups=len(layer.inward))
+        along_x = conv(continued(inner, reach, -1), layer.along_x, groups=len(layer.inward))
+        along_y = conv(continued(inner, reach, -2), layer.along_y, groups=len(layer.inward))
         return conv(half(along_x + along_y), half(layer.outward))
 
 
@@ -77,8 +78,8 @@ def test_bfloat16_rounds_what_filters_multiply_and_nothing_else(family):
     state, medium = waves((19, 33))
     found = rollout(CompiledForecaster(model, "bfloat16"), state, medium, 5)
     plain = rollout(model, state, medium, 5)
-    for name in [name for name, layer in model.named_modules() if isinstance(layer, ClassicalFilter | OneWayFilter)]:
-        if name.startswith("filters"):
+    for name in [name for name, layer in model.named_modules() if isinstance(layer, Convolution)]:
+        if "filters" in name:
             model.set_submodule(name, Rounded(model.get_submodule(name)))
     expected = rollout(model, state, medium, 5)
     apart = [float(np.linalg.norm(found - other) / np.linalg.norm(plain)) for other in (expected, plain)]
@@ -96,7 +97,7 @@ def test_one_medium_serves_a_batch():
 def test_the_energy_stays_within_its_budget():
     """A head so large that the free forecast grows a hundredfold within a frame."""
     model = forecaster()
-    torch.nn.init.normal_(model.head.weight, std=30.0)
+    torch.nn.init.normal_(model.network.head.weight, std=30.0)
     state, medium = waves((16, 16))
     forecast = rollout(CompiledForecaster(model), state, medium, 30)
     context = model.encode(torch.from_numpy(medium))
@@ -118,16 +119,16 @@ def test_a_frame_allocates_nothing():
     libc.mallinfo2.restype = Heap
     model = CompiledForecaster(forecaster())
     state, medium = waves((64, 64))
-    begun, out = init(model, state, medium), np.empty_like(state)
+    begun, out = init(model, state, medium), np.empty((1, *state.shape), np.float32)
 
     def used(frames: int) -> int:
         before = libc.mallinfo2()
         for _ in range(frames):
-            model.advance(out, begun.context, out)
+            model.advance(out[:, 0], begun.context, out)
         after = libc.mallinfo2()
         return after.used + after.mapped - before.used - before.mapped
 
-    np.copyto(out, state)
+    np.copyto(out[:, 0], state)
     used(10)
     assert used(200) < state.nbytes / 4  # less than one field of one of two hundred frames; Python's own small things
 
@@ -150,5 +151,12 @@ def test_a_processor_without_bfloat16_is_told_so(monkeypatch):
 def test_what_the_loops_cannot_hold_is_refused():
     with pytest.raises(WavesimError, match="conserve_energy"):
         CompiledForecaster(forecaster(conserve_energy=False))
+    for changes, words in (
+        ({"network": "unet"}, "not 'unet'"),
+        ({"sides": ("soft", "rigid", "rigid", "rigid")}, "not sides soft, rigid, rigid, rigid"),
+        ({"bundle": 2}, "bundle 2"),
+    ):
+        with pytest.raises(WavesimError, match=words):
+            CompiledForecaster(forecaster(**changes))
     with pytest.raises(WavesimError, match="adds up 1568 fields, and the loops know 1024"):
         CompiledForecaster(forecaster(convolution="classical", width=32, kernel_size=7))

@@ -13,7 +13,7 @@ def forecaster(family: str = "one-way", trained: bool = True, **settings: object
     config = ForecasterConfig(convolution=family, width=8, ranks=(4, 4), encoder_width=8, **settings)  # type: ignore[arg-type]
     model = Forecaster(config, 2.0)
     if trained:
-        torch.nn.init.normal_(model.head.weight, std=0.05)
+        torch.nn.init.normal_(model.network.head.weight, std=0.05)
     return model.eval()
 
 
@@ -47,7 +47,7 @@ def test_gradients_reach_every_parameter(family: str) -> None:
     model = forecaster(family)
     state, medium = fields()
     model(state, model.encode(medium)).square().sum().backward()
-    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    silent = [name for name, p in model.network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert silent == []
 
 
@@ -56,12 +56,12 @@ def test_removing_a_block_or_the_encoder_changes_the_forecast(block: int) -> Non
     model, (state, medium) = forecaster(), fields()
     before = model(state, model.encode(medium))
     with torch.no_grad():
-        model.filters[block].outward.zero_()
+        model.network.filters[block].outward.zero_()
     without_block = model(state, model.encode(medium))
     assert (without_block - before).norm() > 1e-3 * before.norm()
     with torch.no_grad():
-        model.gates.weight.zero_()
-        model.gates.bias.zero_()
+        model.network.gates.weight.zero_()
+        model.network.gates.bias.zero_()
     without_gates = model(state, model.encode(medium))
     assert (without_gates - without_block).norm() > 1e-4 * before.norm()
 
@@ -82,7 +82,7 @@ def test_macs_agree_with_a_count_of_the_operations_that_run(family: str) -> None
 
 def test_energy_stays_within_its_budget_however_bad_the_network_is() -> None:
     model, (state, medium) = forecaster(), fields()
-    torch.nn.init.normal_(model.head.weight, std=5.0)
+    torch.nn.init.normal_(model.network.head.weight, std=5.0)
     context = model.encode(medium)
     initial, budget = model.energy(state, context), model.budget(state, context)
     torch.testing.assert_close(budget, ENERGY_MARGIN * initial)

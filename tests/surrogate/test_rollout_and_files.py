@@ -9,13 +9,14 @@ from wavesim.config import ForecasterConfig
 from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, load, rollout, save, step
 from wavesim.surrogate.checkpoint import read_header
+from wavesim.surrogate.rollout import UnboundedError
 
 
 def forecaster(**settings: object) -> Forecaster:
     torch.manual_seed(0)
     shape = {"width": 8, "ranks": (4, 8), "encoder_width": 8, **settings}
     model = Forecaster(ForecasterConfig(**shape), 2.0)  # type: ignore[arg-type]
-    torch.nn.init.normal_(model.head.weight, std=0.02)
+    torch.nn.init.normal_(model.network.head.weight, std=0.02)
     return model.eval()
 
 
@@ -54,10 +55,21 @@ def test_what_cannot_be_forecast_is_refused_in_one_sentence(spoil, message: str)
         init(forecaster(), *spoil(*fields(2)))
 
 
-def test_a_rollout_that_grows_without_bound_is_named_with_its_frame() -> None:
-    model = forecaster(conserve_energy=False)
-    torch.nn.init.normal_(model.head.weight, std=1e4)
-    with pytest.raises(WavesimError, match="not finite at frame"):
+def test_a_rollout_that_grows_without_bound_is_stopped_and_named_with_its_frame() -> None:
+    states, media = fields(2)
+    model = Forecaster(ForecasterConfig(ranks=(), conserve_energy=False), 2.0)
+    growth = torch.tensor([1.0, 2.0])[:, None, None, None]  # the second doubles each frame, the first stays
+    model.coarse.forward = lambda state, _: growth * state  # type: ignore[method-assign]
+    assert rollout(model, states, media, 9).shape == (2, 9, 2, 16, 20)  # 512 times as large
+    with pytest.raises(UnboundedError, match="at frame 10 ") as told:
+        rollout(model, states, media, 10_000_000)
+    assert (told.value.frame, told.value.member) == (10, 1)
+
+
+def test_a_forecast_that_is_not_a_number_has_grown_without_bound() -> None:
+    model = Forecaster(ForecasterConfig(ranks=(), conserve_energy=False), 2.0)
+    model.coarse.forward = lambda state, _: torch.nan * state  # type: ignore[method-assign]
+    with pytest.raises(UnboundedError, match="at frame 1 "):
         rollout(model, *fields(1), 60)
 
 
@@ -104,7 +116,7 @@ def test_the_same_forecaster_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len(contents) == 1
     with safe_open(tmp_path / "0.safetensors", "pt") as file:
         header = file.metadata()
-    save_file(model.state_dict(), tmp_path / "plain.safetensors", metadata=header)
+    save_file(model.network.state_dict(), tmp_path / "plain.safetensors", metadata=header)
     assert (tmp_path / "plain.safetensors").stat().st_size == (tmp_path / "0.safetensors").stat().st_size
     assert read_header(tmp_path / "0.safetensors")["about"].items() >= about.items()
 

@@ -20,17 +20,12 @@ from wavesim.surrogate.train import fit, train, untrained
 
 training = sys.modules[fit.__module__]  # by its name one gets the function `train`
 SMALL = ForecasterConfig(width=8, ranks=(4, 4), encoder_width=8, encoder_ranks=(2, 2), kernel_size=3, substeps=4)
-SHORT = TrainingConfig(unrolls=(1, 2), shares=(0.5, 0.5), iterations=12, batch=2)
+SHORT = TrainingConfig(unrolls=(1, 2), shares=(0.5, 0.5), iterations=12, batch=2, validate_every=5)
 PRUNING = PruningConfig(method="sap", rounds=1, iterations=12)
 
 
 class Killed(BaseException):
     """No Exception, as KeyboardInterrupt is none; nobody but the test takes it."""
-
-
-@pytest.fixture(autouse=True)
-def frequent_validations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "VALIDATE_EVERY", 5)
 
 
 def kill_at(iteration: int) -> Callable[..., None]:

@@ -1,6 +1,5 @@
 import math
 import shutil
-import sys
 from pathlib import Path
 
 import h5py
@@ -11,9 +10,11 @@ import torch
 from wavesim.config import ForecasterConfig, TrainingConfig
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
-from wavesim.surrogate import Forecaster, load
+from wavesim.surrogate import Forecaster, load, unrolled
 from wavesim.surrogate import train as train_model
-from wavesim.surrogate.train import Unrolled, Windows, fit, oriented, rollout_error, untrained, validation_batch
+from wavesim.surrogate.data import validation_batch
+from wavesim.surrogate.train import untrained
+from wavesim.surrogate.unrolled import Unrolled, rollout_error
 
 SMALL = ForecasterConfig(width=8, ranks=(4, 4), encoder_width=8, encoder_ranks=(2, 2), kernel_size=3, substeps=4)
 SHORT = TrainingConfig(unrolls=(1, 4), shares=(0.3, 0.7), iterations=300, batch=2)
@@ -49,8 +50,7 @@ def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(modes: 
 
 def test_unrolls_grow_by_stages(modes: Path) -> None:
     config = TrainingConfig(unrolls=(1, 2, 8), shares=(1, 1, 2), iterations=40)
-    train, valid = WaveDataset(modes, "train"), WaveDataset(modes, "valid")
-    module = Unrolled(Forecaster(SMALL, 2.0), config, train, valid, 0)
+    module = Unrolled(Forecaster(SMALL, 2.0), config, validation_batch(WaveDataset(modes, "valid")))
     lengths = []
     for k in range(40):
         type(module).global_step = property(lambda self, k=k: k)  # type: ignore[assignment,misc]
@@ -60,9 +60,9 @@ def test_unrolls_grow_by_stages(modes: Path) -> None:
 
 
 def test_the_loss_is_its_formula_written_out(modes: Path) -> None:
-    train, valid = WaveDataset(modes, "train"), WaveDataset(modes, "valid")
+    train, valid = WaveDataset(modes, "train"), validation_batch(WaveDataset(modes, "valid"))
     model = untrained(SMALL, 2.0, 0)
-    module = Unrolled(model, TrainingConfig(unrolls=(3,), shares=(1,), iterations=1), train, valid, 0)
+    module = Unrolled(model, TrainingConfig(unrolls=(3,), shares=(1,), iterations=1), valid)
     states = torch.from_numpy(np.stack([train.window(k, 2, 4) for k in (0, 3)]))
     medium = torch.from_numpy(np.stack([train.medium(k) for k in (0, 3)]))
     loss = module.training_step((states, medium), 0).item()
@@ -74,23 +74,6 @@ def test_the_loss_is_its_formula_written_out(modes: Path) -> None:
             wrong = (forecast - states[k : k + 1, frame]).detach().numpy()
             ratios.append((wrong**2).sum() / (states[k, frame].numpy() ** 2).sum())
     assert loss == pytest.approx(np.mean(ratios), rel=1e-5)
-
-
-def test_window_k_is_a_function_of_seed_and_k_alone(modes: Path) -> None:
-    data = WaveDataset(modes, "train")
-    whole = list(Windows(data, 5, seed=1, first=0, count=8))
-    part = list(Windows(data, 5, seed=1, first=5, count=3))
-    for (a, m), (b, n) in zip(whole[5:], part, strict=True):
-        np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(m, n)
-    assert whole[0][0].shape == (5, 2, 16, 16)
-
-
-def test_the_eight_orientations_are_different_and_keep_all_values() -> None:
-    field = np.arange(9.0).reshape(1, 3, 3)
-    seen = {oriented(field, turn, flip).tobytes() for turn in range(4) for flip in (False, True)}
-    assert len(seen) == 8
-    assert all(np.array_equal(np.sort(np.frombuffer(s)), np.arange(9.0)) for s in seen)
 
 
 def test_what_cannot_be_trained_on_is_refused(modes: Path, tmp_path: Path) -> None:
@@ -128,7 +111,7 @@ def test_data_that_are_not_finite_stop_training_with_file_and_row(modes: Path, t
 def test_a_model_whose_forecasts_all_blow_up_is_not_kept(
     modes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules[fit.__module__], "rollout_error", lambda *_: math.inf)
+    monkeypatch.setattr(unrolled, "rollout_error", lambda *_: math.inf)
     short = SHORT.model_copy(update={"iterations": 2})
     with pytest.raises(WavesimError, match="no validation error of the last stage was finite"):
         train_model(SMALL, short, modes, tmp_path / "m.safetensors")

@@ -89,6 +89,11 @@ def generate_diagram(
     Raises:
         WavesimError: LAMMPS missing, a full disk, a file where the folder should be, or another sweep in it.
     """
+    if protocol is not None and not 1.5 * protocol.pressure < protocol.start_pressure:
+        raise WavesimError(
+            f"pressure {protocol.pressure:g} at the end of a way down from start_pressure {protocol.start_pressure:g}: "
+            "phi_J is extrapolated from two states, so start at least 1.5 times as high"
+        )
     if seeds < 1 or not mixtures:
         raise WavesimError(f"{len(mixtures)} mixtures with {seeds} seeds each: give at least one of both")
     if workers < 1:

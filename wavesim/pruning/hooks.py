@@ -7,7 +7,7 @@ from typing import Any
 import lightning
 import torch
 
-from wavesim.pruning.plans import Mask
+from wavesim.pruning.plans import Mask, network
 
 
 class Freeze(lightning.Callback):
@@ -19,12 +19,12 @@ class Freeze(lightning.Callback):
     def on_after_backward(self, trainer: lightning.Trainer, module: Any) -> None:
         # Before the clipping of the gradient: what is cut must not use up the norm of what is left.
         for name, keep in self.mask.weights.items():
-            gradient = module.model.get_parameter(name).grad
+            gradient = network(module.model).get_parameter(name).grad
             if gradient is not None:
                 gradient.mul_(keep.to(gradient.device))
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, *_: Any) -> None:
         for name, keep in self.mask.weights.items():
-            weight = module.model.get_parameter(name)
+            weight = network(module.model).get_parameter(name)
             weight.mul_(keep.to(weight.device))

@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from wavesim.errors import WavesimError
-from wavesim.pruning.plans import Keep, Mask, Plan, axes, filters, units
+from wavesim.pruning.plans import Keep, Mask, Plan, axes, filters, network, units
 from wavesim.pruning.scores import importance, produced, read
 from wavesim.surrogate import Forecaster
 
@@ -54,7 +54,7 @@ def apply(model: Forecaster, plan: Plan) -> Forecaster:
     masked = copy.deepcopy(model)
     with torch.no_grad():
         for name, keep in plan.weights.items():
-            masked.get_parameter(name).mul_(keep)
+            network(masked).get_parameter(name).mul_(keep)
     return masked
 
 
@@ -70,23 +70,25 @@ def _cut(model: Forecaster, keep: Keep) -> Forecaster:
     left["gates"] = torch.cat([layer * config.width + left["width"] for layer in range(len(config.ranks))])
 
     smaller = Forecaster(config.model_copy(update=changed), model.courant)
-    weights = model.state_dict()
+    weights = network(model).state_dict()
     for name, groups in axes(model).items():
         for axis, group in enumerate(groups):
             if group is not None:
                 weights[name] = weights[name].index_select(axis, left[group])
-    smaller.load_state_dict(weights)
+    network(smaller).load_state_dict(weights)
     return smaller.train(model.training)
 
 
 @torch.no_grad()
 def _fold_constants(model: Forecaster) -> None:
     """Nothing reads an encoder channel any more that nothing produces, wherever its constant has another place."""
-    further = model.look_further.get_parameter("weight" if model.config.convolution == "classical" else "inward")
-    constant, bias = F.gelu(model.look_bias).flatten(), model.gates.get_parameter("bias")
+    pruned = network(model)
+    reads = "weight" if model.config.convolution == "classical" else "inward"
+    further, gates = pruned.get_parameter(f"look_further.{reads}"), pruned.get_parameter("gates.weight")
+    constant, bias = F.gelu(pruned.get_parameter("look_bias")).flatten(), pruned.get_parameter("gates.bias")
     for channel in (produced(model, "encoder_width") == 0).nonzero().flatten():
         if constant[channel] == 0:
             further[:, channel] = 0
         if not further[:, channel].any():
-            bias.add_(constant[channel] * model.gates.weight[:, channel, 0, 0])
-            model.gates.weight[:, channel] = 0
+            bias.add_(constant[channel] * gates[:, channel, 0, 0])
+            gates[:, channel] = 0

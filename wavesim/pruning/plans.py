@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 import torch
 
+from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster
+from wavesim.surrogate.networks import Network
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,24 @@ class Keep:
 Plan = Mask | Keep
 
 
+def network(model: Forecaster) -> Network:
+    """The network of a forecaster, whose parameters are named here.
+
+    Raises:
+        WavesimError: one that is not pruned.
+    """
+    config = model.config
+    if model.network is None or config.network != "gated" or config.convolution not in ("classical", "one-way"):
+        raise WavesimError(
+            f"a forecaster with network '{config.network}', convolution '{config.convolution}' and {len(config.ranks)} "
+            "ranks is not pruned: choose network 'gated', convolution 'classical' or 'one-way', and some ranks"
+        )
+    return model.network
+
+
 def filters(model: Forecaster) -> dict[str, tuple[str | None, str]]:
     """Name of every spatial filter -> groups of the channels that it reads and produces; None: not channels of ours."""
-    hidden = {f"filters.{layer}": ("width", "width") for layer in range(len(model.filters))}
+    hidden = {f"filters.{layer}": ("width", "width") for layer in range(len(model.config.ranks))}
     return {**hidden, "look": (None, "encoder_width"), "look_further": ("encoder_width", "encoder_width")}
 
 

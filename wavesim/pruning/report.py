@@ -5,11 +5,12 @@ from __future__ import annotations
 import safetensors.torch
 
 from wavesim.surrogate import Forecaster
+from wavesim.surrogate.checkpoint import named_weights
 
 
 def stored_bytes(model: Forecaster) -> int:
     """Bytes of the weights as a safetensors file holds them, zeros too, with its table of names and shapes."""
-    return len(safetensors.torch.save({name: weight.contiguous() for name, weight in model.state_dict().items()}))
+    return len(safetensors.torch.save({name: weight.contiguous() for name, weight in named_weights(model).items()}))
 
 
 def sparse_bytes(model: Forecaster) -> int:

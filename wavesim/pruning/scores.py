@@ -14,7 +14,7 @@ from typing import cast
 
 import torch
 
-from wavesim.pruning.plans import axes, units
+from wavesim.pruning.plans import axes, network, units
 from wavesim.surrogate import Forecaster
 from wavesim.surrogate.layers import CPConvolution
 
@@ -24,7 +24,8 @@ Scores = dict[str, torch.Tensor]
 
 def magnitude(model: Forecaster) -> Scores:
     """|w| of every convolution's weight; biases are neither measured nor pruned, as in arXiv 2302.05601."""
-    return {name: weight.detach().double().abs() for name, weight in model.named_parameters() if weight.ndim == 4}
+    weights = network(model).named_parameters()
+    return {name: weight.detach().double().abs() for name, weight in weights if weight.ndim == 4}
 
 
 def importance(model: Forecaster) -> Scores:
@@ -32,7 +33,7 @@ def importance(model: Forecaster) -> Scores:
     scores = {}
     for group in units(model):
         if group.endswith(".rank"):
-            layer = cast(CPConvolution, model.get_submodule(group.removesuffix(".rank")))
+            layer = cast(CPConvolution, network(model).get_submodule(group.removesuffix(".rank")))
             scores[group] = layer.rank_weights().detach()
         else:
             scores[group] = produced(model, group) * read(model, group)
@@ -55,5 +56,5 @@ def _over_all(model: Forecaster, group: str, axis: int) -> torch.Tensor:
 
 
 def _norms(model: Forecaster, name: str, axis: int) -> torch.Tensor:
-    weight = model.get_parameter(name).detach().double()
+    weight = network(model).get_parameter(name).detach().double()
     return weight.transpose(0, axis).flatten(1).norm(dim=1)

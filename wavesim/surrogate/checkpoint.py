@@ -6,6 +6,7 @@ its settings: it is saved and loaded in the same way.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,10 +34,26 @@ def save(model: Forecaster, path: str | Path, about: Mapping[str, Any] | None = 
         "courant": repr(model.courant),
         "about": json.dumps({"versions": versions("torch"), "revision": revision(), **(about or {})}, sort_keys=True),
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in named_weights(model).items()}
+    header["fingerprint"] = fingerprint(header, weights)
     with whole_file(path) as part:
         part.write_bytes(_in_order(serialized(weights, header)))
     return Path(path)
+
+
+def named_weights(model: Forecaster) -> dict[str, torch.Tensor]:
+    """The tensors of a file: those of the network, by its own names. The coarse step has none."""
+    return model.network.state_dict() if model.network else {}
+
+
+def fingerprint(header: Mapping[str, str], weights: Mapping[str, torch.Tensor]) -> str:
+    """Twelve characters that change with the settings, the Courant number or a weight of a file."""
+    digest = hashlib.sha256()
+    for name in ("config", "courant"):
+        digest.update(header[name].encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _in_order(content: bytes) -> bytes:
@@ -58,7 +75,16 @@ def read_header(path: str | Path) -> dict[str, Any]:
     Raises:
         WavesimError: no such file, not a safetensors file, or not one of a forecaster.
     """
-    path = Path(path)
+    header = _metadata(Path(path))
+    return {
+        "config": parse(json.loads(header["config"]), ForecasterConfig, str(path)),
+        "courant": float(header["courant"]),
+        "about": json.loads(header["about"]),
+    }
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """The texts that a forecaster's file begins with."""
     if not path.is_file():
         raise WavesimError(f"{path} does not exist; `wavesim train` makes models, and data/models/ holds some")
     try:
@@ -68,24 +94,21 @@ def read_header(path: str | Path) -> dict[str, Any]:
         raise WavesimError(f"{path} is not a whole safetensors file ({error})") from error
     if header.get("format") != "wavesim forecaster 1":
         raise WavesimError(f"{path} is a safetensors file, but not of a wavesim forecaster")
-    return {
-        "config": parse(json.loads(header["config"]), ForecasterConfig, str(path)),
-        "courant": float(header["courant"]),
-        "about": json.loads(header["about"]),
-    }
+    return header
 
 
 def load(path: str | Path) -> Forecaster:
     """Read a forecaster, ready to roll out.
 
     Raises:
-        WavesimError: as `read_header`, or weights of another shape than the settings say.
+        WavesimError: as `read_header`, or weights of another shape than the settings say, or settings that were changed
+            after the file was written, be the shapes the same.
     """
     header = read_header(path)
     model = Forecaster(header["config"], header["courant"])
     # Dense filters were once saved as `kernel`.
     weights = {name.replace(".kernel", ".weight"): tensor for name, tensor in load_file(path).items()}
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in named_weights(model).items()}
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if got != expected:
         wrong = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
@@ -95,5 +118,11 @@ def load(path: str | Path) -> Forecaster:
         )
     if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
         raise WavesimError(f"{path} holds weights that are not finite")
-    model.load_state_dict(weights)
+    stated = _metadata(Path(path))
+    if fingerprint(stated, weights) != stated.get("fingerprint", fingerprint(stated, weights)):  # older files have none
+        raise WavesimError(
+            f"{path}: its settings or weights were changed after it was written; take the file as it was"
+        )
+    if model.network:
+        model.network.load_state_dict(weights)
     return model.eval()

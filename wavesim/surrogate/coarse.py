@@ -3,8 +3,13 @@
 With cell values kappa, rho and the state (p, v), v = dt p_t, in units of the frame interval dt and the cell size h:
     a(p) = C^2 kappa sum over the four faces of (p_neighbour - p) 2 / (rho + rho_neighbour),    C = dt / h
     velocity Verlet with n sub-steps of 1/n:  v += a/(2n),  p += v/n,  v += a/(2n)
-A face to a rigid wall carries nothing. 2 / (rho + rho_n) is 1/<rho>, the average along a face's normal. The scheme is
-linear in the state, reversible, and conserves its own energy (LeVeque, Finite Volume Methods, 2002, section 9).
+2 / (rho + rho_n) is 1/<rho>, the average along a face's normal. The scheme is linear in the state, reversible, and
+conserves its own energy (LeVeque, Finite Volume Methods, 2002, section 9). A face in a side of the domain:
+    rigid       carries nothing
+    soft        p_neighbour = -p, so that p = 0 at the face
+    periodic    its neighbour is at the other end
+    absorbing   dp/dn = -p_t / c, what an outgoing wave at normal incidence has: a -= d v with d = C sqrt(kappa/rho)
+The damping d acts in the middle of each kick, v (1 - d/2n) / (1 + d/2n), and takes energy away at every sub-step.
 """
 
 from __future__ import annotations
@@ -16,6 +21,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from wavesim.errors import WavesimError
+from wavesim.surrogate.sides import MEDIUM, STATE, Sides, around, padding
+
+FACES = (("right", (1, 2)), ("left", (1, 0)), ("top", (2, 1)), ("bottom", (0, 1)))
+"""The faces of a cell, in the order of the stencil, and the place of the neighbour behind each in a 3 x 3 kernel."""
+EDGES = {"right": (..., -1), "left": (..., 0), "top": (..., -1, slice(None)), "bottom": (..., 0, slice(None))}
 
 
 class CoarseStep(nn.Module):
@@ -23,31 +33,33 @@ class CoarseStep(nn.Module):
 
     differences: torch.Tensor
 
-    def __init__(self, courant: float, substeps: int):
+    def __init__(self, courant: float, substeps: int, sides: Sides = ("rigid",) * 4):
         super().__init__()
         self.courant, self.substeps = courant, substeps
+        self.sides = dict(zip(("left", "right", "bottom", "top"), sides, strict=True))
+        self.beyond, self.medium_beyond = padding(sides, STATE), padding(sides, MEDIUM)
+        # Where all sides carry nothing, what lies behind them is not read.
+        self.closed = not {"soft", "periodic"} & set(sides)
         kernel = torch.zeros(4, 1, 3, 3)
         kernel[:, 0, 1, 1] = -1
-        for face, (y, x) in enumerate(((1, 2), (1, 0), (2, 1), (0, 1))):
+        for face, (_, (y, x)) in enumerate(FACES):
             kernel[face, 0, y, x] = 1
         self.register_buffer("differences", kernel, persistent=False)
 
     def stencil(self, medium: torch.Tensor) -> torch.Tensor:
-        """Weights of the four faces, (batch, 4, y, x), of a medium (batch, 2, y, x); 0 at walls."""
+        """Weights of the four faces, (batch, 4, y, x), of a medium (batch, 2, y, x); the damping as a fifth, if any."""
         kappa, rho = medium[:, :1], medium[:, 1:]
-        neighbour = F.pad(rho, (1, 1, 1, 1), mode="replicate")
-        faces = (
-            neighbour[..., 1:-1, 2:],
-            neighbour[..., 1:-1, :-2],
-            neighbour[..., 2:, 1:-1],
-            neighbour[..., :-2, 1:-1],
-        )
+        neighbour = around(rho, 1, self.medium_beyond)
+        height, width = rho.shape[-2:]
+        faces = [neighbour[..., y : y + height, x : x + width] for _, (y, x) in FACES]
         weights = torch.cat([2 * self.courant**2 * kappa / (rho + other) for other in faces], dim=1)
-        weights[:, 0, :, -1] = 0
-        weights[:, 1, :, 0] = 0
-        weights[:, 2, -1, :] = 0
-        weights[:, 3, 0, :] = 0
-        return weights
+        damping = torch.zeros_like(kappa)
+        for face, (name, _) in enumerate(FACES):
+            if self.sides[name] in ("rigid", "absorbing"):
+                weights[:, face][EDGES[name]] = 0
+            if self.sides[name] == "absorbing":
+                damping[EDGES[name]] += self.courant * torch.sqrt(kappa / rho)[EDGES[name]]
+        return torch.cat((weights, damping), dim=1) if "absorbing" in self.sides.values() else weights
 
     def check(self, stencil: torch.Tensor) -> None:
         """Refuse a medium in which the sub-steps are unstable (Gershgorin's bound on the largest eigenvalue).
@@ -55,7 +67,7 @@ class CoarseStep(nn.Module):
         Raises:
             WavesimError: with the number of sub-steps that is enough.
         """
-        largest = 2 * float(stencil.sum(dim=1).max())
+        largest = 2 * float(stencil[:, :4].sum(dim=1).max())
         needed = math.floor(math.sqrt(largest) / 2) + 1
         if 0 < self.substeps < needed:
             raise WavesimError(
@@ -63,9 +75,18 @@ class CoarseStep(nn.Module):
                 f"(wave speed up to {math.sqrt(largest / 8) / self.courant:.2f} cells a background cell)"
             )
 
+    def strain(self, pressure: torch.Tensor) -> torch.Tensor:
+        """Differences to the four neighbours, (batch, 4, y, x); anything at a side that carries nothing."""
+        if torch.is_autocast_enabled(pressure.device.type):  # half precision has no digits for differences
+            with torch.autocast(pressure.device.type, enabled=False):
+                return self.strain(pressure)
+        if self.closed:
+            return F.conv2d(pressure, self.differences, padding=1)
+        return F.conv2d(around(pressure, 1, self.beyond), self.differences)
+
     def acceleration(self, pressure: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:
-        """a(p), (batch, 1, y, x); where the zero padding enters, the stencil is 0."""
-        return (F.conv2d(pressure, self.differences, padding=1) * stencil).sum(dim=1, keepdim=True)
+        """a(p), (batch, 1, y, x), without damping."""
+        return (self.strain(pressure) * stencil[:, :4]).sum(dim=1, keepdim=True)
 
     def forward(self, state: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:
         """The state (batch, 2, y, x) one frame later; the same state where there are no sub-steps."""
@@ -73,16 +94,25 @@ class CoarseStep(nn.Module):
             return state
         share = 1 / self.substeps
         pressure, rate = state[:, :1], state[:, 1:]
+        damping = share / 2 * stencil[:, 4:] if stencil.shape[1] > 4 else None
+        # Each kick is a half before the drift, explicit in the damping, and a half after it, implicit.
+        rate = rate if damping is None else rate * (1 - damping)
         rate = rate + share / 2 * self.acceleration(pressure, stencil)
         for substep in range(self.substeps):
             pressure = pressure + share * rate
             last = substep == self.substeps - 1
-            rate = rate + (share / 2 if last else share) * self.acceleration(pressure, stencil)
+            if damping is None:
+                rate = rate + (share / 2 if last else share) * self.acceleration(pressure, stencil)
+                continue
+            kick = share / 2 * self.acceleration(pressure, stencil)
+            rate = (rate + kick) / (1 + damping)
+            rate = rate if last else rate * (1 - damping) + kick
         return torch.cat((pressure, rate), dim=1)
 
     def energy(self, state: torch.Tensor, stencil: torch.Tensor, medium: torch.Tensor) -> torch.Tensor:
         """dt^2 times the wave's energy in cell units, (batch, 1, 1, 1): 1/2 sum v^2/kappa + 1/2 sum over faces."""
-        # Every inner face is seen from both sides, hence the quarter.
-        strain = F.conv2d(state[:, :1], self.differences, padding=1) ** 2 * stencil
+        # Every inner face is seen from both sides, and a soft one from one side with twice the difference to it,
+        # half a cell away: hence the quarter.
+        strain = self.strain(state[:, :1]) ** 2 * stencil[:, :4]
         density = (state[:, 1:] ** 2 / 2 + strain.sum(dim=1, keepdim=True) / 4) / medium[:, :1]
         return density.sum(dim=(1, 2, 3), keepdim=True)

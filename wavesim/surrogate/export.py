@@ -1,8 +1,9 @@
 """A forecaster as two ONNX graphs, and the same forecaster run by ONNX Runtime.
 
-    NAME.start.onnx   state, medium -> stencil, gates, budget            once for each medium
-    NAME.frame.onnx   state, medium, stencil, gates, budget -> state     once a frame
-Grid and batch are fixed at export: ONNX Runtime then plans its memory and layouts once.
+    NAME.start.onnx   state, medium -> stencil, seen, budget             once for each medium
+    NAME.frame.onnx   state, medium, stencil, seen, budget -> states     once for each call: a frame, or a bundle
+`seen` is what the network has seen of the medium, one tensor for each of its levels. Grid and batch are fixed at
+export: ONNX Runtime then plans its memory and layouts once.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from wavesim.provenance import whole_file
 from wavesim.surrogate.layers import Convolution
 from wavesim.surrogate.models import Context, Forecaster
 
-CONTEXT = ("medium", "stencil", "gates")
-
 
 def _folded(model: Forecaster) -> Forecaster:
     folded = copy.deepcopy(model)
@@ -37,9 +36,9 @@ class _Start(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, state: torch.Tensor, medium: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, state: torch.Tensor, medium: torch.Tensor) -> tuple[torch.Tensor, ...]:
         context = self.model.encode(medium)
-        return context.stencil, context.gates, self.model.budget(state, context)
+        return context.stencil, *context.seen, self.model.budget(state, context)
 
 
 class _Frame(nn.Module):
@@ -47,17 +46,11 @@ class _Frame(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(
-        self,
-        state: torch.Tensor,
-        medium: torch.Tensor,
-        stencil: torch.Tensor,
-        gates: torch.Tensor,
-        budget: torch.Tensor,
-    ) -> torch.Tensor:
-        context = Context(medium, stencil, gates)
-        after = self.model(state, context)
-        return self.model.conserved(after, context, budget)
+    def forward(self, state: torch.Tensor, medium: torch.Tensor, *known: torch.Tensor) -> torch.Tensor:
+        stencil, *seen, budget = known
+        context = Context(medium, stencil, tuple(seen))
+        frames = [self.model.conserved(after, context, budget) for after in self.model.bundle(state, context).unbind(1)]
+        return torch.stack(frames, dim=1)
 
 
 def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batch: int = 1) -> tuple[Path, Path]:
@@ -68,8 +61,13 @@ def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batc
     Returns:
         the two paths.
     Raises:
-        WavesimError: a forecaster without conserve_energy; nothing is written.
+        WavesimError: a forecaster without conserve_energy, or one with Fourier transforms; nothing is written.
     """
+    if model.network and not model.network.exportable:
+        raise WavesimError(
+            f"a forecaster with network '{model.config.network}' is not exported: PyTorch's ONNX exporter has no "
+            "complex products, which its Fourier modes are; forecast with PyTorch (rollout), or train another network"
+        )
     if not model.config.conserve_energy:
         raise WavesimError("only forecasters with conserve_energy are exported: one without it can blow up")
     path = Path(path)
@@ -77,11 +75,11 @@ def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batc
     model = _folded(model.eval().cpu())
     state, medium = torch.zeros(batch, 2, *grid), torch.ones(batch, 2, *grid)
     with torch.no_grad():
-        stencil, gates, budget = _Start(model)(state, medium)
+        known = _Start(model)(state, medium)
+    names = ["stencil", *(f"seen{level}" for level in range(len(known) - 2)), "budget"]
     start, frame = base.with_name(base.name + ".start.onnx"), base.with_name(base.name + ".frame.onnx")
-    _export(_Start(model), (state, medium), ["state", "medium"], ["stencil", "gates", "budget"], start)
-    inputs = ["state", "medium", "stencil", "gates", "budget"]
-    _export(_Frame(model), (state, medium, stencil, gates, budget), inputs, ["next_state"], frame)
+    _export(_Start(model), (state, medium), ["state", "medium"], names, start)
+    _export(_Frame(model), (state, medium, *known), ["state", "medium", *names], ["next_states"], frame)
     return start, frame
 
 
@@ -110,8 +108,8 @@ class OnnxForecaster:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         sessions = []
-        for part in ("start", "frame"):
-            file = base.with_name(f"{base.name}.{part}.onnx")
+        self.graphs = tuple(base.with_name(f"{base.name}.{part}.onnx") for part in ("start", "frame"))
+        for file in self.graphs:
             if not file.is_file():
                 raise WavesimError(f"{file} does not exist; `wavesim export` makes it")
             sessions.append(onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"]))
@@ -126,9 +124,10 @@ class OnnxForecaster:
         expected = tuple(self._start.get_inputs()[0].shape)
         if tuple(state.shape) != expected:
             raise WavesimError(f"state has shape {tuple(state.shape)}; this file was exported for {expected}")
-        stencil, gates, budget = self._start.run(None, {"state": state, "medium": medium})
-        return {"medium": medium, "stencil": stencil, "gates": gates, "budget": budget}
+        names = [output.name for output in self._start.get_outputs()]
+        known = self._start.run(names, {"state": state, "medium": medium})
+        return {"medium": medium, **dict(zip(names, known, strict=True))}
 
     def advance(self, state: np.ndarray, context: dict[str, np.ndarray]) -> np.ndarray:
-        """The state (batch, 2, y, x) one frame later."""
+        """The states of the frames of one call, (batch, frame, 2, y, x)."""
         return self._frame.run(None, {"state": state, **context})[0]

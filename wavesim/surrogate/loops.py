@@ -20,8 +20,9 @@ import torch
 
 from wavesim.compiled import compiled
 from wavesim.errors import WavesimError
-from wavesim.surrogate.layers import ClassicalFilter, OneWayFilter
+from wavesim.surrogate.layers import CPConvolution
 from wavesim.surrogate.models import Forecaster
+from wavesim.surrogate.networks.gated import Gated
 
 
 class _Layer(ctypes.Structure):
@@ -52,12 +53,14 @@ class CompiledForecaster:
     """A trained forecaster in compiled loops; goes wherever a Forecaster goes in `rollout`.
 
     Raises:
-        WavesimError: no C compiler, or filters that the loops do not know.
+        WavesimError: no C compiler, or a forecaster that the loops do not know: they know gated networks between rigid
+            walls, one frame a call; one-way filters (cp) as they are, all others as dense kernels.
     """
 
     def __init__(self, model: Forecaster, precision: Literal["float32", "bfloat16"] = "float32"):
         if not model.config.conserve_energy:
             raise WavesimError("only forecasters with conserve_energy are compiled: one without it can blow up")
+        self._refuse_others(model)
         self.model = model.eval().cpu()
         self.precision = precision
         half: dict[str, int] = {}
@@ -77,24 +80,42 @@ class CompiledForecaster:
     def start(self, state: np.ndarray, medium: np.ndarray) -> list[_Bound]:
         """The workspaces of media (1 or batch, 2, y, x) for states (batch, 2, y, x)."""
         with torch.no_grad():
-            states, media = torch.from_numpy(state), torch.from_numpy(medium)
-            context = self.model.encode(media)
+            context = self.model.encode(torch.from_numpy(medium))
             self.model.coarse.check(context.stencil)
-            budgets = self.model.budget(states, context).flatten()
-        media_of, stencils, gates = (np.broadcast_to(part.numpy(), (len(state), *part.shape[1:])) for part in context)
-        return [self._bound(media_of[k], stencils[k], gates[k], float(budgets[k])) for k in range(len(state))]
+            budgets = self.model.budget(torch.from_numpy(state), context).flatten()
+        gates = context.seen[0] if self._network else context.medium[:, :0]
+        parts = [np.broadcast_to(part.numpy(), (len(state), *part.shape[1:]))
+                 for part in (context.medium, context.stencil, gates)]  # fmt: skip
+        return [self._bound([part[k] for part in parts], float(budgets[k])) for k in range(len(state))]
 
     def advance(self, state: np.ndarray, context: list[_Bound], out: np.ndarray | None = None) -> np.ndarray:
-        """The states (batch, 2, y, x) one frame later; into `out` where one is given, and then nothing is allocated."""
-        out = np.empty_like(state, order="C") if out is None else out
-        np.copyto(out, state)
+        """The states one frame later, (batch, 1, 2, y, x); in `out` where one is given: nothing is allocated."""
+        out = np.empty((len(state), 1, *state.shape[1:]), np.float32) if out is None else out
+        np.copyto(out[:, 0], state)
         for own, bound in zip(out, context, strict=True):
             self._library.advance(ctypes.byref(bound.frame), ctypes.c_void_p(own.ctypes.data))
         return out
 
+    @staticmethod
+    def _refuse_others(model: Forecaster) -> None:
+        config = model.config
+        if model.network and not isinstance(model.network, Gated):
+            raise WavesimError(f"the loops know gated networks, not '{config.network}': use ONNX Runtime or PyTorch")
+        if set(config.sides) != {"rigid"} or config.bundle > 1:
+            raise WavesimError(
+                f"the loops know rigid walls and one frame a call, not sides {', '.join(config.sides)} and bundle "
+                f"{config.bundle}: use ONNX Runtime or PyTorch"
+            )
+
     @cached_property
     def _width(self) -> int:
-        return self._padded(self.model.config.width) if self.model.config.ranks else 0
+        return self._padded(self.model.config.width) if self._network else 0
+
+    @property
+    def _network(self) -> Gated | None:
+        network = self.model.network
+        assert network is None or isinstance(network, Gated)
+        return network
 
     def _padded(self, count: int) -> int:
         return -(-count // self._outputs) * self._outputs
@@ -102,21 +123,20 @@ class CompiledForecaster:
     def _packed(self) -> list[tuple[int, int, np.ndarray | None, np.ndarray | None, np.ndarray]]:
         """Of each layer: rank, inputs of its last map, inward, along, outward, as loops.c has them."""
         parts: list[tuple[int, int, np.ndarray | None, np.ndarray | None, np.ndarray]] = []
-        for layer in self.model.filters if self.model.config.ranks else ():
-            if isinstance(layer, OneWayFilter):
-                rank = self._padded(len(layer.inward))
-                inward = self._filter(layer.inward[..., 0, 0], rank, self._width)
-                own = torch.cat((layer.along_x.flatten(1), layer.along_y.flatten(1)), dim=1).detach().numpy()
+        for layer in self._network.filters_of(self._network.filters) if self._network else ():
+            if isinstance(layer, CPConvolution) and [stage.axes for stage in layer.stages] == [(), (0, 1), ()]:
+                reading, _, writing = layer.stages
+                rank = self._padded(layer.rank)
+                inward = self._filter(layer.stage_kernel(reading)[..., 0, 0], rank, self._width)
+                own = torch.cat([layer.get_parameter(name).flatten(1) for name in ("along_x", "along_y")], dim=1)
                 along = np.zeros((rank, own.shape[1]), np.float32)
-                along[: len(own)] = own
-                outward = self._filter(layer.outward[..., 0, 0], self._width, rank)
+                along[: len(own)] = own.detach().numpy()
+                outward = self._filter(layer.stage_kernel(writing)[..., 0, 0], self._width, rank)
                 parts.append((rank, rank, inward, along, outward))
-            elif isinstance(layer, ClassicalFilter):
-                taps = layer.kernel[0, 0].numel()
-                dense = self._filter(layer.kernel.flatten(2), self._width, self._width)
-                parts.append((0, self._width * taps, None, None, dense))
-            else:
-                raise WavesimError(f"the loops know classical and one-way filters, not {type(layer).__name__}")
+            else:  # whatever else, as the dense kernel that it is
+                dense = layer.kernel().flatten(2)
+                outward = self._filter(dense, self._width, self._width)
+                parts.append((0, self._width * dense.shape[2], None, None, outward))
         return parts
 
     def _map(self, weights: torch.Tensor, outs: int, inputs: int) -> np.ndarray:
@@ -126,7 +146,7 @@ class CompiledForecaster:
         return np.ascontiguousarray(full.reshape(-1, self._outputs, inputs).swapaxes(1, 2))
 
     def _filter(self, weights: torch.Tensor, outs: int, channels: int) -> np.ndarray:
-        """(out, in[, taps]) as `_map` has (out, in taps); in half precision (out, in / 2 taps), of pairs of channels."""
+        """(out, in[, taps]) as `_map` has (out, in taps); in half precision pairs of channels, (out, in / 2 taps)."""
         taps = weights.shape[2] if weights.ndim == 3 else 1
         full = torch.zeros(outs, channels, taps)
         full[: len(weights), : weights.shape[1]] = weights.detach().reshape(*weights.shape[:2], taps)
@@ -136,7 +156,8 @@ class CompiledForecaster:
         packed = pairs.numpy().reshape(-1, self._outputs, channels // 2 * taps)
         return np.ascontiguousarray(packed.swapaxes(1, 2))
 
-    def _bound(self, medium: np.ndarray, stencil: np.ndarray, gates: np.ndarray, budget: float) -> _Bound:
+    def _bound(self, parts: list[np.ndarray], budget: float) -> _Bound:
+        medium, stencil, gates = parts
         rows, columns = medium.shape[-2:]
         stride = -(-columns // self._lanes) * self._lanes
         pitch, width, model = stride + 2 * self._lanes, self._width, self.model
@@ -152,8 +173,8 @@ class CompiledForecaster:
             arrays.append(ring)
         faces, softness = _zeros(4, rows, stride), _zeros(rows, stride)
         faces[..., :columns], softness[:, :columns] = stencil, 1 / medium[0]
-        stem = self._map(model.stem.weight[..., 0, 0], width, 4) if depth else None
-        head = self._map(model.head.weight[..., 0, 0], self._outputs, width) if depth else None
+        stem = self._map(self._network.stem.weight[..., 0, 0], width, 4) if self._network else None
+        head = self._map(self._network.head.weight[..., 0, 0], self._outputs, width) if self._network else None
         widest = width + max((rank for rank, *_ in self._parts), default=0) + self._outputs
         work = [
             _zeros(2, rows, stride),

@@ -1,26 +1,30 @@
-"""The forecaster: a coarse explicit step, corrected by a network that is linear in the state and gated by the medium.
+"""The forecaster: a coarse explicit step, corrected by a network that has seen the medium.
 
-    s' = S(m) s + H ( h_L ),    h_0 = B [s, S s],    h_l = h_(l-1) + W_l ( g_l(m) h_(l-1) )
-s = (p, dt p_t), m the medium, S the coarse step, W_l spatial filters of one family, g_l gates that an encoder computes
-once for each medium. The exact step is linear in s for every m; so is this one: superposition and scaling hold to
-rounding, and nothing but m passes through an activation. H starts at zero: an untrained forecaster is the coarse step,
-and one without filters stays it.
+    s_j = S(m)^j s + N_j ( s, S s, ..., S^n s; m ),    j = 1, ..., n
+s = (p, dt p_t) is the state, m the medium, S the coarse step of one frame, N the network (`networks/`), and n the
+frames of one call, one by default. The network's last layer starts at zero: an untrained forecaster is the coarse step,
+and one without a network stays it.
 
-After each frame the state is scaled back to its energy budget whenever it exceeds it: between rigid walls and without
+A network that is not linear in the state is given fields whose largest value is 1, and its correction is scaled back:
+the exact step commutes with a change of amplitude, and so does every forecaster.
+
+After each frame the state is scaled back to its energy budget whenever it exceeds it: between walls and without
 sources it cannot blow up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from wavesim.config import ForecasterConfig
+from wavesim.errors import WavesimError
 from wavesim.surrogate.coarse import CoarseStep
-from wavesim.surrogate.layers import make_conv
+from wavesim.surrogate.networks import Seen, make_network
+from wavesim.surrogate.sides import brought_up
 
 # The budget over the initial energy. On the forecast's grid the energy of the FE truth itself rises, by 3 % in the mean
 # and at most 14.8 % over the demo's 168 trajectories that train and validate (65 frames each), because cell averages
@@ -29,11 +33,11 @@ ENERGY_MARGIN = 1.15
 
 
 class Context(NamedTuple):
-    """What is known of a medium: medium (batch, 2, y, x), stencil (batch, 4, y, x), gates (batch, L C, y, x)."""
+    """What is known of a medium: medium (batch, 2, y, x), stencil (batch, 4 or 5, y, x), what the network has seen."""
 
     medium: torch.Tensor
     stencil: torch.Tensor
-    gates: torch.Tensor
+    seen: Seen
 
 
 class Forecaster(nn.Module):
@@ -42,40 +46,53 @@ class Forecaster(nn.Module):
     def __init__(self, config: ForecasterConfig, courant: float):
         super().__init__()
         self.config, self.courant = config, courant
-        width, ranks, taps = config.width, config.ranks, config.kernel_size
-        kind = {"one-way": "cp"}.get(config.convolution, config.convolution)
-        self.coarse = CoarseStep(courant, config.substeps)
-        if not ranks:  # the coarse step alone
-            return
-        self.stem = nn.Conv2d(4, width, 1, bias=False)
-        self.filters = nn.ModuleList(make_conv(kind, width, width, taps, rank=rank) for rank in ranks)
-        self.head = nn.Conv2d(width, 2, 1, bias=False)
-        nn.init.zeros_(self.head.weight)
-        self.look = make_conv(kind, 2, config.encoder_width, taps, rank=config.encoder_ranks[0])
-        self.look_bias = nn.Parameter(torch.zeros(config.encoder_width, 1, 1))
-        self.look_further = make_conv(
-            kind, config.encoder_width, config.encoder_width, taps, rank=config.encoder_ranks[1]
-        )
-        self.gates = nn.Conv2d(config.encoder_width, width * len(ranks), 1)
+        self.coarse = CoarseStep(courant, config.substeps, config.sides)
+        self.network = make_network(config) if config.ranks else None  # none: the coarse step alone
+
+    def require(self, grid: tuple[int, int]) -> None:
+        """Raises WavesimError where this forecaster does not run on a grid of (y, x) cells."""
+        least = max(2, self.network.least if self.network else 0)
+        if min(grid) < least:
+            raise WavesimError(
+                f"a grid of {grid[1]} x {grid[0]} cells is too small for this forecaster: it takes {least} along each "
+                "side"
+            )
+        if self.network:
+            brought_up(grid, self.network.multiple, self.network.beyond)
 
     def encode(self, medium: torch.Tensor) -> Context:
         """Everything that depends on the medium (batch, 2, y, x) of (kappa, rho) alone; computed once for each."""
-        stencil = self.coarse.stencil(medium)
-        if not self.config.ranks:
-            return Context(medium, stencil, medium[:, :0])
-        seen = F.gelu(self.look(medium.log()) + self.look_bias)
-        seen = seen + F.gelu(self.look_further(seen))
-        return Context(medium, stencil, 1 + self.gates(seen))
+        return Context(medium, self.coarse.stencil(medium), self.network.encode(medium) if self.network else ())
+
+    def bundle(self, state: torch.Tensor, context: Context) -> torch.Tensor:
+        """The next `config.bundle` frames (batch, frame, 2, y, x) of a state (batch, 2, y, x), in one call."""
+        states = [state]
+        for _ in range(self.config.bundle):
+            states.append(self.coarse(states[-1], context.stencil))
+        coarse = torch.stack(states[1:], dim=1)
+        if self.network is None:
+            return coarse
+        fields = torch.cat(states, dim=1)
+        if self.network.linear:
+            return coarse + self.network(fields, context.seen).unflatten(1, (-1, 2))
+        size = state.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(torch.finfo(state.dtype).tiny)
+        return coarse + (size * self.network(fields / size, context.seen)).unflatten(1, (-1, 2))
 
     def forward(self, state: torch.Tensor, context: Context) -> torch.Tensor:
         """The state (batch, 2, y, x) one frame later."""
-        coarse = self.coarse(state, context.stencil)
-        if not self.config.ranks:
-            return coarse
-        hidden = self.stem(torch.cat((state, coarse), dim=1))
-        for gate, spatial in zip(context.gates.split(self.config.width, dim=1), self.filters, strict=True):
-            hidden = hidden + spatial(gate * hidden)
-        return coarse + self.head(hidden)
+        return self.bundle(state, context)[:, 0]
+
+    def frames(
+        self, state: torch.Tensor, context: Context, budget: torch.Tensor | None = None
+    ) -> Iterator[torch.Tensor]:
+        """One state after the other, (batch, 2, y, x), without end, each within its energy budget where one is given.
+
+        Frames that are bundled are forecast together from the last of the bundle before.
+        """
+        while True:
+            for after in self.bundle(state, context).unbind(1):
+                state = after if budget is None else self.conserved(after, context, budget)
+                yield state
 
     def energy(self, state: torch.Tensor, context: Context) -> torch.Tensor:
         """The discrete energy on the forecast's grid, (batch, 1, 1, 1)."""
@@ -93,20 +110,13 @@ class Forecaster(nn.Module):
     def macs(self, grid: tuple[int, int]) -> dict[str, int]:
         """Multiply-accumulates on a grid (y, x): of one `frame`, and of `encode`, once a medium; from shapes alone.
 
-        Counted in each cell: one for every weight of stem, filters, head and encoder; one for every gate's product; in
+        Counted in each cell: one for every weight of the network's convolutions and one for every gate's product; in
         the coarse step one for each of the four differences, for each product with the stencil, and for every update
-        of pressure and rate. Left out: the energy projection, plain additions (residuals, biases), and in `encode` the
-        stencil, the logarithm and the activations.
+        of pressure and rate. Left out: the energy projection, plain additions (residuals, biases), activations and
+        norms, and in `encode` the stencil and the logarithm. Of bundled frames each has its share of the call.
         """
-        cells = grid[0] * grid[1]
         acceleration = 4 + 4 + 1  # differences, stencil, kick
-        coarse = (self.config.substeps + 1) * acceleration + self.config.substeps if self.config.substeps else 0
-        if not self.config.ranks:
-            return {"frame": cells * coarse, "encode": 0}
-        spatial = sum(p.numel() for p in self.filters.parameters())
-        pointwise = self.stem.weight.numel() + self.head.weight.numel() + self.config.width * len(self.config.ranks)
-        encoder = [*self.look.parameters(), *self.look_further.parameters(), self.gates.weight]
-        return {
-            "frame": cells * (spatial + pointwise + coarse),
-            "encode": cells * sum(p.numel() for p in encoder),
-        }
+        substeps = self.config.substeps
+        coarse = grid[0] * grid[1] * ((substeps + 1) * acceleration + substeps) if substeps else 0
+        call, encode = self.network.macs(grid) if self.network else (0, 0)
+        return {"frame": coarse + call // self.config.bundle, "encode": encode}

@@ -61,14 +61,23 @@ class Running(Checkpoint):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         # Lightning closes a resumed epoch after its first step, where the losses since the validation would be lost.
-        if module.history and module.history[-1]["iteration"] == trainer.global_step:
-            with whole_file(self.path) as part:
-                trainer.save_checkpoint(part)
+        if not module.history or module.history[-1]["iteration"] != trainer.global_step:
+            return
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.path)  # takes part in what all processes do together, and writes nothing
+            return
+        with whole_file(self.path) as part:
+            trainer.save_checkpoint(part)
 
 
 def goes_on(path: Path, training: str) -> bool:
     """Whether `path` is a whole checkpoint of the training with this hash."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)[KEY] == training
-    except Exception:  # no file, an older one, or whatever a half-written file raises
+    except Exception:  # no file, an older one, or whatever a half-written or a foreign file raises; none runs code
         return False
+
+
+def progress_in(path: Path) -> dict[str, Any]:
+    """What the training itself keeps in a running checkpoint: history, best_error, best_weights, mean, seconds."""
+    return torch.load(path, map_location="cpu", weights_only=True)["progress"]

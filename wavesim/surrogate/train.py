@@ -1,179 +1,46 @@
-"""Unrolled training of a forecaster on FE trajectories.
+"""Training of a forecaster on FE trajectories: what may be trained, with Lightning, on how many processes.
 
-    loss = mean over windows and frames of |forecast - truth|^2 / |truth|^2,   both channels of (p, dt p_t)
-The forecast of a window of U + 1 frames starts from its first and runs on its own output for U frames; U grows by
-stages, because what is trained on short unrolls blows up on long ones. Window i is a function of (seed, i) alone, each
-in one of the eight orientations of the square. The model that is kept is the one with the smallest error over rollouts
-of 32 frames from the first state of 8 validation trajectories, never of one step.
+    prepare(...) -> Job      nothing speaks against it, and nothing is written yet
+    fitted(job)  -> Fitted   its model has the best weights (unrolled.py says of which loss, and best at what)
+A call after a kill goes on from the last validation.
 """
 
 from __future__ import annotations
 
 import ctypes
 import logging
-import math
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from wavesim.config import ForecasterConfig, TrainingConfig
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
-from wavesim.metrics import relative_l2
-from wavesim.provenance import generator, write_lines
+from wavesim.provenance import write_lines
 from wavesim.surrogate.checkpoint import save
+from wavesim.surrogate.data import (
+    WaveData,
+    between_its_sides,
+    courant_of,
+    described,
+    require_trainable,
+    validation_batch,
+)
 from wavesim.surrogate.devices import accelerator
+from wavesim.surrogate.distributed import side_by_side
+from wavesim.surrogate.logs import Log, Progress, Reporter, tensorboard
 from wavesim.surrogate.models import Forecaster
-from wavesim.surrogate.running import Running, goes_on, training_hash
-
-Progress = Callable[[int, int, float], None]
-"""Called with (iteration, iterations, validation error so far)."""
-
-VALIDATE_EVERY = 100
-VALIDATION_TRAJECTORIES = 8
-VALIDATION_FRAMES = 32
-
-
-class Windows(IterableDataset):
-    """Training windows `first`, `first` + 1, ...: states (time, 2, y, x) and media (2, y, x)."""
-
-    def __init__(self, data: WaveDataset, length: int, seed: int, first: int, count: int):
-        self.data, self.length, self.seed, self.first, self.count = data, length, seed, first, count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for index in range(self.first, self.first + self.count):
-            rng = generator(self.seed, "windows", index)
-            trajectory = int(rng.integers(len(self.data)))
-            start = int(rng.integers(self.data.frames - self.length + 1))
-            turn, flip = int(rng.integers(4)), bool(rng.integers(2))
-            yield tuple(  # type: ignore[misc]
-                oriented(array, turn, flip)
-                for array in (self.data.window(trajectory, start, self.length), self.data.medium(trajectory))
-            )
-
-
-def oriented(field: np.ndarray, turn: int, flip: bool) -> np.ndarray:
-    """(..., y, x) turned by `turn` quarters and mirrored: scalar fields on a square keep their equation under both."""
-    field = np.rot90(field, turn, axes=(-2, -1))
-    return np.ascontiguousarray(field[..., ::-1] if flip else field)
-
-
-class Unrolled(lightning.LightningModule):
-    """The loss above; `total` iterations set the stages and the learning rate."""
-
-    def __init__(self, model: Forecaster, config: TrainingConfig, data: WaveDataset, valid: WaveDataset, seed: int):
-        super().__init__()
-        self.model, self.config, self.data, self.seed = model, config, data, seed
-        self.valid_states, self.valid_media = validation_batch(valid)
-        self.best_error = math.inf
-        self.best_weights: dict[str, torch.Tensor] | None = None
-        self.history: list[dict[str, float]] = []
-        self.losses: list[float] = []
-        edges = np.cumsum(config.shares) / sum(config.shares) * config.iterations
-        self.last_of_stage = np.round(edges).astype(int)
-
-    def unroll(self) -> int:
-        """Frames of the current stage's rollouts."""
-        stage = int(np.searchsorted(self.last_of_stage, self.global_step, side="right"))
-        return self.config.unrolls[min(stage, len(self.config.unrolls) - 1)]
-
-    def train_dataloader(self) -> DataLoader:
-        config = self.config
-        # To the next validation: a resumed run comes to the same ones as an unbroken one.
-        steps = min(VALIDATE_EVERY - self.global_step % VALIDATE_EVERY, config.iterations - self.global_step)
-        count = steps * config.batch
-        windows = Windows(self.data, max(config.unrolls) + 1, self.seed, self.global_step * config.batch, count)
-        return DataLoader(windows, batch_size=config.batch)
-
-    def training_step(self, batch: Sequence[torch.Tensor], _: int) -> torch.Tensor:
-        states, medium = batch
-        context = self.model.encode(medium)
-        forecast, loss = states[:, 0], torch.zeros((), device=states.device)
-        unroll = self.unroll()
-        for frame in range(1, unroll + 1):
-            forecast = self.model(forecast, context)
-            truth = states[:, frame]
-            loss = loss + ((forecast - truth).square().sum((1, 2, 3)) / truth.square().sum((1, 2, 3))).mean()
-        loss = loss / unroll
-        if not torch.isfinite(loss):
-            raise WavesimError(
-                f"the training loss is {loss.item()} at iteration {self.global_step}; lower learning_rate"
-            )
-        self.losses.append(loss.item())
-        return loss
-
-    def on_train_epoch_end(self) -> None:
-        if self.global_step % VALIDATE_EVERY and self.global_step < self.config.iterations:
-            return  # Lightning closes a resumed epoch after its first step
-        error = rollout_error(self.model, self.valid_states, self.valid_media)
-        record = {"iteration": self.global_step, "loss": float(np.mean(self.losses)), "unroll": self.unroll()}
-        self.history.append({**record, "validation_error": error})
-        self.losses.clear()
-        # Short unrolls can look good over these frames and blow up after them: only the last stage's models count.
-        last_stage = self.global_step > self.last_of_stage[-2:-1].sum() or self.global_step == self.config.iterations
-        if error < self.best_error and last_stage:
-            self.best_error = error
-            self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
-
-    def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.config.learning_rate, total_steps=self.config.iterations + 1, pct_start=0.1
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["progress"] = {"history": self.history, "best": (self.best_error, self.best_weights)}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.history, (self.best_error, self.best_weights) = checkpoint["progress"].values()
-
-
-class Reporter(lightning.Callback):
-    """Tells a progress function where training is."""
-
-    def __init__(self, progress: Progress):
-        self.progress = progress
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, *_: Any) -> None:
-        error = module.history[-1]["validation_error"] if module.history else math.nan
-        self.progress(trainer.global_step, module.config.iterations, error)
-
-
-def validation_batch(valid: WaveDataset) -> tuple[torch.Tensor, torch.Tensor]:
-    """States (batch, time, 2, y, x) and media (batch, 2, y, x): the first 33 frames of 8 trajectories of a split."""
-    chosen = np.unique(np.linspace(0, len(valid) - 1, VALIDATION_TRAJECTORIES).round().astype(int))
-    frames = min(valid.frames, VALIDATION_FRAMES + 1)
-    states = np.stack([valid.window(index, 0, frames) for index in chosen])
-    return torch.from_numpy(states), torch.from_numpy(np.stack([valid.medium(index) for index in chosen]))
-
-
-@torch.no_grad()
-def rollout_error(model: Forecaster, states: torch.Tensor, media: torch.Tensor) -> float:
-    """Mean relative L2 error of the pressure over rollouts from the first state to the last; infinite where one is."""
-    device = model.coarse.differences.device
-    context = model.encode(media.to(device))
-    forecast = states[:, 0].to(device)
-    budget = model.budget(forecast, context)
-    errors = []
-    for frame in range(1, states.shape[1]):
-        forecast = model(forecast, context)
-        if model.config.conserve_energy:
-            forecast = model.conserved(forecast, context, budget)
-        errors.append(relative_l2(forecast[:, 0].cpu().numpy(), states[:, frame, 0].numpy()))
-    mean = float(np.mean(errors))
-    return mean if math.isfinite(mean) else math.inf
+from wavesim.surrogate.running import Running, goes_on, progress_in, training_hash
+from wavesim.surrogate.unrolled import Unrolled, known, rollout_error
+from wavesim.well_dataset import open_split
 
 
 def keep_freed_memory() -> None:
@@ -195,19 +62,59 @@ def untrained(config: ForecasterConfig, courant: float, seed: int) -> Forecaster
         return Forecaster(config, courant)
 
 
-def courant_of(data: WaveDataset) -> float:
-    """Frame interval over cell size: how many cells a background wave crosses in a frame.
+@dataclass(frozen=True)
+class Job:
+    """What a training is a function of, and where and how it runs.
 
-    Raises:
-        WavesimError: cells that are not squares.
+    folder: of the running checkpoint. devices: processes that share every batch, of one graphics card each, or of the
+    processor. workers: processes that read ahead, for each of them. log: a folder for curves and log; none: neither.
     """
-    cells = [length / count for length, count in zip(data.lengths, data.grid[::-1], strict=True)]
-    if abs(cells[0] - cells[1]) > 1e-4 * cells[0]:
-        raise WavesimError(
-            f"{data.root} has cells of {cells[0]:.4g} x {cells[1]:.4g}; forecasters need square ones: choose lengths "
-            "and grid in one proportion"
-        )
-    return data.frame_interval / cells[0]
+
+    model: Forecaster
+    data: Path
+    config: TrainingConfig
+    seed: int
+    folder: Path
+    device: str = "cpu"
+    devices: int = 1
+    workers: int = 0
+    log: Path | None = None
+
+    @property
+    def running(self) -> Path:
+        """Where the running checkpoint lies."""
+        return self.folder / "running.ckpt"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """history: iteration, loss, unroll, validation_error of every validation; seconds: over all calls."""
+
+    history: list[dict[str, float]]
+    seconds: float
+
+
+def prepare(
+    model: Forecaster,
+    data: str | Path,
+    config: TrainingConfig,
+    seed: int,
+    folder: Path,
+    device: str = "cpu",
+    devices: int = 1,
+    workers: int = 0,
+    log: Path | None = None,
+) -> Job:
+    """A training that nothing speaks against; nothing is written yet. Arguments and errors are those of `fit`."""
+    if not model.config.ranks:
+        raise WavesimError("ranks is empty: the coarse step alone has no weights to train; give at least one rank")
+    if config.weight_decay and not known(model):
+        raise WavesimError("weight_decay: no layer of this network knows its dense kernel; set it to 0")
+    accelerator(device, devices)
+    if config.batch % devices:
+        raise WavesimError(f"batch {config.batch} cannot be shared among {devices} devices; give a multiple of them")
+    require_trainable(model, config, open_split(data, "train"), open_split(data, "valid"))
+    return Job(model.train(), Path(data), config, seed, folder, device, devices, workers, log)
 
 
 def fit(
@@ -219,58 +126,92 @@ def fit(
     progress: Progress | None = None,
     callbacks: Sequence[lightning.Callback] = (),
     device: str = "cpu",
-) -> list[dict[str, float]]:
+) -> Fitted:
     """Train `model` in place, keeping its best weights; a call after a kill goes on from the last validation.
 
     Args:
-        data: a dataset's folder. folder: where the running checkpoint lives. The caller removes it once the model is
-            saved: until then another call with the same arguments takes the result from it. device: as in `devices`.
-    Returns:
-        the history: iteration, loss, unroll, validation_error of every validation.
+        data: a dataset's folder, ours or The Well's. folder: where the running checkpoint lives. The caller removes it
+            once the model is saved: until then another call with the same arguments takes the result from it.
+        device: as in `devices`.
     Raises:
         WavesimError: a forecaster without weights, a device that is not there, data that are not finite or do not fit
             the model or the unrolls, a loss that is not finite, or no validation error that is.
     """
-    if not model.config.ranks:
-        raise WavesimError("ranks is empty: the coarse step alone has no weights to train; give at least one rank")
-    kind, devices = accelerator(device)
+    return fitted(prepare(model, data, config, seed, folder, device), progress, callbacks)
+
+
+def fitted(job: Job, progress: Progress | None = None, callbacks: Sequence[lightning.Callback] = ()) -> Fitted:
+    """Train the job's model in place, on as many processes as it says; as `fit`."""
+    if job.devices == 1:
+        run(job, progress, callbacks)
+    else:
+        side_by_side(run, job.devices, job, progress)
+    result = progress_in(job.running)
+    if result["best_weights"] is None:
+        raise WavesimError(
+            f"no validation error of the last stage was finite (unrolls of {job.config.unrolls[-1]} frames): the "
+            "forecasts blow up; lower learning_rate, lengthen the unrolls, or set conserve_energy"
+        )
+    job.model.load_state_dict(result["best_weights"])
+    job.model.eval()
+    return Fitted(result["history"], result["seconds"])
+
+
+def run(job: Job, progress: Progress | None = None, callbacks: Sequence[lightning.Callback] = ()) -> None:
+    """Train to the end, in this process or in its part of a training of several."""
     keep_freed_memory()
-    train, valid = WaveDataset(data, "train"), WaveDataset(data, "valid")
-    if not math.isclose(courant_of(train), model.courant, rel_tol=1e-4):
-        raise WavesimError(
-            f"{data} has a frame interval of {courant_of(train):.3f} cells, the model was made for {model.courant:.3f}"
-        )
-    if max(config.unrolls) + 1 > train.frames:
-        raise WavesimError(
-            f"unrolls of {max(config.unrolls)} frames need longer trajectories than {train.frames} frames"
-        )
-    model.coarse.check(model.coarse.stencil(torch.from_numpy(np.stack([train.medium(i) for i in range(len(train))]))))
-    module = Unrolled(model.train(), config, train, valid, seed)
-    running = Running(folder / "running.ckpt", training_hash(model, config, seed, (train, valid)))
+    train, valid = open_split(job.data, "train"), open_split(job.data, "valid")
+    running = Running(job.running, training_hash(job.model, job.config, job.seed, (train, valid)))
     resumed = goes_on(running.path, running.training)
+    module = Unrolled(job.model, job.config, validation_batch(valid))
+    kind, devices = accelerator(job.device, job.devices)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # our own progress and errors are enough
     trainer = lightning.Trainer(
-        max_steps=config.iterations,
+        max_steps=job.config.iterations,
         accelerator=kind,
         devices=devices,
-        gradient_clip_val=config.gradient_clip,
+        strategy="auto" if job.devices == 1 else "ddp",
+        plugins=None if job.devices == 1 else [LightningEnvironment()],
+        precision="bf16-mixed" if job.config.precision == "bfloat16" else "32-true",
+        gradient_clip_val=job.config.gradient_clip,
         reload_dataloaders_every_n_epochs=1,
-        logger=False,
+        use_distributed_sampler=False,  # the data module shares out the windows
+        logger=tensorboard(job.log) if job.log else False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[running, *([Reporter(progress)] if progress else []), *callbacks],
+        callbacks=[
+            running,
+            *([Log(job.log)] if job.log else []),
+            *([Reporter(progress)] if progress else []),
+            *callbacks,
+        ],
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(module, ckpt_path=str(running.path) if resumed else None, weights_only=True)
-    if module.best_weights is None:
-        raise WavesimError(
-            f"no validation error of the last stage was finite (unrolls of {config.unrolls[-1]} frames): the forecasts "
-            "blow up; lower learning_rate, lengthen the unrolls, or set conserve_energy"
-        )
-    model.load_state_dict(module.best_weights)
-    model.eval()
-    return module.history
+        try:
+            trainer.fit(
+                module,
+                datamodule=WaveData(train, job.config, job.seed, job.workers),
+                ckpt_path=str(running.path) if resumed else None,
+                weights_only=True,
+            )
+        except WavesimError as error:  # of a reading process it comes with its whole traceback
+            raise WavesimError(
+                str(error).strip().splitlines()[-1].removeprefix("wavesim.errors.WavesimError: ")
+            ) from error
+
+
+def about(
+    model: Forecaster, training: TrainingConfig, seed: int, splits: tuple[WaveDataset, WaveDataset]
+) -> dict[str, Any]:
+    """What a trained model's file says of its training: settings, seed, data, and its error on the second split."""
+    error = rollout_error(model, *validation_batch(splits[1]))
+    return {
+        "training": training.model_dump(),
+        "seed": seed,
+        "validation_error": error,
+        "data": described(*splits),
+    }
 
 
 def train(
@@ -281,18 +222,23 @@ def train(
     seed: int = 0,
     progress: Progress | None = None,
     device: str = "cpu",
+    devices: int = 1,
+    workers: int = 0,
 ) -> Path:
     """Train a forecaster from scratch and write OUT (a .safetensors path) with its history beside it.
 
+    Args:
+        data: a dataset's folder, ours or The Well's. device: as in `devices`. devices: how many of them share every
+            batch. workers: processes that read ahead, for each of them.
     Raises:
         WavesimError: as `fit`.
     """
     out = Path(out)
-    model = untrained(forecaster, courant_of(WaveDataset(data, "train")), seed)
+    splits = open_split(data, "train"), open_split(data, "valid")
+    model = untrained(between_its_sides(forecaster, splits[0]), courant_of(splits[0]), seed)
     folder = out.parent / f".{out.stem}.training"
-    history = fit(model, data, training, seed, folder, progress, device=device)
-    write_lines(out.with_suffix(".history.jsonl"), history)
-    error = rollout_error(model, *validation_batch(WaveDataset(data, "valid")))
-    save(model, out, {"training": training.model_dump(), "seed": seed, "validation_error": error})
+    result = fitted(prepare(model, data, training, seed, folder, device, devices, workers), progress)
+    write_lines(out.with_suffix(".history.jsonl"), result.history)
+    save(model, out, about(model, training, seed, splits))
     shutil.rmtree(folder)
     return out

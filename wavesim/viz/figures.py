@@ -32,6 +32,7 @@ def error_curves(
     frame_interval: float,
     ylabel: str = "relative L2",
     horizons: Mapping[str, float] | None = None,
+    floors: Mapping[str, np.ndarray] | None = None,
 ) -> Path:
     """Error against time: the median over the trajectories in the band of its quartiles, logarithmic.
 
@@ -39,14 +40,16 @@ def error_curves(
         curves: name -> (trajectory, time), the first column being one frame after the initial state.
         frame_interval: time between two frames, in crossings.
         horizons: name -> time until which the forecast correlates with the truth, marked by a tick on its curve.
+        floors: name -> (time,) what errors are held against, as broken lines.
     """
     figure = style.blank(7.2, 4.2)
     axis = style.tidy(figure.subplots(), "time in crossings of the domain", ylabel)
-    for i, (name, errors) in enumerate(curves.items()):
+    colours = style.colours_of(curves)
+    for name, errors in curves.items():
         errors = np.atleast_2d(errors)
         time = frame_interval * np.arange(1, errors.shape[1] + 1)
         low, median, high = np.quantile(errors, [0.25, 0.5, 0.75], axis=0)
-        colour = style.colour_of(name, i)
+        colour = colours[name]
         axis.fill_between(time, low, high, color=colour, alpha=0.16, linewidth=0)
         label = name
         if horizons and name in horizons:
@@ -54,10 +57,16 @@ def error_curves(
             marker = np.interp(horizons[name], time, median)
             axis.plot(horizons[name], marker, "o", color="white", markeredgecolor=colour, markeredgewidth=1.6, zorder=4)
         axis.plot(time, median, color=colour, linewidth=1.9, label=label)
+    for (name, floor), dashes in zip((floors or {}).items(), ((5, 2), (1, 1.5)), strict=False):
+        time = frame_interval * np.arange(1, len(floor) + 1)
+        axis.plot(time, floor, color=style.INK, linewidth=1.2, linestyle=(0, dashes), label=name)
     axis.set_yscale("log")
     axis.set_xlim(0, None)
     style.decimal(axis.yaxis)
-    style.legend(axis, loc="lower right")
+    if floors:  # more lines than there is room for inside
+        style.legend(axis, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    else:
+        style.legend(axis, loc="lower right")
     return style.write(figure, path)
 
 
@@ -197,11 +206,13 @@ def pareto(path: str | Path, rows: Sequence[Row], ylabel: str = "relative L2") -
 
     Args:
         rows: dictionaries with name, kind (forecaster, coarse, fe, truth, persistence), milliseconds, error. The
-            truth is the last of the finite-element ladder where it has an error of its own, and is left out where not.
+            truth is the last of the finite-element ladder where it has an error of its own, and is left out where not;
+            so is what was not timed.
     Raises:
         WavesimError: a kind that is none of these.
     """
     rows = [{**row, "kind": "fe"} if row["kind"] == "truth" else row for row in rows if row["error"] > 0]
+    rows = [row for row in rows if row["milliseconds"] or row["kind"] == "persistence"]
     unknown = sorted({row["kind"] for row in rows} - set(_KINDS))
     if unknown:
         raise WavesimError(f"kind '{unknown[0]}' is not one of {', '.join(_KINDS)}, truth")

@@ -24,6 +24,7 @@ import numpy as np
 from wavesim import metrics
 from wavesim.dataset import SPLITS, WaveDataset
 from wavesim.errors import WavesimError
+from wavesim.recipes import trained_on
 from wavesim.viz.sources import (
     Forecaster,
     LiveTruth,
@@ -289,11 +290,11 @@ class Session:
         history.append((lead, float(metrics.relative_l2(self.forecast[0], self.truth[0]))))
 
 
-def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:
-    """The forecasters (name -> file) and the dataset that belong to `path`, a run's folder or a folder of models.
+def find_models(path: str | Path) -> dict[str, Path]:
+    """The forecasters (name -> file) of `path`, a run's folder or a folder of models.
 
     Raises:
-        WavesimError: no such folder, no model in it, no dataset near it.
+        WavesimError: no such folder, or no model in it.
     """
     path = Path(path)
     if not path.is_dir():
@@ -303,8 +304,23 @@ def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:
     if not files:
         raise WavesimError(f"{folder} holds no .safetensors file; train a forecaster with `wavesim train`")
     named = [name for name in MODELS if name in files]
-    models = {name: files[name] for name in (*named, *(name for name in files if name not in named))}
-    places = [path / "waves", path.parent / "waves", path.parent.parent / "sample", Path("data/sample")]
+    return {name: files[name] for name in (*named, *(name for name in files if name not in named))}
+
+
+def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:
+    """The forecasters (name -> file) and the dataset that belong to `path`, a run's folder or a folder of models.
+
+    Raises:
+        WavesimError: as `find_models`, or no dataset near it.
+    """
+    path, models = Path(path), find_models(path)
+    places = [
+        path / "waves",
+        *trained_on(path),
+        path.parent / "waves",
+        path.parent.parent / "sample",
+        Path("data/sample"),
+    ]
     for place in places:
         if (place / "data").is_dir():
             return models, place

@@ -32,15 +32,26 @@ PRESSURE_MAP = matplotlib.colormaps["RdBu_r"]
 _TABLE = PRESSURE_MAP(np.linspace(0.0, 1.0, 256))[:, :3]
 GRAIN_SHADE = 0.10  # enough to see a grain on white, too little to be taken for pressure
 
-# Colour-blind safe (Okabe and Ito); the named forecasters keep their colour in every figure.
+# Colour-blind safe (Okabe and Ito); the named forecasters keep their colour in every figure, and what has learned
+# nothing is grey.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_NAMED = {"classical": PALETTE[0], "compressed": PALETTE[1], "pruned": PALETTE[2]}
+_NAMED = {"classical": PALETTE[0], "compressed": PALETTE[1], "pruned": PALETTE[2], "coarse step": MUTED,
+          "persistence": "#b4b9c2"}  # fmt: skip
 
 
 def colour_of(name: str, index: int) -> str:
     """The colour of a curve: fixed for the named forecasters, else the `index`-th free one of the palette."""
     free = [colour for colour in PALETTE if colour not in _NAMED.values()]
     return _NAMED.get(name, free[index % len(free)])
+
+
+def colours_of(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each curve of a figure: the same in all figures that show the same names in the same order."""
+    names = list(names)
+    named = {name: _NAMED[name] for name in names if name in _NAMED}
+    free = [colour for colour in PALETTE if colour not in named.values()]
+    others = [name for name in names if name not in named]
+    return named | {name: free[i % len(free)] for i, name in enumerate(others)}
 
 
 def grain_share(medium: np.ndarray) -> np.ndarray:

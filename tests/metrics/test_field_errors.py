@@ -9,7 +9,7 @@ import pytest
 import torch
 from the_well.benchmark.metrics.spatial import VRMSE
 
-from wavesim.metrics import correlation, correlation_time, relative_l2, vrmse
+from wavesim.metrics import correlation, correlation_time, relative_l2, rounding, vrmse, windowed
 
 
 @pytest.fixture
@@ -111,3 +111,24 @@ def test_the_correlation_time_keeps_the_other_axes_and_takes_a_threshold():
     curves = np.array([[0.99, 0.95, 0.85], [0.85, 0.75, 0.7], [1.0, 1.0, 1.0]])
     np.testing.assert_allclose(correlation_time(curves, 0.5), [1.0, 0.0, 1.5])
     np.testing.assert_allclose(correlation_time(curves, 0.5, threshold=0.8), [1.5, 0.5, 1.5])
+
+
+def test_the_windows_are_the_wells_counted_from_the_first_forecast_frame():
+    curves = np.stack([np.arange(1.0, 101.0), np.ones(100)])  # the value of a frame is its number
+    means = {name: mean.tolist() for name, mean in windowed(curves).items()}
+    assert means == {"1": [1, 1], "6-12": [9, 1], "13-30": [21.5, 1], "31-100": [65.5, 1]}
+
+
+def test_a_window_that_outlasts_the_curve_is_shorter_and_one_after_it_is_left_out():
+    assert {name: float(mean) for name, mean in windowed(np.arange(1.0, 14.0)).items()} == {
+        "1": 1.0,
+        "6-12": 9.0,
+        "13": 13.0,
+    }
+
+
+def test_rounding_is_what_single_precision_loses(truth):
+    expected = relative_l2(truth.astype(np.float32), truth)
+    np.testing.assert_allclose(rounding(truth), expected, rtol=0.05)  # 2240 cells: 1.5 % of scatter
+    # Between 1 and 2 the ulp is 2^-23 throughout.
+    assert rounding(np.full((4, 4), 1.5, np.float32)) == pytest.approx(2.0**-23 / np.sqrt(12) / 1.5)

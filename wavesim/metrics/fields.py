@@ -1,10 +1,11 @@
-"""Errors of a forecast against the FE truth.
+"""Errors of a field, frame by frame.
 
-With truth p and forecast f on equal grid cells, per frame:
+With truth p and forecast f on equal grid cells:
     relative L2     sqrt( sum (f - p)^2 / sum p^2 )                      the headline
     mass norm       the same, each cell weighted by 1/kappa              plays down stiff grains
-    VRMSE           sqrt( mean (f - p)^2 / (var(p) + 1e-7) )             The Well, benchmark/metrics
+    VRMSE           sqrt( mean (f - p)^2 / (var(p) + epsilon) )          The Well, benchmark/metrics
     correlation     Pearson's r over the cells
+    rounding        sqrt( sum (ulp(p)^2 / 12) / sum p^2 )                what single precision cannot hold
 The time until the correlation falls under 0.9 is the forecast's useful length.
 
 Arrays are (..., y, x); every function reduces the last two axes and keeps the others.
@@ -12,9 +13,12 @@ Arrays are (..., y, x); every function reduces the last two axes and keeps the o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 CELLS = (-2, -1)
+WINDOWS = ((1, 1), (6, 12), (13, 30), (31, 100))  # first and last frame, The Well's; the first forecast frame is 1
 
 
 def relative_l2(forecast: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
@@ -28,6 +32,26 @@ def vrmse(forecast: np.ndarray, truth: np.ndarray, epsilon: float = 1e-7) -> np.
     """Root mean square error over the truth's standard deviation."""
     forecast, truth = np.asarray(forecast, float), np.asarray(truth, float)
     return np.sqrt(np.mean((forecast - truth) ** 2, axis=CELLS) / (np.var(truth, axis=CELLS) + epsilon))
+
+
+def windowed(curves: np.ndarray, windows: Sequence[tuple[int, int]] = WINDOWS) -> dict[str, np.ndarray]:
+    """Means of curves (..., time) over windows of frames, by name: "1", "6-12", ...
+
+    A window in which the curves end is the shorter for it, and named so; one after their end is left out.
+    """
+    frames = np.shape(curves)[-1]
+    shown = [(first, min(last, frames)) for first, last in windows if first <= frames]
+    return {
+        str(first) if first == last else f"{first}-{last}": np.mean(np.asarray(curves)[..., first - 1 : last], axis=-1)
+        for first, last in shown
+    }
+
+
+def rounding(truth: np.ndarray) -> np.ndarray:
+    """Relative L2 of what is lost where numbers are rounded to single precision: evenly spread over half an ulp."""
+    truth = np.asarray(truth)
+    ulp = np.spacing(np.abs(truth).astype(np.float32)).astype(float)
+    return np.sqrt(np.sum(ulp**2 / 12, axis=CELLS) / np.sum(truth.astype(float) ** 2, axis=CELLS))
 
 
 def correlation(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:

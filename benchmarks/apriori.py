@@ -1,0 +1,282 @@
+"""Compressed a priori, and measured: classical against one-way forecasters, after the abstract of arXiv 2304.04964.
+
+An arm is a forecaster and what it trains on; each is trained with several seeds, by the same steps on the same windows.
+    main         the gated network: classical filters of 3, 5 and 7 taps, one-way ones (cp) of three ranks at each
+    thin         classical filters again, with fewer channels: what equal parameters, products or milliseconds buy
+    families     other one-way filters of the same rank
+    afterwards   the trained classical one, its kernels decomposed (CP by alternating least squares), and tuned on
+    time         the one-way one for as many seconds as the classical one took
+    networks     U-Nets of both families, and published networks thinned to the same budget
+    data         classical and one-way on 8, 32, 128 and 512 trajectories: who overfits
+All but `data` run on packings, three arms on the other presets too, `data` on random media. Trajectories are split by
+medium; settings are the same for all, chosen before on validation data of the demo. The test split is seen once, when
+a training is finished. A finished training is a line of results/apriori/runs.jsonl and is not run again.
+
+    OMP_NUM_THREADS=1 python benchmarks/apriori.py [--quick] [--groups main thin] [--seeds 3] [--minutes 60]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apriori_tables
+import numpy as np
+import torch
+from apriori_costs import costs
+
+from wavesim.config import ForecasterConfig, TrainingConfig
+from wavesim.dataset import WaveDataset
+from wavesim.metrics import relative_l2, vrmse
+from wavesim.provenance import log_lines, read_lines, revision, settings_hash
+from wavesim.surrogate import Forecaster, load, rollout, save, train
+
+RESULTS = Path(__file__).parent / "results" / "apriori"
+PRESETS = ("packing", "random", "cavity")
+SIZES = (8, 32, 128, 512)
+FIRST_FRAMES = 10
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a study takes: trajectories of each preset, iterations of a training, cells along a side."""
+
+    trajectories: dict[str, int] = field(default_factory=lambda: {"packing": 256, "random": 688, "cavity": 256})
+    iterations: int = 1200
+    grid: int = 64
+    frames: int = 65
+    unrolls: tuple[int, ...] = (1, 2, 4, 8)
+
+
+QUICK = Scale({"packing": 12, "random": 24, "cavity": 24}, 6, 24, 12, (1, 2))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One forecaster and its training. changes: to ForecasterConfig; size: trajectories that train, None: all; scaled:
+    of the iterations, where an arm has its own; afterwards: rank of the decomposition of the trained network."""
+
+    group: str
+    name: str
+    changes: dict[str, Any]
+    preset: str = "packing"
+    size: int | None = None
+    scaled: str | None = None
+    afterwards: int | None = None
+
+    def forecaster(self) -> ForecasterConfig:
+        return ForecasterConfig.model_validate(self.changes)
+
+
+def gated(family: str, taps: int = 5, rank: int = 32, width: int = 16) -> dict[str, Any]:
+    return {"convolution": family, "kernel_size": taps, "ranks": (rank,) * 4, "width": width}
+
+
+def arms() -> list[Arm]:
+    """All of them, the most telling first."""
+    classical, one_way = gated("classical"), gated("one-way")
+    found = [Arm("main", "classical, 5 taps", classical), Arm("main", "one-way, rank 32, 5 taps", one_way)]
+    found += [Arm("thin", f"classical, {width} channels", gated("classical", width=width)) for width in (4, 6, 8, 12)]
+    found += [
+        Arm("other presets", name, changes, preset)
+        for preset in PRESETS[1:]
+        for name, changes in (
+            ("classical, 5 taps", classical),
+            ("one-way, rank 32, 5 taps", one_way),
+            ("classical, 6 channels", gated("classical", width=6)),
+        )
+    ]
+    found += [
+        Arm("data", f"{name}, {size} trajectories", changes, "random", size)
+        for size in SIZES
+        for name, changes in (("classical", classical), ("one-way", one_way))
+    ]
+    found += [Arm("main", f"classical, {taps} taps", gated("classical", taps)) for taps in (3, 7)]
+    found += [
+        Arm("main", f"one-way, rank {rank}, {taps} taps", gated("one-way", taps, rank))
+        for rank in (8, 16, 32)
+        for taps in (3, 5, 7)
+        if (rank, taps) != (32, 5)
+    ]
+    found += [Arm("time", "one-way, rank 32, 5 taps, classical's seconds", one_way, scaled="classical, 5 taps")]
+    found += [Arm("afterwards", "classical decomposed to rank 32 and tuned", classical, afterwards=32)]
+    found += [
+        Arm("families", f"{family}, rank {rank}", gated(family, rank=rank))
+        for family, rank in (
+            ("cp-series", 32),
+            ("flattened", 16),
+            ("separable", 16),
+            ("chain", 8),
+            ("sum", 16),
+            ("tensor-train", 8),
+        )
+    ]
+    levels = {"ranks": (8, 16, 32), "kernel_size": 3, "width": 8}
+    found += [
+        Arm("networks", f"U-Net, {family}", {"network": "unet", "convolution": family, **levels})
+        for family in ("classical", "one-way")
+    ]
+    found += [Arm("networks", f"{name}, thinned", {"network": name, **changes}) for name, changes in THINNED.items()]
+    return found
+
+
+# Published networks with about the 34,000 weights of the classical forecaster.
+THINNED: dict[str, dict[str, Any]] = {
+    "classic-unet": {"width": 4, "ranks": (1, 1, 1)},
+    "convnext-unet": {"width": 4, "ranks": (1, 1, 1)},
+    "fno": {"width": 16, "ranks": (1, 1, 1), "modes": 8},
+    "tfno": {"width": 40, "ranks": (1, 1, 1), "modes": 8},
+}
+
+
+def dataset(preset: str, scale: Scale, folder: Path, size: int | None = None) -> Path:
+    """The preset's trajectories, made where they are missing; or a folder whose `size` first ones train."""
+    whole = folder / "data" / f"{preset}-{scale.trajectories[preset]}-{scale.grid}"
+    settings = [f"grid = {scale.grid if preset == 'packing' else [scale.grid, scale.grid]}", f"frames = {scale.frames}"]
+    if preset == "packing" and not (folder / "packings" / "packings.h5").exists():
+        count = max(6, scale.trajectories[preset] // 4)
+        _command(
+            "generate",
+            "packings",
+            "--particles",
+            64,
+            "--size-ratio",
+            1 / 1.4,
+            "--small-fraction",
+            0.5,
+            "--n",
+            count,
+            "--out",
+            folder / "packings",
+        )
+    if not (whole / "stats.yaml").exists():
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        toml = whole.with_suffix(".toml")
+        toml.write_text("\n".join([f'preset = "{preset}"', *settings]) + "\n")
+        packings = ("--packings", folder / "packings") if preset == "packing" else ()
+        _command("generate", "waves", toml, "--n", scale.trajectories[preset], *packings, "--out", whole)
+    if size is None:
+        return whole
+    part = whole.with_name(f"{whole.name}-first-{size}")
+    if not part.exists():
+        (part / "data" / "train").mkdir(parents=True)
+        (part / "stats.yaml").symlink_to((whole / "stats.yaml").resolve())
+        for split in ("valid", "test"):
+            (part / "data" / split).symlink_to((whole / "data" / split).resolve())
+        files, train_split = sorted((whole / "data" / "train").glob("*.h*5")), WaveDataset(whole, "train")
+        each = len(train_split) // len(files)
+        for file in files[: -(-size // each)]:
+            (part / "data" / "train" / file.name).symlink_to(file.resolve())
+    return part
+
+
+def _command(*words: object) -> None:
+    subprocess.run([sys.executable, "-m", "wavesim", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+
+
+def finished(arm: Arm, seed: int, scale: Scale, folder: Path, iterations: int) -> dict[str, Any]:
+    """Train one arm with one seed, and measure it: on what trains and what validates, and once on the test split."""
+    data = dataset(arm.preset, scale, folder, arm.size)
+    training = TrainingConfig(
+        iterations=iterations, unrolls=scale.unrolls, shares=(0.2, 0.2, 0.25, 0.35)[-len(scale.unrolls) :]
+    )
+    path = folder / "models" / f"{key_of(arm, seed, scale, iterations)}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    train(arm.forecaster(), training, data, path, seed)
+    seconds, model = time.perf_counter() - begin, load(path)
+    row: dict[str, Any] = {}
+    if arm.afterwards:
+        from apriori_afterwards import decomposed, tuned
+
+        model = decomposed(model, arm.afterwards)
+        row["before_tuning"] = errors(model, data, "valid")["one_crossing"]
+        model = tuned(model, data, training, seed, folder / "tuning")
+        path = save(model, path.with_suffix(".tuned.safetensors"))
+        seconds = time.perf_counter() - begin
+    parameters = sum(p.numel() for p in model.parameters())
+    row |= {"parameters": parameters, "macs": model.macs((scale.grid, scale.grid))["frame"], "iterations": iterations}
+    for split in ("train", "valid", "test"):
+        row[split] = errors(model, data, split)
+    return {**row, "bytes": path.stat().st_size, "seconds": round(seconds, 1), "revision": revision()}
+
+
+def errors(model: Forecaster, data: Path, split: str) -> dict[str, Any]:
+    """Means over (at most 32) trajectories: relative L2 by frame, and VRMSE over the first crossing."""
+    some = WaveDataset(data, split)
+    curves, others = [], []
+    for index in np.unique(np.linspace(0, len(some) - 1, 32).round().astype(int)):
+        truth = some.window(index, 0, some.frames)
+        forecast = rollout(model, truth[0], some.medium(index), some.frames - 1)
+        curves.append(relative_l2(forecast[:, 0], truth[1:, 0]))
+        others.append(vrmse(forecast[:, 0], truth[1:, 0]))
+    curve, crossing = np.mean(curves, axis=0), min(round(1 / some.frame_interval), some.frames - 1)
+    return {
+        "first_frames": float(curve[:FIRST_FRAMES].mean()),
+        "one_crossing": float(curve[crossing - 1]),
+        "last_frame": float(curve[-1]),
+        "vrmse": float(np.mean(others, axis=0)[:crossing].mean()),
+        "curve": [round(float(value), 5) for value in curve],
+    }
+
+
+def key_of(arm: Arm, seed: int, scale: Scale, iterations: int) -> str:
+    about = {**asdict(arm), "forecaster": arm.forecaster().model_dump(), "scale": asdict(scale)}
+    return settings_hash([about, seed, iterations])
+
+
+def jobs(chosen: list[Arm], seeds: int, scale: Scale, cost: dict[str, Any]) -> Iterator[tuple[Arm, int, int]]:
+    """Arm, seed, iterations: all arms with the first seed, then with the second."""
+    for seed in range(seeds):
+        for arm in chosen:
+            share = 1.0
+            if arm.scaled:
+                own = cost["one-way, rank 32, 5 taps"]["training_milliseconds"]
+                share = round(cost[arm.scaled]["training_milliseconds"] / own, 1)
+            yield arm, seed, round(share * scale.iterations)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small, short and few: whether it runs")
+    parser.add_argument("--groups", nargs="*", default=None, choices=sorted({arm.group for arm in arms()}))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after so many")
+    parser.add_argument("--finished", action="store_true", help="only show what is there")
+    parser.add_argument("--folder", type=Path, default=Path("runs/apriori"), help="data and models")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    scale = QUICK if given.quick else Scale()
+    chosen = [arm for arm in arms() if given.groups is None or arm.group in given.groups]
+    if given.quick:
+        chosen = [arm for arm in chosen if arm.name in QUICK_ARMS]
+    begin = time.perf_counter()
+    cost = costs({arm.name: arm.forecaster() for arm in chosen}, scale.grid, given.out, given.finished)
+    for arm, seed, iterations in jobs(chosen, given.seeds, scale, cost):
+        done = {line["key"] for line in read_lines(given.out / "runs.jsonl")}
+        key = key_of(arm, seed, scale, iterations)
+        if given.finished or key in done or time.perf_counter() - begin > 60 * given.minutes:
+            continue
+        print(f"{arm.preset}: {arm.name}, seed {seed}", flush=True)
+        row = finished(arm, seed, scale, given.folder, iterations)
+        about = {"group": arm.group, "name": arm.name, "preset": arm.preset, "size": arm.size, "seed": seed}
+        log_lines(given.out / "runs.jsonl", [{**about, **row}], key=key)
+    apriori_tables.write(read_lines(given.out / "runs.jsonl"), cost, given.out)
+
+
+QUICK_ARMS = (
+    "classical, 5 taps",
+    "one-way, rank 32, 5 taps",
+    "one-way, 8 trajectories",
+    "classical decomposed to rank 32 and tuned",
+)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What a forecaster of apriori.py costs: milliseconds of a frame and of a training step, and memory, all in turns.
+
+frame               ONNX Runtime, and the compiled loops where they know the network; PyTorch where neither does
+training step       forward and back over unrolls of 2 frames of batch 4
+training memory     what autograd keeps of one frame of one trajectory
+prediction memory   the most that PyTorch holds at once in a frame, weights and context not counted
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from wavesim.config import ForecasterConfig
+from wavesim.errors import WavesimError
+from wavesim.provenance import write_json
+from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, step
+from wavesim.surrogate.loops import CompiledForecaster
+from wavesim.surrogate.train import keep_freed_memory
+
+TURNS, BURST = 10, 3
+BATCH, UNROLL = 4, 2
+
+
+def costs(
+    forecasters: dict[str, ForecasterConfig], grid: int, out: Path, finished: bool = False
+) -> dict[str, dict[str, float]]:
+    """By name; kept in OUT/costs.json, where those that are there are not measured again."""
+    path = out / "costs.json"
+    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    missing = {name: config for name, config in forecasters.items() if name not in known}
+    if finished or not missing:
+        return known
+    keep_freed_memory()  # as training does
+    with tempfile.TemporaryDirectory() as folder:
+        known |= _measured(missing, grid, Path(folder))
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(path, known)
+    return known
+
+
+def _measured(forecasters: dict[str, ForecasterConfig], grid: int, folder: Path) -> dict[str, dict[str, float]]:
+    x = (np.arange(grid) + 0.5) / grid - 0.5
+    pulse = np.exp(-(x**2 + x[:, None] ** 2) / (2 * 0.05**2))
+    state = np.stack((pulse, 0 * pulse)).astype(np.float32)
+    medium = np.ones((2, grid, grid), np.float32)
+    found: dict[str, dict[str, float]] = {}
+    timed: dict[tuple[str, str], Callable[[], None]] = {}
+    for number, (name, config) in enumerate(forecasters.items()):
+        torch.manual_seed(0)
+        model = Forecaster(config, grid / 32).eval()
+        assert model.network is not None
+        torch.nn.init.normal_(model.network.head.weight, std=1e-3)
+        found[name] = {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "macs": model.macs((grid, grid))["frame"],
+            "training_bytes": _kept(model, state, medium),
+            "prediction_bytes": _most(model, state, medium),
+        }
+        timed[name, "training_milliseconds"] = _training(model, state, medium)
+        timed[name, "torch_milliseconds"] = _frame(model, state, medium)
+        try:
+            export_onnx(model, folder / str(number), (grid, grid))
+            timed[name, "onnx_milliseconds"] = _frame(OnnxForecaster(folder / str(number)), state, medium)
+            timed[name, "compiled_milliseconds"] = _frame(CompiledForecaster(model), state, medium)
+        except WavesimError:  # a network that the one or the other does not know
+            pass
+    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in timed}
+    for _ in range(TURNS):
+        for key, work in timed.items():
+            for _ in range(BURST):
+                begin = time.perf_counter()
+                work()
+                seconds[key].append(time.perf_counter() - begin)
+    for (name, kind), taken in seconds.items():
+        found[name][kind] = 1e3 * min(taken)
+        found[name][f"{kind}_median"] = 1e3 * float(np.median(taken))
+    return found
+
+
+def _frame(model: Any, state: np.ndarray, medium: np.ndarray) -> Callable[[], None]:
+    current = init(model, state, medium)
+
+    def work() -> None:
+        nonlocal current
+        current = step(model, current)
+
+    return work
+
+
+def _training(model: Forecaster, state: np.ndarray, medium: np.ndarray) -> Callable[[], None]:
+    states, media = (torch.from_numpy(part).expand(BATCH, -1, -1, -1).clone() for part in (state, medium))
+
+    def work() -> None:
+        context, forecast, loss = model.encode(media), states, torch.zeros(())
+        for _ in range(UNROLL):
+            forecast = model(forecast, context)
+            loss = loss + (forecast - states).square().sum()
+        loss.backward()
+        model.zero_grad()
+
+    return work
+
+
+def _kept(model: Forecaster, state: np.ndarray, medium: np.ndarray) -> int:
+    """Bytes that autograd keeps of a frame, parameters and what is kept twice counted once or not."""
+    own = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        forecast = model(torch.from_numpy(state[None]), model.encode(torch.from_numpy(medium[None])))
+    del forecast
+    return sum(kept.values())
+
+
+def _most(model: Forecaster, state: np.ndarray, medium: np.ndarray) -> int:
+    """Bytes: the highest sum of what a frame has taken and not yet given back."""
+    begun = init(model, state, medium)
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        model(begun.state, begun.context)
+    changes = [
+        (event.start_ns(), event.nbytes())
+        for event in seen.profiler.kineto_results.events()
+        if event.name() == "[memory]"
+    ]
+    return int(max(np.cumsum([size for _, size in sorted(changes)], dtype=np.int64), default=0))

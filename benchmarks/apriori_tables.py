@@ -1,0 +1,191 @@
+"""The tables and the figure of apriori.py, and in words which claims hold: from its lines and its costs alone."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+Rows = list[dict[str, Any]]
+CLASSICAL, ONE_WAY = "classical, 5 taps", "one-way, rank 32, 5 taps"
+
+
+def write(rows: Rows, cost: dict[str, Any], out: Path) -> None:
+    """OUT/apriori.md, and OUT/apriori.png where there is something to draw."""
+    about = f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}; {len(rows)} trainings"
+    lines = [
+        f"{about}. Relative L2 of the pressure, over at most 32 trajectories: mean ± standard deviation over seeds; "
+        "milliseconds are the smallest of interleaved runs on one thread: a frame in ONNX Runtime and in compiled "
+        "loops (PyTorch in brackets where neither knows the network), and a training step of 2 frames of batch 4."
+    ]
+    for preset in dict.fromkeys(row["preset"] for row in rows):
+        own = [row for row in rows if row["preset"] == preset and row["group"] != "data"]
+        if own:
+            lines += ["", f"## {preset}", "", *_table(own, cost)]
+    learning = [row for row in rows if row["group"] == "data"]
+    if learning:
+        lines += ["", "## Fewer trajectories (random)", "", *_learning(learning)]
+    lines += ["", "## The claims", "", *claims(rows, cost)]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "apriori.md").write_text("\n".join(lines) + "\n")
+    if any(row["preset"] == "packing" for row in rows):
+        _figure([row for row in rows if row["preset"] == "packing"], cost, out / "apriori.png")
+
+
+def _arms(rows: Rows) -> dict[str, Rows]:
+    return {name: [row for row in rows if row["name"] == name] for name in dict.fromkeys(row["name"] for row in rows)}
+
+
+def spread(rows: Rows, split: str, key: str) -> tuple[float, float | None]:
+    """Mean and standard deviation over seeds."""
+    values = [row[split][key] for row in rows]
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _said(pair: tuple[float, float | None]) -> str:
+    return f"{pair[0]:.3f}" + ("" if pair[1] is None else f" ± {pair[1]:.3f}")
+
+
+def _table(rows: Rows, cost: dict[str, Any]) -> list[str]:
+    heads = (
+        "group",
+        "arm",
+        "seeds",
+        "parameters",
+        "kB",
+        "MMAC a frame",
+        "first 10 frames",
+        "one crossing",
+        "last frame",
+        "valid",
+        "ms ONNX",
+        "ms compiled",
+        "ms training",
+        "MB training",
+        "MB frame",
+    )
+    lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    for name, own in _arms(rows).items():
+        first, price = own[0], cost.get(name, {})
+        cells = [
+            first["group"],
+            name,
+            str(len(own)),
+            f"{first['parameters']:,}",
+            f"{first['bytes'] / 1e3:.0f}",
+            f"{first['macs'] / 1e6:.1f}",
+            *(_said(spread(own, "test", key)) for key in ("first_frames", "one_crossing", "last_frame")),
+            _said(spread(own, "valid", "one_crossing")),
+        ]
+        if first["group"] in ("afterwards", "time"):
+            price = {}
+        onnx, compiled = price.get("onnx_milliseconds"), price.get("compiled_milliseconds")
+        cells.append(f"{onnx:.2f}" if onnx else f"({price['torch_milliseconds']:.2f})" if price else "")
+        cells.append(f"{compiled:.2f}" if compiled else "")
+        cells += [
+            f"{price[key] / size:.{digits}f}" if price else ""
+            for key, size, digits in (
+                ("training_milliseconds", 1, 0),
+                ("training_bytes", 1e6, 1),
+                ("prediction_bytes", 1e6, 1),
+            )
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _learning(rows: Rows) -> list[str]:
+    lines = ["| arm | seeds | on what trained | on the test | apart |", "|---|---:|---:|---:|---:|"]
+    for name, own in _arms(rows).items():
+        seen, unseen = (spread(own, split, "one_crossing") for split in ("train", "test"))
+        lines.append(f"| {name} | {len(own)} | {_said(seen)} | {_said(unseen)} | {unseen[0] - seen[0]:.3f} |")
+    return lines
+
+
+def claims(rows: Rows, cost: dict[str, Any]) -> list[str]:
+    """The abstract's claims one by one, on packings, of the one-way network against its classical twin."""
+    packing = _arms([row for row in rows if row["preset"] == "packing"])
+    if not {CLASSICAL, ONE_WAY} <= packing.keys() or not {CLASSICAL, ONE_WAY} <= cost.keys():
+        return ["Not known yet: the classical and the one-way arm have to be finished."]
+    error = {name: spread(own, "test", "one_crossing")[0] for name, own in packing.items()}
+    size = {name: own[0]["parameters"] for name, own in packing.items()}
+    ratio = error[ONE_WAY] / error[CLASSICAL]
+    as_good = [name for name in packing if name.startswith("one-way") and error[name] <= error[CLASSICAL]]
+    least = min(as_good, key=lambda name: size[name], default=None)
+    thin = [name for name in packing if name.endswith("channels") and size[name] <= 1.1 * size[ONE_WAY]]
+    words = f"with {size[ONE_WAY] / size[CLASSICAL]:.2f} of the parameters the one-way one has {ratio:.2f} of the error"
+    words += (
+        f"; {least} is as good with {size[least] / size[CLASSICAL]:.2f}" if least else "; no one-way arm is as good"
+    )
+    if thin:
+        nearest = max(thin, key=lambda name: size[name])
+        words += f"; a classical one thinned to as few has {error[nearest] / error[CLASSICAL]:.2f}"
+    lines = [f"- *Equal error with fewer parameters*: {words}."]
+    for words, key in (
+        ("Faster prediction, in ONNX Runtime", "onnx_milliseconds"),
+        ("Faster prediction, in compiled loops", "compiled_milliseconds"),
+        ("Faster training, a step", "training_milliseconds"),
+        ("Lower memory in training", "training_bytes"),
+        ("Lower memory in prediction", "prediction_bytes"),
+    ):
+        share = cost[ONE_WAY][key] / cost[CLASSICAL][key]
+        lines.append(
+            f"- *{words}*: {'holds' if share < 1 else 'does not hold'}: {share:.2f} of the classical network's."
+        )
+    disk = packing[ONE_WAY][0]["bytes"] / packing[CLASSICAL][0]["bytes"]
+    lines.append(f"- *Lower memory on disk*: {disk:.2f} of the classical network's file.")
+    learning = _arms([row for row in rows if row["group"] == "data"])
+    sizes = sorted({row["size"] for row in rows if row["group"] == "data"})
+    pairs = []
+    for number in sizes:
+        both = [learning.get(f"{family}, {number} trajectories", []) for family in ("classical", "one-way")]
+        if all(both):
+            gaps = [spread(own, "test", "one_crossing")[0] - spread(own, "train", "one_crossing")[0] for own in both]
+            pairs.append(f"{gaps[1]:.3f} against {gaps[0]:.3f} on {number}")
+    if pairs:
+        lines.append(
+            f"- *Less overfitting*, error on the test less that on what trained: {', '.join(pairs)} trajectories."
+        )
+    return lines
+
+
+def _figure(rows: Rows, cost: dict[str, Any], path: Path) -> None:
+    """Error after one crossing against parameters, multiply-accumulates, and milliseconds."""
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    for colour, group in enumerate(groups):
+        own = _arms([row for row in rows if row["group"] == group])
+        for number, (name, seeds) in enumerate(own.items()):
+            mean, deviation = spread(seeds, "test", "one_crossing")
+            price = cost.get(name, {})
+            places = (
+                seeds[0]["parameters"],
+                seeds[0]["macs"] / 1e6,
+                min(price.get(f"{kind}_milliseconds", np.inf) for kind in ("onnx", "compiled", "torch")),
+            )
+            mark = "s" if name.startswith("classical") else "o"
+            for axis, x in zip(axes, places, strict=True):
+                if np.isfinite(x):
+                    axis.errorbar(
+                        x,
+                        mean,
+                        deviation,
+                        fmt=mark,
+                        color=f"C{colour}",
+                        ms=4,
+                        capsize=2,
+                        label=group if number == 0 else None,
+                    )
+    for axis, words in zip(axes, ("parameters", "MMAC a frame", "ms a frame, fastest runtime"), strict=True):
+        axis.set_xscale("log")
+        axis.set_xlabel(words)
+    axes[0].set_yscale("log")
+    axes[0].set_ylabel("relative L2 after one crossing")
+    axes[0].legend(fontsize=7, title="squares: classical filters", title_fontsize=7)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,100 @@
+"""The study of a-priori compression runs from one command, and its words follow from its numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import apriori_tables  # noqa: E402
+from apriori import THINNED, Scale, arms, key_of  # noqa: E402
+
+from wavesim.config import ForecasterConfig  # noqa: E402
+from wavesim.surrogate import Forecaster  # noqa: E402
+
+
+def line(name: str, seed: int, error: float, parameters: int, **more: object) -> dict:
+    curve = {"first_frames": error / 2, "one_crossing": error, "last_frame": 2 * error}
+    about = {"group": "main", "preset": "packing", "size": None, "macs": 1e6, "bytes": 4 * parameters}
+    splits = {"train": curve, "valid": curve, "test": curve}
+    return {**about, **splits, "name": name, "seed": seed, "parameters": parameters, **more}
+
+
+COST = {
+    apriori_tables.CLASSICAL: {"onnx_milliseconds": 2.0, "compiled_milliseconds": 1.0, "training_milliseconds": 100.0,
+                               "training_bytes": 4e6, "prediction_bytes": 1e6},
+    apriori_tables.ONE_WAY: {"onnx_milliseconds": 1.0, "compiled_milliseconds": 0.25, "training_milliseconds": 300.0,
+                             "training_bytes": 8e6, "prediction_bytes": 3e6},
+}  # fmt: skip
+
+
+def test_the_words_follow_from_the_numbers(tmp_path):
+    rows = [line(apriori_tables.CLASSICAL, seed, error, 1000) for seed, error in enumerate((0.1, 0.2))]
+    rows += [line(apriori_tables.ONE_WAY, seed, error, 200) for seed, error in enumerate((0.16, 0.2))]
+    rows += [line("one-way, rank 8, 5 taps", 0, 0.14, 100), line("classical, 4 channels", 0, 0.3, 210, group="thin")]
+    apriori_tables.write(rows, COST, tmp_path)
+    text = (tmp_path / "apriori.md").read_text()
+    assert "with 0.20 of the parameters the one-way one has 1.20 of the error" in text
+    assert "one-way, rank 8, 5 taps is as good with 0.10; a classical one thinned to as few has 2.00" in text
+    assert "*Faster prediction, in compiled loops*: holds: 0.25" in text
+    assert "*Faster training, a step*: does not hold: 3.00" in text
+    assert f"0.150 ± {np.std((0.1, 0.2), ddof=1):.3f}" in text
+    assert (tmp_path / "apriori.png").stat().st_size > 10_000
+
+
+def test_what_overfits_is_told_by_size(tmp_path):
+    rows = [line(apriori_tables.CLASSICAL, 0, 0.1, 1000), line(apriori_tables.ONE_WAY, 0, 0.1, 200)]
+    for family, seen in (("classical", 0.05), ("one-way", 0.09)):
+        data = {"group": "data", "preset": "random", "size": 8, "train": {"one_crossing": seen}}
+        rows.append(line(f"{family}, 8 trajectories", 0, 0.2, 100, **data))
+    assert "0.110 against 0.150 on 8 trajectories" in apriori_tables.claims(rows, COST)[-1]
+
+
+def test_every_arm_is_a_forecaster_of_at_most_a_hundred_thousand_weights_and_has_its_own_key():
+    found = arms()
+    keys = {key_of(arm, 0, Scale(), 1200) for arm in found}
+    assert len(keys) == len(found)
+    for arm in found:
+        if arm.changes.get("network") in ("fno", "tfno") and find_spec("neuralop") is None:
+            continue
+        model = Forecaster(arm.forecaster(), 2.0)
+        weights = sum(p.numel() for p in model.parameters())
+        assert weights < 100_000, arm.name
+        if arm.changes.get("network") in THINNED:  # to the budget of the classical forecaster
+            assert 0.7 < weights / 34_000 < 1.4, (arm.name, weights)
+
+
+def test_a_decomposed_kernel_of_full_rank_is_the_kernel():
+    pytest.importorskip("tensorly")
+    from apriori_afterwards import decomposed
+
+    small = ForecasterConfig(convolution="classical", width=3, kernel_size=3, ranks=(1,), encoder_width=3)
+    model = Forecaster(small, 2.0)
+    found = decomposed(model, 27)  # no kernel of 3 x 3 x 3 x 3 needs more
+    for name, layer in found.named_modules():
+        if hasattr(layer, "kernel"):
+            kernel = model.get_submodule(name).kernel().detach().numpy()
+            np.testing.assert_allclose(layer.kernel().detach().numpy(), kernel, atol=1e-3 * np.abs(kernel).max())
+
+
+@pytest.mark.skipif(find_spec("dolfinx") is None, reason="the truth needs dolfinx")
+def test_the_study_runs_and_is_not_run_twice(tmp_path):
+    command = [sys.executable, BENCHMARKS / "apriori.py", "--quick", "--groups", "data", "--seeds", "1",
+               "--folder", tmp_path / "runs", "--out", tmp_path / "out"]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+        assert done.returncode == 0, done.stderr
+        rows = [json.loads(row) for row in (tmp_path / "out" / "runs.jsonl").read_text().splitlines()]
+        assert [row["name"] for row in rows] == ["one-way, 8 trajectories"]
+    assert "seed 0" not in done.stdout
+    assert 0 < rows[0]["test"]["first_frames"] < 1.5 and len(rows[0]["test"]["curve"]) == 11

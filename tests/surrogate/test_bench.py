@@ -1,0 +1,78 @@
+"""Every runtime gives the forecast of the torch network, to its precision; the time table names them all."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wavesim.bench import bench
+from wavesim.cli import main
+from wavesim.config import ForecasterConfig
+from wavesim.errors import WavesimError
+from wavesim.surrogate import Forecaster, load, rollout, save
+from wavesim.surrogate.runtimes import OpenVinoForecaster, steppers
+
+DATA = Path(__file__).parents[2] / "data"
+MODEL = DATA / "models" / "demo" / "pruned.safetensors"
+APART = {"float32": 1e-4, "bfloat16": 0.05, "int8": 1.0}  # after 4 frames of a compact pulse; int8 is that bad
+
+
+@pytest.fixture(scope="module")
+def waves() -> tuple[np.ndarray, np.ndarray]:
+    """A pulse beside a stiff disk, on 32 x 32 cells."""
+    x = (np.arange(32) + 0.5) / 32
+    pulse = np.exp(-((x - 0.3) ** 2 + (x[:, None] - 0.5) ** 2) / (2 * 0.08**2))
+    medium = np.ones((2, 32, 32), np.float32)
+    medium[:, (x - 0.7) ** 2 + (x[:, None] - 0.5) ** 2 < 0.03] = np.array([[4.0], [2.0]])
+    return np.stack((pulse, 0 * pulse)).astype(np.float32), medium
+
+
+def test_every_runtime_forecasts_what_torch_does(waves, tmp_path):
+    state, medium = waves
+    model = load(MODEL)
+    expected = rollout(model, state, medium, 4)
+    found = steppers(model, tmp_path / "m", (32, 32), (state[None], medium[None]))
+    assert {runtime for runtime, _ in found} >= {"torch", "onnxruntime", "compiled"}
+    for (runtime, precision), one in found.items():
+        apart = np.linalg.norm(rollout(one, state, medium, 4) - expected) / np.linalg.norm(expected)
+        assert apart < APART[precision], (runtime, precision, apart)
+        assert precision == "float32" or apart > 1e-6, (runtime, precision)  # it does compute in another precision
+
+
+def test_the_command_lists_runtimes_fastest_first(capsys, monkeypatch):
+    monkeypatch.setattr("wavesim.bench.TURNS", 2)
+    monkeypatch.setattr(sys, "argv", ["wavesim", "bench", str(MODEL), "--grid", "32", "--frames", "3"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert {line.split()[0] for line in lines} >= {"torch", "onnxruntime", "compiled"}
+    times = [float(line.split()[2]) for line in lines]
+    assert times == sorted(times) and times[0] > 0
+
+
+def test_int8_is_calibrated_on_what_trains_and_measured_on_the_test(modes, tmp_path):
+    data = tmp_path / "modes"
+    shutil.copytree(modes, data)
+    with pytest.raises(WavesimError, match="test"):
+        bench(MODEL, data)
+    shutil.copytree(data / "data" / "valid", data / "data" / "test")
+    torch.manual_seed(0)
+    model = Forecaster(ForecasterConfig(width=8, ranks=(4,), encoder_width=4, encoder_ranks=(2, 2)), 2.0)
+    torch.nn.init.normal_(model.network.head.weight, std=0.05)
+    rows = bench(save(model, tmp_path / "m.safetensors"), data, frames=3)
+    by = {(row.runtime, row.precision): row for row in rows}
+    assert by["torch", "float32"].first_frame == 0
+    assert by["onnxruntime", "float32"].last_frame < 1e-5 < by["onnxruntime", "int8"].last_frame < 0.5
+
+
+@pytest.mark.skipif(find_spec("openvino") is not None, reason="OpenVINO is here")
+def test_a_missing_runtime_is_named_with_its_extra(tmp_path):
+    with pytest.raises(WavesimError, match=r"OpenVINO is not installed: pip install 'wavesim\[fast\]'"):
+        OpenVinoForecaster(tmp_path / "m")

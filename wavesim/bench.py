@@ -1,0 +1,103 @@
+"""What a frame of a model takes in every runtime and precision of this machine, and what error that costs."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wavesim.dataset import WaveDataset
+from wavesim.fits import check_fits
+from wavesim.metrics import relative_l2
+from wavesim.surrogate import Forecaster, init, load, rollout, step
+from wavesim.surrogate.rollout import Stepper
+from wavesim.surrogate.runtimes import Precision, Steppers, steppers
+
+CALIBRATED = 8  # trajectories that int8 takes its ranges from
+TURNS, BURST = 15, 4  # each is timed in so many turns of so many frames
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One runtime in one precision: milliseconds a frame, smallest and median, one thread and one trajectory; relative
+    L2 of the pressure between its forecast and that of torch after one frame and after the last."""
+
+    runtime: str
+    precision: Precision
+    milliseconds: float
+    milliseconds_median: float
+    first_frame: float
+    last_frame: float
+
+
+def measured(
+    found: Steppers,
+    state: np.ndarray,
+    medium: np.ndarray,
+    frames: int = 32,
+) -> list[Measured]:
+    """Times in turns, and errors over a forecast from `state` (2, y, x) in `medium` (2, y, x), fastest first."""
+    exact = rollout(found["torch", "float32"], state, medium, frames)[:, 0]
+    moving: dict[tuple[str, Precision], Callable[[], None]] = {}
+    errors = {}
+    for key, model in found.items():
+        apart = relative_l2(rollout(model, state, medium, frames)[:, 0], exact)
+        errors[key] = float(apart[0]), float(apart[-1])
+        moving[key] = _moving(model, state, medium)
+    seconds: dict[tuple[str, Precision], list[float]] = {key: [] for key in moving}
+    for _ in range(TURNS):
+        for key, advance in moving.items():
+            for _ in range(BURST):
+                begin = time.perf_counter()
+                advance()
+                seconds[key].append(time.perf_counter() - begin)
+    rows = [
+        Measured(*key, 1e3 * min(taken), 1e3 * float(np.median(taken)), *errors[key]) for key, taken in seconds.items()
+    ]
+    return sorted(rows, key=lambda row: row.milliseconds)
+
+
+def bench(path: str | Path, data: str | Path | None = None, grid: int = 128, frames: int = 32) -> list[Measured]:
+    """A model's file in every runtime that is here, fastest first.
+
+    Args:
+        data: a dataset, whose first test trajectory is forecast on its own grid, int8 being calibrated on the first of
+            those that train; without one, a pulse in a uniform medium on `grid` x `grid` cells, and no int8.
+    Raises:
+        WavesimError: no such model or dataset, or a model made for other data.
+    """
+    model, ranges = load(path), None
+    if data is not None:
+        test = WaveDataset(data, "test")
+        check_fits(path, model, test)
+        state, medium, frames = test.window(0, 0, 1)[0], test.medium(0), min(frames, test.frames - 1)
+        ranges = calibration(data)
+    else:
+        x = (np.arange(grid) + 0.5) / grid - 0.5
+        pulse = np.exp(-(x**2 + x[:, None] ** 2) / (2 * 0.05**2))
+        state, medium = np.stack((pulse, 0 * pulse)).astype(np.float32), np.ones((2, grid, grid), np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        return measured(steppers(model, Path(folder) / "model", state.shape[-2:], ranges), state, medium, frames)
+
+
+def calibration(data: str | Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """States and media of the first trajectories that train; None where none do."""
+    if not (Path(data) / "data" / "train").is_dir():
+        return None
+    train = WaveDataset(data, "train")
+    chosen = range(min(CALIBRATED, len(train)))
+    return np.stack([train.window(i, 0, 1)[0] for i in chosen]), np.stack([train.medium(i) for i in chosen])
+
+
+def _moving(model: Forecaster | Stepper, state: np.ndarray, medium: np.ndarray) -> Callable[[], None]:
+    current = init(model, state, medium)
+
+    def advance() -> None:
+        nonlocal current
+        current = step(model, current)
+
+    return advance

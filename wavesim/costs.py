@@ -1,0 +1,104 @@
+"""What a frame costs: forecasters in ONNX Runtime, and a ladder of FE runs that errors are compared with.
+
+The ladder: FE runs of degrees 2, 3 and 4 from a third to two thirds of the truth's nodes, in single precision, that
+compute nothing but the pressure. Milliseconds a frame are those of one trajectory on one thread: all runs take turns in
+one process, some frames each; the smallest time counts, the median stands beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wavesim.dataset import WaveDataset
+from wavesim.surrogate import OnnxForecaster, init, step
+
+# The ladder's degrees, and its nodes along a side over the truth's. Degrees 2 and 3 are the cheapest at 5 to 50 %.
+DEGREES = (2, 3, 4)
+SHARES = (1 / 3, 5 / 12, 1 / 2, 7 / 12, 2 / 3)
+TURNS, BURST = 15, 4  # each run is timed in so many turns of so many frames
+
+Run = tuple[str, int | None, int]  # name, elements along x or those of the file's own mesh, degree
+
+
+def ladder_of(test: WaveDataset) -> list[Run]:
+    """The FE runs, the truth's own resolution last; none where the files do not say how they were made."""
+    from wavesim.fem.stored import recall
+
+    if "trajectories" not in test.about(0):
+        return []
+    config = recall(*test.place(0))[0]
+    if config.domain.elements is None:  # a mesh that follows grains: there is one, of any degree
+        degrees = [degree for degree in DEGREES if degree < config.degree]
+        truth = (f"FE degree {config.degree} on the grains' mesh, the truth", None, config.degree)
+        return [*((f"FE degree {degree} on the grains' mesh", None, degree) for degree in degrees), truth]
+    elements = config.domain.elements[0]
+    nodes = elements * config.degree
+    chosen = sorted({(degree, round(share * nodes / degree)) for degree in DEGREES for share in SHARES})
+    runs = [(fe_name(elements, degree), elements, degree) for degree, elements in chosen]
+    return [*runs, (f"{fe_name(elements, config.degree)}, the truth", elements, config.degree)]
+
+
+def fe_name(elements: int, degree: int) -> str:
+    """The name of an FE run: degree, and nodes along each side (along x, where the sides differ)."""
+    side = elements * degree + 1
+    return f"FE degree {degree}, {side} x {side}"
+
+
+def fe_pressure(test: WaveDataset, trajectory: int, run: Run) -> np.ndarray:
+    """(time, y, x) of an FE run of a trajectory, the frames after the first."""
+    from wavesim.fem.ladder import pressure
+
+    return pressure(*test.place(trajectory), elements=run[1], degree=run[2])
+
+
+def milliseconds(
+    test: WaveDataset, graphs: Mapping[str, tuple[Path, int]], runs: Sequence[Run]
+) -> dict[str, dict[str, float]]:
+    """Smallest and median time of a frame of the first trajectory. Runs in a process of its own, on one thread.
+
+    Args:
+        graphs: name -> path of the exported forecaster, and the frames that it forecasts in one call.
+    """
+    steps: dict[str, tuple[Callable[[], None], int]] = {
+        name: (_forecasting(OnnxForecaster(path), test), frames) for name, (path, frames) in graphs.items()
+    }
+    steps |= {run[0]: (_solving(test, run), 1) for run in runs}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(TURNS):
+        for name, (advance, frames) in steps.items():
+            for _ in range(BURST):
+                start = time.perf_counter()
+                for _ in range(frames):
+                    advance()
+                seconds[name].append((time.perf_counter() - start) / frames)
+    return {
+        name: {"milliseconds": 1e3 * min(taken), "milliseconds_median": 1e3 * float(np.median(taken))}
+        for name, taken in seconds.items()
+    }
+
+
+def _forecasting(model: OnnxForecaster, test: WaveDataset) -> Callable[[], None]:
+    current = init(model, test.window(0, 0, 1)[0], test.medium(0))
+
+    def advance() -> None:
+        nonlocal current
+        current = step(model, current)
+
+    return advance
+
+
+def _solving(test: WaveDataset, run: Run) -> Callable[[], None]:
+    from wavesim.fem.ladder import rung
+
+    ready = rung(*test.place(0), elements=run[1], degree=run[2])
+    state = ready.start
+
+    def advance() -> None:
+        nonlocal state
+        state, _ = ready.frame(state)
+
+    return advance

@@ -1,0 +1,100 @@
+"""The other measures of an evaluation beside its headline, as tables in Markdown, and how to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wavesim.tables import efficient
+
+Row = Mapping[str, Any]
+
+
+def further(results: Mapping[str, Any]) -> str:
+    """VRMSE in windows, energy, wavenumber bands, receivers, symmetries and floors, in Markdown; the truth is in none.
+
+    Of results that were made before there were these measures: nothing.
+    """
+    if "floors" not in results:
+        return ""
+    rows = [row for row in efficient(results["rows"]) if row["kind"] != "truth"]
+    windows = list(rows[0]["vrmse_windows"])
+    parts = [
+        _table(
+            [
+                *(f"VRMSE, {'frames' if '-' in window else 'frame'} {window}" for window in windows),
+                "mass norm",
+                "energy norm",
+                "energy drift",
+            ],
+            rows,
+            lambda row: [
+                *(f"{row['vrmse_windows'][window]:.3f}" for window in windows),
+                f"{row['mass_norm']:.3f}",
+                _number(row["energy_norm"]),
+                _number(row["energy_drift"]),
+            ],
+        ),
+        _table(
+            ["long waves", "middle", "short", "lag, frames", "lateness, frames", "envelope misfit", "phase misfit"],
+            rows,
+            lambda row: [
+                *(f"{row['bands'][name]:.3f}" for name in ("long", "middle", "short")),
+                _number(row["arrival_lag"], ".2f"),
+                _number(row["lateness"], "+.2f"),
+                _number(row["envelope_misfit"]),
+                _number(row["phase_misfit"]),
+            ],
+        ),
+    ]
+    if tested := [row for row in rows if row["symmetries"]]:
+        names = list(tested[0]["symmetries"])
+        parts.append(_table(names, tested, lambda row: [f"{row['symmetries'][name]:.1e}" for name in names]))
+    parts.append(_floors(results))
+    return "\n".join([*parts, explained(results)])
+
+
+def explained(results: Mapping[str, Any]) -> str:
+    """What the columns mean."""
+    longer, shorter = results["band_limits"]
+    drift = abs(results["truth_drift"][-1])
+    return (
+        "Means over the test trajectories. VRMSE: over windows of frames, as The Well has them. Mass norm: relative L2 "
+        "of weight 1/kappa, mean over the first crossing. Energy norm: after one crossing, the error in "
+        "sqrt(v^2 / kappa + |grad p|^2 / rho). Energy drift: |E(t) / E(0) - 1| at the last frame; that of the truth on "
+        f"this grid is {drift:.3f}. Long waves are longer than {longer:g} cells, short ones shorter than {shorter:g}: "
+        "errors after one crossing, as shares of the whole truth; in each trajectory their squares sum to that of the "
+        f"relative L2. At {len(results['receivers'])} receivers: lag of arrival, the same with its sign (+ late), "
+        "misfit of envelope, and misfit of phase (0.1 is a twentieth of a period). Superposition, homogeneity, "
+        "reciprocity: what the exact solution keeps, and by how much the forecast misses it after one crossing."
+    )
+
+
+def _floors(results: Mapping[str, Any]) -> str:
+    names = {
+        "truth": "the truth's own error",
+        "grid": "share of the field that the grid cannot hold",
+        "rounding": "single precision",
+    }
+    crossing = min(round(1 / results["frame_interval"]), results["frames"]) - 1
+    head = [f"floor, first {results['first_frames']} frames", "one crossing", "last frame"]
+    lines = [
+        [names[name], *(f"{value:.1e}" for value in (np.mean(c[: results["first_frames"]]), c[crossing], c[-1]))]
+        for name, c in results["floors"].items()
+    ]
+    return _markdown(head, lines)
+
+
+def _table(head: Sequence[str], rows: Iterable[Row], cells: Callable[[Row], list[str]]) -> str:
+    return _markdown(head, [[row["name"], *cells(row)] for row in rows])
+
+
+def _markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    every = [["", *head], ["---", *["---:"] * len(head)], *lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in every) + "\n"
+
+
+def _number(value: float | None, form: str = ".3f") -> str:
+    return "" if value is None else format(value, form)

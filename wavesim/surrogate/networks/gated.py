@@ -1,0 +1,50 @@
+"""The network that is linear in the state and gated by the medium, on one grid throughout.
+
+    h_0 = B f,    h_l = h_(l-1) + W_l ( g_l(m) h_(l-1) ),    correction = H h_L
+f are the state and the coarse frames, W_l spatial filters of one family, g_l gates that an encoder computes once for
+each medium m. The exact step is linear in the state for every m; so is this one: superposition and scaling hold to
+rounding, and nothing but m passes through an activation.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from wavesim.config import ForecasterConfig
+from wavesim.surrogate.networks.network import GatedByMedium, Seen
+
+
+class Gated(GatedByMedium):
+    """One filter and one set of gates for each of `config.ranks`."""
+
+    head: nn.Conv2d
+
+    def __init__(self, config: ForecasterConfig):
+        super().__init__(config)
+        width, ranks = config.width, config.ranks
+        self.stem = nn.Conv2d(self.channels_in, width, 1, bias=False)
+        self.filters = nn.ModuleList(self.filter(width, width, rank) for rank in ranks)
+        self.head = nn.Conv2d(width, self.channels_out, 1, bias=False)
+        nn.init.zeros_(self.head.weight)
+        self.make_look()
+        self.gates = nn.Conv2d(config.encoder_width, width * len(ranks), 1)
+
+    @property
+    def least(self) -> int:
+        return self.config.kernel_size // 2
+
+    def encode(self, medium: torch.Tensor) -> Seen:
+        return (1 + self.gates(self.look_at(medium)),)
+
+    def forward(self, fields: torch.Tensor, seen: Seen) -> torch.Tensor:
+        hidden = self.stem(fields)
+        for gate, spatial in zip(seen[0].split(self.config.width, dim=1), self.filters, strict=True):
+            hidden = hidden + spatial(gate * hidden)
+        return self.head(hidden)
+
+    def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
+        cells, gates = grid[0] * grid[1], self.config.width * len(self.filters)
+        pointwise = self.stem.weight.numel() + self.head.weight.numel() + gates
+        call = cells * pointwise + sum(spatial.macs(grid) for spatial in self.filters_of(self.filters))
+        return call, cells * self.gates.weight.numel() + self.look.macs(grid) + self.look_further.macs(grid)

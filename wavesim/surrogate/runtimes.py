@@ -1,0 +1,127 @@
+"""A forecaster in every runtime and precision that this machine has: what a frame takes, and what error it costs.
+
+    torch           float32             the network itself
+    onnxruntime     float32, int8       its graphs (export.py); int8: calibrated on given states, the filters alone
+    openvino        float32, bfloat16, int8     the same graphs; the extra `fast`
+    compiled        float32, bfloat16   loops.py; gated networks alone, bfloat16 where the processor multiplies it
+Which is fastest depends on the machine: wavesim.bench times them in turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from wavesim.errors import WavesimError
+from wavesim.surrogate.export import OnnxForecaster, export_onnx
+from wavesim.surrogate.loops import CompiledForecaster, multiplies_bfloat16
+from wavesim.surrogate.models import Forecaster
+from wavesim.surrogate.rollout import Stepper
+
+Precision = Literal["float32", "bfloat16", "int8"]
+Steppers = dict[tuple[str, Precision], Forecaster | Stepper]
+"""By runtime and precision."""
+
+
+class OpenVinoForecaster:
+    """An exported forecaster in OpenVINO on one thread; goes wherever a Forecaster goes in `rollout`.
+
+    Args:
+        path: of the graphs, as for OnnxForecaster. precision: float32 or bfloat16, in which OpenVINO computes.
+    Raises:
+        WavesimError: OpenVINO or a graph is missing.
+    """
+
+    def __init__(self, path: str | Path, precision: str = "float32"):
+        if find_spec("openvino") is None:
+            raise WavesimError("OpenVINO is not installed: pip install 'wavesim[fast]'")
+        import openvino
+
+        self._onnx, core = OnnxForecaster(path), openvino.Core()
+        hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
+        settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": hint}
+        self._request = core.compile_model(
+            core.read_model(self._onnx.graphs[1]), "CPU", settings
+        ).create_infer_request()
+
+    def start(self, state: np.ndarray, medium: np.ndarray) -> dict[str, np.ndarray]:
+        """As OnnxForecaster."""
+        return self._onnx.start(state, medium)
+
+    def advance(self, state: np.ndarray, context: dict[str, np.ndarray]) -> np.ndarray:
+        """The states of the frames of one call, (batch, frame, 2, y, x)."""
+        return self._request.infer({"state": state, **context}, share_inputs=True)["next_states"].copy()
+
+
+def quantised(path: Path, states: Sequence[np.ndarray], media: Sequence[np.ndarray], frames: int) -> Path:
+    """The graphs of PATH with filters in int8, as PATH.int8: ranges are those of forecasts of `frames` from `states`.
+
+    The coarse step stays in single precision: it carries the state, which int8 would round to a 256th of its peak.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+
+    exact = OnnxForecaster(path)
+
+    def feeds() -> Iterator[dict[str, np.ndarray]]:
+        for state, medium in zip(states, media, strict=True):
+            context = exact.start(state, medium)
+            for _ in range(frames):
+                yield {"state": state, **context}
+                state = exact.advance(state, context)[:, -1]
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.feeds = feeds()
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.feeds, None)
+
+    graph = onnx.load(exact.graphs[1]).graph
+    kept = [node.name for node in graph.node if node.op_type == "Conv" and "coarse" in node.input[1]]
+    target = path.with_name(path.name + ".int8")
+    target.with_name(target.name + ".start.onnx").write_bytes(exact.graphs[0].read_bytes())
+    quantize_static(
+        str(exact.graphs[1]),
+        str(target.with_name(target.name + ".frame.onnx")),
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        op_types_to_quantize=["Conv"],
+        nodes_to_exclude=kept,
+    )
+    return target
+
+
+def steppers(
+    model: Forecaster, graphs: Path, grid: tuple[int, int], calibration: tuple[np.ndarray, np.ndarray] | None = None
+) -> Steppers:
+    """The forecaster in every runtime that is here, by (runtime, precision).
+
+    Args:
+        graphs: where the ONNX graphs go, a name without suffix. calibration: states and media (n, 2, y, x), for int8.
+    """
+    found: Steppers = {("torch", "float32"): model}
+    export_onnx(model, graphs, grid)
+    found["onnxruntime", "float32"] = OnnxForecaster(graphs)
+    openvino = find_spec("openvino") is not None
+    if openvino:
+        found["openvino", "float32"] = OpenVinoForecaster(graphs)
+        found["openvino", "bfloat16"] = OpenVinoForecaster(graphs, "bfloat16")
+    if calibration is not None:
+        states, media = ([one[None] for one in part] for part in calibration)
+        small = quantised(graphs, states, media, frames=8)
+        found["onnxruntime", "int8"] = OnnxForecaster(small)
+        if openvino:
+            found["openvino", "int8"] = OpenVinoForecaster(small)
+    try:
+        found["compiled", "float32"] = CompiledForecaster(model)
+        if multiplies_bfloat16():
+            found["compiled", "bfloat16"] = CompiledForecaster(model, "bfloat16")
+    except WavesimError:  # no compiler here, or a network that the loops do not know: the others remain
+        pass
+    return found

@@ -140,7 +140,7 @@ class CompiledForecaster:
         return np.ascontiguousarray(full.reshape(-1, self._outputs, inputs).swapaxes(1, 2))
 
     def _filter(self, weights: torch.Tensor, outs: int, channels: int) -> np.ndarray:
-        """(out, in[, taps]) as `_map` has (out, in taps); in half precision (out, in / 2 taps), of pairs of channels."""
+        """(out, in[, taps]) as `_map` has (out, in taps); in bfloat16 (out, in / 2 taps), of pairs of channels."""
         taps = weights.shape[2] if weights.ndim == 3 else 1
         full = torch.zeros(outs, channels, taps)
         full[: len(weights), : weights.shape[1]] = weights.detach().reshape(*weights.shape[:2], taps)

@@ -7,29 +7,22 @@ artefact (`.model_dump()`), and an unknown key is refused with the nearest valid
 
 from __future__ import annotations
 
-import difflib
-import json
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from wavesim.devices import NAME
-from wavesim.errors import WavesimError
+from wavesim.settings import Config, Settings, as_toml, parse, read
+
+__all__ = ["Config", "Settings", "as_toml", "load", "parse", "read"]
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Ratio = Annotated[float, Field(ge=1e-9, le=1e9)]  # to the background's; beyond, single precision fails
 Side = Literal["rigid", "soft", "periodic", "absorbing"]
-
-
-class Settings(BaseModel):
-    """Frozen, closed to unknown keys, and every number finite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PackingsConfig(Settings):
@@ -325,9 +318,6 @@ class RunConfig(Settings):
         return self
 
 
-Config = TypeVar("Config", bound=Settings)
-
-
 def load(path: str | Path, kind: type[Config] = RunConfig) -> Config:  # type: ignore[assignment]
     """Read settings from a TOML file; what it does not name keeps its default.
 
@@ -335,57 +325,3 @@ def load(path: str | Path, kind: type[Config] = RunConfig) -> Config:  # type: i
         WavesimError: no such file, not TOML, an unknown key (the nearest valid one is named), a value out of range.
     """
     return parse(read(path), kind, str(path))
-
-
-def read(path: str | Path) -> dict[str, Any]:
-    """The content of a TOML file. Raises WavesimError where there is none."""
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise WavesimError(f"{path} does not exist") from error
-    except OSError as error:
-        raise WavesimError(f"{path} cannot be read: {error.strerror}; give the path of a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WavesimError(f"{path} is not TOML: {error}") from error
-
-
-def parse(content: dict[str, Any], kind: type[Config], source: str) -> Config:
-    """Settings from a plain dictionary; errors as for `load`, with `source` named.
-
-    Strict, as TOML's own kinds are: "64" is no number and 1 no truth value, but 1 is a number where 1.0 is one.
-    """
-    try:
-        return kind.model_validate_json(json.dumps(content, default=str), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            valid = _keys_at(kind, first["loc"][:-1])
-            near = difflib.get_close_matches(str(first["loc"][-1]), valid, n=1, cutoff=0.4)
-            hint = f"did you mean '{near[0]}'?" if near else f"valid keys: {', '.join(valid)}"
-            raise WavesimError(f"{source}: unknown key '{where}'; {hint}") from error
-        message = first["msg"].removeprefix("Value error, ")
-        got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
-        raise WavesimError(f"{source}: {where or 'settings'}: {message}{got}") from error
-
-
-def _keys_at(kind: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    for part in location:
-        annotation = kind.model_fields[str(part)].annotation
-        kind = next(one for one in (*get_args(annotation), annotation) if one is not type(None))
-    return list(kind.model_fields)
-
-
-def as_toml(config: Settings) -> str:
-    """All settings as TOML, each under its description; `load` reads it back."""
-    lines = [f"# {type(config).__doc__}"]
-    for key, field in type(config).model_fields.items():
-        value = getattr(config, key)
-        if isinstance(value, Settings):
-            head, body = as_toml(value).split("\n", 1)
-            lines = [*lines[len(lines) == 1 :], head, f"[{key}]", body]
-            continue
-        # JSON's numbers, strings, booleans and arrays are TOML's too; TOML has no null.
-        text = f"# {key} is not set" if value is None else f"{key} = {json.dumps(value)}"
-        lines += [*([f"# {field.description}"] if field.description else []), text]
-    return "\n".join(lines) + "\n"

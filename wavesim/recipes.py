@@ -10,8 +10,11 @@ from wavesim.config import ForecasterConfig, Settings, TrainingConfig, parse, re
 from wavesim.errors import WavesimError
 
 FORECASTERS: Mapping[str, Mapping[str, Any]] = {
-    "one-way": {"convolution": "one-way"},
-    "classical": {"convolution": "classical"},
+    "one-way": {"network": "gated", "convolution": "one-way"},
+    "classical": {"network": "gated", "convolution": "classical"},
+    "unet-one-way": {"network": "unet", "convolution": "one-way"},
+    "unet-classical": {"network": "unet", "convolution": "classical"},
+    **{name: {"network": name} for name in ("classic-unet", "convnext-unet", "fno", "tfno")},
 }
 """What a name changes of the other settings of a forecaster."""
 OF_A_RUN = ("seed", "data", "data_hash")  # what the file in a run's folder says besides

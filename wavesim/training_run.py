@@ -21,7 +21,7 @@ from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.lock import sole_user
 from wavesim.metrics import relative_l2
-from wavesim.provenance import file_hash, machine, revision, versions, whole_file
+from wavesim.provenance import discard_parts, file_hash, machine, revision, versions, whole_file
 from wavesim.recipes import RecipeConfig
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.checkpoint import read_header
@@ -66,6 +66,7 @@ def train_run(
     with sole_user(out):
         if _claimed(out, settings):  # once more, now that nobody else is at work here
             return False
+        discard_parts(out)
         with whole_file(out / "config.toml") as part:
             part.write_text(settings)
         add_line(out / "log.txt", f"{command}; {machine()}, device {device}, {devices} at once, revision {revision()}")
@@ -98,7 +99,7 @@ def _claimed(out: Path, settings: str) -> bool:
         raise WavesimError(
             f"{out} was begun with another {', '.join(changed)}; give another --out, or move that folder away"
         )
-    return (out / CARD).is_file()
+    return all((out / name).is_file() for name in (MODEL, CARD))
 
 
 def _flat(table: dict[str, Any]) -> dict[str, Any]:

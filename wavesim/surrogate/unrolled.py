@@ -58,17 +58,16 @@ class Unrolled(lightning.LightningModule):
 
     def training_step(self, batch: Sequence[torch.Tensor], _: int) -> torch.Tensor:
         states, medium = batch
-        context = self.model.encode(medium)
-        unroll = self.unroll()
+        unroll, loss = self.unroll(), torch.zeros((), device=states.device)
         given = max(unroll - (self.config.loss_frames or unroll), 0)
-        frames = self.model.frames(states[:, 0], context)
-        loss = torch.zeros((), device=states.device)
-        if given:
-            with torch.no_grad():
-                for _ in range(given - given % self.model.config.bundle):  # frames of one call have one gradient
-                    next(frames)
-            torch.clear_autocast_cache()  # or the weights in half precision would stay those without gradients
-        for frame in range(given - given % self.model.config.bundle + 1, unroll + 1):
+        blind = given - given % self.model.config.bundle  # frames of one call have their gradients together
+        frames = self.model.frames(states[:, 0], self.model.encode(medium))
+        with torch.no_grad():
+            for _ in range(blind):
+                next(frames)
+        if blind:
+            torch.clear_autocast_cache()  # or the weights in half precision may stay those without gradients
+        for frame in range(blind + 1, unroll + 1):
             forecast, truth = next(frames), states[:, frame]
             if frame > given:
                 error = (forecast - truth).square().sum((1, 2, 3)) / truth.square().sum((1, 2, 3))

@@ -122,6 +122,7 @@ def test_a_scheduler_that_ends_is_one_line(tmp_path):
     with subprocess.Popen(ended, **quiet) as scheduler, subprocess.Popen(worker, **quiet) as of_it:
         try:
             while not (tmp_path / "address").exists():
+                assert scheduler.poll() is None and of_it.poll() is None
                 time.sleep(0.1)
             address = json.loads((tmp_path / "address").read_text())["address"]
             with pytest.raises(WavesimError, match=f"the scheduler at {address} is gone"):

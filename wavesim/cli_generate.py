@@ -74,7 +74,7 @@ def generate_diagram(
 
     mixtures = points(_numbers("--size-ratios", size_ratios), _numbers("--fractions", fractions), particles, dim)
     rows = generate_it(mixtures, seeds, out, seed, workers)
-    draw(rows, out / "diagram.png")
+    draw([row for row in rows if row["dim"] == dim], out / "diagram.png")
     shown = ("size_ratio", "small_fraction", "packings", "phi_j", "phi_j_deviation", "bulk_modulus", "coordination")
     typer.echo(columns(rows, shown))
     if failed := sum(row["failed"] for row in rows):

@@ -276,10 +276,18 @@ def test_the_committed_diagram_s_script_runs(tmp_path):
     table = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
     assert "nan" not in table
     for part in table.split("| LL | LS | SL | SS |"):  # the diagram, and contacts by kind
-        assert part.count("\n| 3 | 0.73 |") == 2 and part.count("\n| 2 | 0.71 |") == 1
+        assert part.count("\n| 0.73 |") == 2 and part.count("\n| disks-0.71 |") == 1
     assert sorted(path.name for path in tmp_path.glob("*.*g")) == ["disks.png", "spheres.png"]
 
 
 def test_a_way_down_without_two_states_is_refused(tmp_path):
     with pytest.raises(WavesimError, match=r"pressure 0.001 at the end of a way down from start_pressure 0.001"):
         generate_diagram(GRID, 1, tmp_path, protocol=Compression(pressure=1e-3))
+
+
+def test_another_call_adds_its_mixtures_to_the_means(swept, tmp_path):
+    first = generate_diagram(GRID[1:], 2, tmp_path, workers=1, progress=False)
+    both = generate_diagram(GRID[:1], 1, tmp_path, workers=1, progress=False)
+    assert [row["small_fraction"] for row in both] == [0.3, 0.6]
+    assert both[1] == first[0] and (both[0]["packings"], both[1]["packings"]) == (1, 2)
+    assert json.loads((tmp_path / "diagram.json").read_text())["rows"] == both

@@ -85,7 +85,8 @@ def generate_diagram(
         out: a folder, made where it is missing.
         seed: of everything random. workers: processes. protocol: `usual` where none is given.
     Returns:
-        a row a mixture, as in OUT/diagram.json; `failed` counts packings that no attempt balanced.
+        a row a mixture, as in OUT/diagram.json, with those that earlier calls made there; `failed` counts packings that
+        no attempt balanced.
     Raises:
         WavesimError: LAMMPS missing, a full disk, a file where the folder should be, or another sweep in it.
     """
@@ -117,7 +118,7 @@ def generate_diagram(
                         log_lines(out / "diagram.jsonl", [row], key=job.key)
                     found = f"phi_J {row['phi_j']:.4f}" if row else f"failed: {failures[-1]['reason']}"
                     finished(f"size ratio {job.mixture.size_ratio:.3g}, X_S {job.mixture.small_fraction}: {found}")
-        return summarise(mixtures, seeds, out, seed, protocol)
+        return summarise(*_all(mixtures, seeds, out, seed), out, seed, protocol)
 
 
 def summarise(
@@ -256,6 +257,14 @@ def _done(out: Path) -> set[str]:
     failures = Counter(line["key"] for line in read_lines(out / "failed.jsonl"))
     lost = {key for key, attempts in failures.items() if attempts >= ATTEMPTS}
     return lost | {line["key"] for line in read_lines(out / "diagram.jsonl")}
+
+
+def _all(mixtures: Sequence[Mixture], seeds: int, out: Path, seed: int) -> tuple[list[Mixture], int]:
+    """These mixtures and what else the folder has of the same seed, in order; and the most packings of one."""
+    lines = [line for line in read_lines(out / "diagram.jsonl") if line["seed"] == seed]
+    others = [Mixture(line["particles"], line["size_ratio"], line["small_fraction"], line["dim"]) for line in lines]
+    every = sorted({*mixtures, *others}, key=lambda one: (one.dim, -one.size_ratio, one.small_fraction, one.particles))
+    return every, max([seeds, *(line["number"] + 1 for line in lines)])
 
 
 def _row(mixture: Mixture, lines: list[dict[str, Any]], failed: int) -> dict[str, Any]:

@@ -27,6 +27,7 @@ SHARED = (  # title, along the first transition, along the second
 )
 PARTS = ("bulk_modulus", "LL", "LS", "SS")
 CONTACTS = ("contacts_LL", "contacts_LS", "contacts_SL", "contacts_SS")
+COLOURS = {"LL": "C4", "LS": "C5", "SL": "C8", "SS": "C6"}
 CLOSE_PACKING = {2: 0.842, 3: 0.64}  # of disks 1 : 1.4 (equal ones order) and of equal spheres
 
 
@@ -60,15 +61,17 @@ def draw(rows: Rows, path: Path) -> None:
     bottom = below.subplots(2, len(ratios), sharex=True, squeeze=False)
     for k, ratio in enumerate(ratios):
         own = [row for row in rows if row["size_ratio"] == ratio and row["packings"]]
-        for colour, name in enumerate(PARTS):
-            shade = "k" if name == "bulk_modulus" else f"C{colour + 3}"
+        for name in PARTS:
+            shade = "k" if name == "bulk_modulus" else COLOURS[name]
             _line(bottom[0, k], own, name, "-o", shade, "K" if name == "bulk_modulus" else name)
             _line(bottom[0, k], own, f"{name}_2", "--s", shade)
-        for colour, name in enumerate(CONTACTS):
-            _line(bottom[1, k], own, name, "-o", f"C{colour + 4}", name.removeprefix("contacts_"))
+        for name in CONTACTS:
+            kind = name.removeprefix("contacts_")
+            _line(bottom[1, k], own, name, "-o", COLOURS[kind], kind)
         bottom[0, k].set_title(f"size ratio {ratio:.2g}", fontsize=10)
         bottom[1, k].set_yscale("symlog", linthresh=1)  # of a large one with small ones there are from none to hundreds
-        bottom[1, k].set_ylim(0, None)
+        bottom[1, k].set_yticks([0, 0.5, 1, 3, 10, 30, 100], [0, 0.5, 1, 3, 10, 30, 100])
+        bottom[1, k].set_ylim(0, 1.2 * max([1, *(row.get(name) or 0 for row in own for name in CONTACTS)]))
     bottom[0, 0].set_ylabel("parts of K  (k_n / d^(D-2))")
     bottom[1, 0].set_ylabel("contacts of a particle, by kind")
     for axis in (bottom[0, 0], bottom[1, 0]):

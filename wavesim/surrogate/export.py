@@ -24,8 +24,8 @@ from wavesim.surrogate.models import Context, Forecaster
 
 
 def _folded(model: Forecaster) -> Forecaster:
-    folded = copy.deepcopy(model)
-    for name, layer in model.named_modules():
+    folded = copy.deepcopy(model).eval().cpu()
+    for name, layer in list(folded.named_modules()):
         if isinstance(layer, Convolution):
             folded.set_submodule(name, layer.fold())
     return folded
@@ -72,7 +72,7 @@ def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batc
         raise WavesimError("only forecasters with conserve_energy are exported: one without it can blow up")
     path = Path(path)
     base = path.with_suffix("") if path.suffix == ".onnx" else path
-    model = _folded(model.eval().cpu())
+    model = _folded(model)
     state, medium = torch.zeros(batch, 2, *grid), torch.ones(batch, 2, *grid)
     with torch.no_grad():
         known = _Start(model)(state, medium)
@@ -116,7 +116,7 @@ class OnnxForecaster:
         self._start, self._frame = sessions
 
     def start(self, state: np.ndarray, medium: np.ndarray) -> dict[str, np.ndarray]:
-        """The context of a medium and the energy budget of a state, both (batch, 2, y, x) float32.
+        """The context of a medium (1 or batch, 2, y, x) and the energy budget of a state (batch, 2, y, x), both float32.
 
         Raises:
             WavesimError: another grid or batch than the graphs were exported for.
@@ -125,6 +125,7 @@ class OnnxForecaster:
         if tuple(state.shape) != expected:
             raise WavesimError(f"state has shape {tuple(state.shape)}; this file was exported for {expected}")
         names = [output.name for output in self._start.get_outputs()]
+        medium = np.ascontiguousarray(np.broadcast_to(medium, expected))
         known = self._start.run(names, {"state": state, "medium": medium})
         return {"medium": medium, **dict(zip(names, known, strict=True))}
 

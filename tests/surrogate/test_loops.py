@@ -165,7 +165,8 @@ def test_what_the_loops_cannot_hold_is_refused():
         CompiledForecaster(forecaster(convolution="classical", width=32, kernel_size=7))
     with pytest.raises(WavesimError, match="adds up 1032 fields, and the loops know 1024"):
         CompiledForecaster(forecaster(width=1030, ranks=(2,)))
-    with pytest.raises(WavesimError, match=r"know filters of \d+ taps here, not 35"):  # no processor's vectors are so long
+    # Beyond the longest vectors there are.
+    with pytest.raises(WavesimError, match=r"know filters of \d+ taps here, not 35"):
         CompiledForecaster(forecaster(kernel_size=35))
     with pytest.raises(WavesimError, match="10 x 1 cells is too small"):
         init(CompiledForecaster(forecaster(ranks=())), *waves((1, 10)))

@@ -116,7 +116,7 @@ class OnnxForecaster:
         self._start, self._frame = sessions
 
     def start(self, state: np.ndarray, medium: np.ndarray) -> dict[str, np.ndarray]:
-        """The context of a medium (1 or batch, 2, y, x) and the energy budget of a state (batch, 2, y, x), both float32.
+        """The context of a medium (1 or batch, 2, y, x) and the budget of a state (batch, 2, y, x), both float32.
 
         Raises:
             WavesimError: another grid or batch than the graphs were exported for.

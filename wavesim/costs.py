@@ -7,19 +7,18 @@ one process, some frames each; the smallest time counts, the median stands besid
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from wavesim.dataset import WaveDataset
-from wavesim.surrogate import OnnxForecaster, init, step
+from wavesim.surrogate import OnnxForecaster
+from wavesim.turns import forecasting, in_turns
 
 # The ladder's degrees, and its nodes along a side over the truth's. Degrees 2 and 3 are the cheapest at 5 to 50 %.
 DEGREES = (2, 3, 4)
 SHARES = (1 / 3, 5 / 12, 1 / 2, 7 / 12, 2 / 3)
-TURNS, BURST = 15, 4  # each run is timed in so many turns of so many frames
 
 Run = tuple[str, int | None, int]  # name, elements along x or those of the file's own mesh, degree
 
@@ -63,32 +62,15 @@ def milliseconds(
     Args:
         graphs: name -> path of the exported forecaster, and the frames that it forecasts in one call.
     """
-    steps: dict[str, tuple[Callable[[], None], int]] = {
-        name: (_forecasting(OnnxForecaster(path), test), frames) for name, (path, frames) in graphs.items()
+    state, medium = test.window(0, 0, 1)[0], test.medium(0)
+    works: dict[str, tuple[Callable[[], None], int]] = {
+        name: (forecasting(OnnxForecaster(path), state, medium), frames) for name, (path, frames) in graphs.items()
     }
-    steps |= {run[0]: (_solving(test, run), 1) for run in runs}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(TURNS):
-        for name, (advance, frames) in steps.items():
-            for _ in range(BURST):
-                start = time.perf_counter()
-                for _ in range(frames):
-                    advance()
-                seconds[name].append((time.perf_counter() - start) / frames)
+    works |= {run[0]: (_solving(test, run), 1) for run in runs}
     return {
-        name: {"milliseconds": 1e3 * min(taken), "milliseconds_median": 1e3 * float(np.median(taken))}
-        for name, taken in seconds.items()
+        name: {"milliseconds": smallest, "milliseconds_median": median}
+        for name, (smallest, median) in in_turns(works).items()
     }
-
-
-def _forecasting(model: OnnxForecaster, test: WaveDataset) -> Callable[[], None]:
-    current = init(model, test.window(0, 0, 1)[0], test.medium(0))
-
-    def advance() -> None:
-        nonlocal current
-        current = step(model, current)
-
-    return advance
 
 
 def _solving(test: WaveDataset, run: Run) -> Callable[[], None]:

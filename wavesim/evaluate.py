@@ -107,7 +107,7 @@ def evaluate(
     graphs = {}
     for name, model in forecasters.items():
         if model.config.conserve_energy:
-            graphs[name] = out / name.replace(" ", "-"), getattr(model.config, "bundle", 1)
+            graphs[name] = out / name.replace(" ", "-"), model.config.bundle
             export_onnx(model, graphs[name][0], test.grid)
     runs = costs.ladder_of(test) if ladder and find_spec("dolfinx") else []
     times: dict[str, Any] = {}

@@ -40,8 +40,8 @@ def check_fits(path: str | Path, model: Forecaster, data: WaveDataset) -> None:
             f"{path} was trained on frames of {model.courant:.3f} cells, {data.root} has {courant_of(data):.3f}; "
             "train a forecaster on this dataset"
         )
-    sides = getattr(model.config, "sides", ("rigid",) * 4)
-    if tuple(sides) != data.sides:
+    sides = model.config.sides
+    if sides != data.sides:
         raise WavesimError(
             f"{path} was trained between sides (left, right, bottom, top) {', '.join(sides)}, {data.root} has "
             f"{', '.join(data.sides)}; train a forecaster on this dataset"

@@ -33,7 +33,7 @@ from apriori_costs import costs
 
 from wavesim.config import ForecasterConfig, TrainingConfig
 from wavesim.dataset import WaveDataset
-from wavesim.metrics import relative_l2, vrmse
+from wavesim.metrics import one_crossing, relative_l2, vrmse
 from wavesim.provenance import log_lines, read_lines, revision, settings_hash
 from wavesim.surrogate import Forecaster, load, rollout, save, train
 from wavesim.surrogate.data import spread
@@ -219,7 +219,7 @@ def errors(model: Forecaster, data: Path, split: str) -> dict[str, Any]:
         forecast = rollout(model, truth[0], some.medium(index), some.frames - 1)
         curves.append(relative_l2(forecast[:, 0], truth[1:, 0]))
         others.append(vrmse(forecast[:, 0], truth[1:, 0]))
-    curve, crossing = np.mean(curves, axis=0), min(round(1 / some.frame_interval), some.frames - 1)
+    curve, crossing = np.mean(curves, axis=0), one_crossing(some.frame_interval, some.frames - 1)
     return {
         "first_frames": float(curve[:FIRST_FRAMES].mean()),
         "one_crossing": float(curve[crossing - 1]),

@@ -180,7 +180,7 @@ class _Judge:
 
     def __init__(self, test: WaveDataset, receivers: Places):
         self.test, self.receivers = test, receivers
-        self.crossing = min(round(1 / test.frame_interval), test.frames - 1) - 1
+        self.crossing = metrics.one_crossing(test.frame_interval, test.frames - 1) - 1
         self.courant = test.frame_interval / (test.lengths[0] / test.grid[1])
         self.found: dict[str, dict[int, Curves]] = {}
         self.truth_drifts: list[np.ndarray] = []

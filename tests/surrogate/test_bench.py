@@ -47,6 +47,11 @@ def test_every_runtime_forecasts_what_torch_does(waves, tmp_path):
         assert precision == "float32" or apart > 1e-6, (runtime, precision)  # it does compute in another precision
 
 
+def test_a_forecaster_that_is_not_exported_runs_in_torch(tmp_path):
+    alone = Forecaster(ForecasterConfig(ranks=(), conserve_energy=False), 1.0)
+    assert steppers(alone, tmp_path / "m", (32, 32)) == {("torch", "float32"): alone}
+
+
 def test_frames_that_are_forecast_together_share_the_time_of_their_call(waves, monkeypatch):
     """By a clock that a call moves by 6 ms, and nothing else."""
     model = Forecaster(ForecasterConfig(ranks=(), bundle=3), 1.0)

@@ -105,7 +105,9 @@ class Forecaster(nn.Module):
     def conserved(self, state: torch.Tensor, context: Context, budget: torch.Tensor) -> torch.Tensor:
         """`state`, scaled back to the energy `budget` (batch, 1, 1, 1) where it exceeds it."""
         energy = self.energy(state, context)
-        return state * torch.sqrt(torch.clamp(budget / energy.clamp_min(torch.finfo(state.dtype).tiny), max=1.0))
+        share = budget / energy.clamp_min(torch.finfo(state.dtype).tiny)
+        # A pressure that is the same everywhere has no energy, and no budget: it is not in excess of it.
+        return state * torch.sqrt(torch.where(energy > budget, share, 1.0))
 
     def macs(self, grid: tuple[int, int]) -> dict[str, int]:
         """Multiply-accumulates on a grid (y, x): of one `frame`, and of `encode`, once a medium; from shapes alone.

@@ -33,6 +33,7 @@ from apriori_costs import costs
 
 from wavesim.config import ForecasterConfig, TrainingConfig
 from wavesim.dataset import WaveDataset
+from wavesim.lock import sole_user
 from wavesim.metrics import one_crossing, relative_l2, vrmse
 from wavesim.provenance import log_lines, read_lines, revision, settings_hash
 from wavesim.surrogate import Forecaster, load, rollout, save, train
@@ -275,6 +276,12 @@ def main() -> None:
     if given.quick:
         chosen = [arm for arm in chosen if arm.name in QUICK_ARMS]
     out = given.out or (given.folder / "quick" if given.quick else RESULTS)
+    with sole_user(given.folder):  # two at once would train the same arm, and lose each other's lines
+        study(chosen, given, scale, out)
+
+
+def study(chosen: list[Arm], given: argparse.Namespace, scale: Scale, out: Path) -> None:
+    """Train what is missing, and write the tables of what is there."""
     begin = time.perf_counter()
     cost = costs({arm.name: arm.forecaster() for arm in timed(chosen)}, scale.grid, out, given.finished)
     for arm, seed, iterations in jobs(chosen, given.seeds, scale, cost) if not given.finished else ():

@@ -148,6 +148,8 @@ def test_onnx_runtime_forecasts_the_same(tmp_path: Path, family: str) -> None:
     assert step(exported, init(exported, states[0], media[0])).frame == 1
     with pytest.raises(WavesimError, match="exported for"):
         init(exported, *fields(2))
+    with pytest.raises(WavesimError, match="substeps 6 is unstable in this medium; it takes at least"):
+        init(exported, states, media * np.array([100.0, 1.0], "f")[:, None, None])
     with pytest.raises(WavesimError, match="does not exist"):
         OnnxForecaster(tmp_path / "other")
 

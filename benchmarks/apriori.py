@@ -132,8 +132,8 @@ def arms() -> list[Arm]:
 THINNED: dict[str, dict[str, Any]] = {
     "classic-unet": {"width": 4, "ranks": (1, 1, 1)},
     "convnext-unet": {"width": 4, "ranks": (1, 1, 1)},
-    "fno": {"width": 16, "ranks": (1, 1, 1), "modes": 8},
-    "tfno": {"width": 40, "ranks": (1, 1, 1), "modes": 8},
+    "fno": {"width": 12, "ranks": (1, 1, 1), "modes": 8},
+    "tfno": {"width": 30, "ranks": (1, 1, 1), "modes": 8},
 }
 
 
@@ -204,7 +204,7 @@ def finished(arm: Arm, seed: int, scale: Scale, folder: Path, iterations: int) -
         model = tuned(model, data, training, seed, folder / "tuning")
         path = save(model, path.with_suffix(".tuned.safetensors"))
         seconds = time.perf_counter() - begin
-    parameters = sum(p.numel() for p in model.parameters())
+    parameters = model.weights()
     row |= {"parameters": parameters, "macs": model.macs((scale.grid, scale.grid))["frame"], "iterations": iterations}
     for split in ("train", "valid", "test"):
         row[split] = errors(model, data, split)

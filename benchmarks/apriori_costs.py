@@ -60,7 +60,7 @@ def _measured(forecasters: dict[str, ForecasterConfig], grid: int, folder: Path)
         assert model.network is not None
         torch.nn.init.normal_(model.network.head.weight, std=1e-3)
         found[name] = {
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "parameters": model.weights(),
             "macs": model.macs((grid, grid))["frame"],
             "training_bytes": _kept(model, state, medium),
             "prediction_bytes": _most(model, state, medium),

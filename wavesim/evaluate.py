@@ -138,7 +138,7 @@ def evaluate(
             judge.row(
                 name,
                 "forecaster" if learned else "coarse",
-                parameters=sum(p.numel() for p in model.parameters()) if learned else None,
+                parameters=model.weights() if learned else None,
                 stored_bytes=models[name].stat().st_size if learned else None,
                 macs=model.macs(test.grid)["frame"],
                 symmetries=symmetries,

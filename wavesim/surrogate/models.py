@@ -109,6 +109,10 @@ class Forecaster(nn.Module):
         # A pressure that is the same everywhere has no energy, and no budget: it is not in excess of it.
         return state * torch.sqrt(torch.where(energy > budget, share, 1.0))
 
+    def weights(self) -> int:
+        """How many real numbers training finds; a complex one, which Fourier modes have, is two."""
+        return sum(p.numel() * (2 if p.is_complex() else 1) for p in self.parameters())
+
     def macs(self, grid: tuple[int, int]) -> dict[str, int]:
         """Multiply-accumulates on a grid (y, x): of one `frame`, and of `encode`, once a medium; from shapes alone.
 

@@ -30,19 +30,24 @@ RESULTS = Path(__file__).parent / "results" / "jamming"
 @dataclass(frozen=True)
 class Sweep:
     """One size ratio: the number of particles for each concentration of `fractions`. come: from above jamming, from
-    below, or, where it is not said, as `usual`."""
+    below, or, where it is not said, as `usual`; steps: of FIRE for a state at most, from above."""
 
     size_ratio: float
     fractions: dict[float, int]
     seeds: int = 3
     dim: int = 3
     come: Literal["above", "below"] | None = None
+    steps: int = 200_000
 
     def mixtures(self) -> list[Mixture]:
         return [Mixture(n, self.size_ratio, fraction, self.dim) for fraction, n in self.fractions.items()]
 
     def protocol(self) -> Protocol | None:
-        return {"above": Unloading(), "below": Compression(pressure=1e-3, start_pressure=1e-2), None: None}[self.come]
+        return {
+            "above": Unloading(steps=self.steps),
+            "below": Compression(pressure=1e-3, start_pressure=1e-2),
+            None: None,
+        }[self.come]
 
 
 def holding(size_ratio: float, large: int, fractions: tuple[float, ...]) -> dict[float, int]:
@@ -59,6 +64,7 @@ SWEEPS = {
     "0.22": Sweep(0.22, {0.0: 1000} | holding(0.22, 100, (*LOW, 0.4)) | {0.6: 8000, 1.0: 1000}),
     "0.15": Sweep(0.15, {0.0: 1000} | holding(0.15, 100, LOW) | {0.4: 8000, 0.6: 8000, 1.0: 1000}),
     "0.4-above": Sweep(0.4, holding(0.4, 100, (0.05, 0.1, 0.2, 0.3)), come="above"),
+    "0.15-40-above": Sweep(0.15, holding(0.15, 40, LOW), come="above", steps=60_000),
     "0.22-below": Sweep(0.22, holding(0.22, 100, LOW[:3]), come="below"),
     "0.15-below": Sweep(0.15, holding(0.15, 100, LOW[:3]), come="below"),
     "disks-0.71": Sweep(1 / 1.4, MIXED, dim=2),
@@ -90,7 +96,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [f"| {heads.replace('|', ' | ')} |", "|" + "---|" * (heads.count("|") + 1)]
     for row in rows:
         mixture = _mixture(row)
-        cells = [f"{row['dim']}", f"{row['size_ratio']:.2f}", f"{row['small_fraction']:.2f}", f"{row['particles']}"]
+        cells = [row["sweep"], f"{row['small_fraction']:.2f}", f"{row['particles']}"]
         cells += [f"{row['particles'] - mixture.small}", f"{row['packings']}"]
         cells += [f"{row['others'] or ''}", f"{row['failed'] or ''}"]
         cells += [with_spread(row, name, 4) for name in ("phi_j", "phi_j_carrying")]
@@ -111,33 +117,33 @@ def second_table(rows: list[dict[str, Any]]) -> list[str]:
     unloaded = [row for row in rows if row["packings"]]
     if not unloaded:
         return []
-    heads = "size ratio|X_S|large|packings|with a second|phi_J|carry|K|phi_J2|last state|join over|K_2|carry_2|K_path"
+    heads = "sweep|X_S|large|packings|with a second|phi_J|carry|K|phi_J2|last state|join over|K_2|carry_2|K_path"
     lines = ["", f"| {heads.replace('|', ' | ')} |", "|" + "---|" * (heads.count("|") + 1)]
     for row in unloaded:
         mixture = _mixture(row)
-        cells = [f"{row['size_ratio']:.2f}", f"{row['small_fraction']:.2f}", f"{row['particles'] - mixture.small}"]
+        cells = [row["sweep"], f"{row['small_fraction']:.2f}", f"{row['particles'] - mixture.small}"]
         cells += [f"{row['packings']}", f"{row['second']}", with_spread(row, "phi_j", 3)]
         cells += [with_spread(row, name, 2) for name in ("carrying_small", "bulk_modulus")]
         cells += [with_spread(row, name, 3) for name in ("phi_j2", "phi_j2_jammed", "phi_j2_width")]
         cells += [with_spread(row, name, 2) for name in ("bulk_modulus_2", "carrying_small_2", "bulk_modulus_path")]
         lines.append("| " + " | ".join(cells) + " |")
-    for ratio in dict.fromkeys(row["size_ratio"] for row in unloaded):
-        found = meeting([row for row in unloaded if row["size_ratio"] == ratio])
+    for sweep in dict.fromkeys(row["sweep"] for row in unloaded):
+        found = meeting([row for row in unloaded if row["sweep"] == sweep])
         if found is not None:
             words = ", ".join(
                 f"{name} {'not known' if value is None else f'{value:.3f}'}" for name, value in asdict(found).items()
             )
-            lines += ["", f"X*_S at size ratio {ratio:g}: {words}."]
+            lines += ["", f"X*_S in {sweep}: {words}."]
     return lines
 
 
 def contacts_table(rows: list[dict[str, Any]]) -> list[str]:
     """Contacts by kind, of the particles that carry."""
     names = [f"contacts_{kind}" for kind in ("LL", "LS", "SL", "SS")]
-    lines = ["", "| D | size ratio | X_S | LL | LS | SL | SS |", "|" + "---|" * 7]
+    lines = ["", "| sweep | X_S | LL | LS | SL | SS |", "|" + "---|" * 6]
     for row in rows:
         if any(name in row for name in names):
-            cells = [f"{row['dim']}", f"{row['size_ratio']:.2f}", f"{row['small_fraction']:.2f}"]
+            cells = [row["sweep"], f"{row['small_fraction']:.2f}"]
             lines.append("| " + " | ".join(cells + [with_spread(row, name, 2) for name in names]) + " |")
     return lines if len(lines) > 3 else []
 
@@ -156,7 +162,8 @@ def main() -> None:
         mixtures, protocol, out = sweep.mixtures(), sweep.protocol(), arguments.out / name
         if not arguments.finished:
             generate_diagram(mixtures, sweep.seeds, out, 0, arguments.workers, protocol=protocol)
-        own = [row for row in summarise(mixtures, sweep.seeds, out, 0, protocol) if row["packings"] or row["failed"]]
+        known = [row for row in summarise(mixtures, sweep.seeds, out, 0, protocol) if row["packings"] or row["failed"]]
+        own = [{**row, "sweep": name} for row in known]
         if not any((row["size_ratio"], row["dim"]) == (sweep.size_ratio, sweep.dim) for row in rows):
             drawn += own  # one sweep of a size ratio makes a line
         rows += own

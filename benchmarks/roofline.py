@@ -24,9 +24,10 @@ from pathlib import Path
 import numpy as np
 from timing import Turn, timed
 
+from wavesim.compiled import FLAGS
 from wavesim.fem import Nodes, _dolfinx, stepper
 from wavesim.fem.diagonals import Diagonals, filled
-from wavesim.fem.kernel import FLAGS, Grid
+from wavesim.fem.kernel import Grid
 
 DEGREE, LANES = 4, 16
 NEAR = 1 << 12  # numbers that surely lie in the nearest cache

@@ -98,7 +98,7 @@ def test_the_models_file_says_where_it_comes_from(run: Path, data: Path) -> None
     said = tomllib.loads((run / "config.toml").read_text())
     assert header["config"] == RECIPE.forecaster and header["about"]["seed"] == 3
     assert header["about"]["data"]["hash"] == said["data_hash"] and header["about"]["data"]["grid"] == [16, 16]
-    assert header["about"]["training"]["iterations"] == 12 and "linear" in header["about"]["data"]["normalisation"]
+    assert header["about"]["training"]["iterations"] == 12 and "none" in header["about"]["data"]["normalisation"]
 
 
 def test_the_card_states_the_errors_of_the_model_in_the_folder(run: Path, data: Path) -> None:

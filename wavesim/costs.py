@@ -1,19 +1,24 @@
-"""What a frame costs: forecasters in ONNX Runtime, and a ladder of FE runs that errors are compared with.
+"""What a frame costs: forecasters in the fastest of their runtimes, and a ladder of FE runs to compare errors with.
 
 The ladder: FE runs of degrees 2, 3 and 4 from a third to two thirds of the truth's nodes, in single precision, that
-compute nothing but the pressure. Milliseconds a frame are those of one trajectory on one thread: all runs take turns in
-one process, some frames each; the smallest time counts, the median stands beside it.
+compute nothing but the pressure. Forecasters run in single precision too, in ONNX Runtime and in compiled loops where
+these know them, in PyTorch where neither does. Milliseconds a frame are those of one trajectory on one thread: all runs
+take turns in one process, some frames each; the smallest time counts, the median stands beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from wavesim.dataset import WaveDataset
-from wavesim.surrogate import OnnxForecaster
+from wavesim.errors import WavesimError
+from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx
+from wavesim.surrogate.loops import CompiledForecaster
+from wavesim.surrogate.rollout import Stepper
 from wavesim.turns import forecasting, in_turns
 
 # The ladder's degrees, and its nodes along a side over the truth's. Degrees 2 and 3 are the cheapest at 5 to 50 %.
@@ -55,22 +60,46 @@ def fe_pressure(test: WaveDataset, trajectory: int, run: Run) -> np.ndarray:
 
 
 def milliseconds(
-    test: WaveDataset, graphs: Mapping[str, tuple[Path, int]], runs: Sequence[Run]
-) -> dict[str, dict[str, float]]:
+    test: WaveDataset, forecasters: Mapping[str, tuple[Forecaster, Path]], runs: Sequence[Run]
+) -> dict[str, dict[str, Any]]:
     """Smallest and median time of a frame of the first trajectory. Runs in a process of its own, on one thread.
 
     Args:
-        graphs: name -> path of the exported forecaster, and the frames that it forecasts in one call.
+        forecasters: name -> the forecaster, and where its ONNX graphs go, a path without suffix.
+    Returns:
+        by name: milliseconds and milliseconds_median; of a forecaster those of its fastest runtime, which is named.
     """
     state, medium = test.window(0, 0, 1)[0], test.medium(0)
-    works: dict[str, tuple[Callable[[], None], int]] = {
-        name: (forecasting(OnnxForecaster(path), state, medium), frames) for name, (path, frames) in graphs.items()
+    works: dict[tuple[str, str | None], tuple[Callable[[], None], int]] = {}
+    for name, (model, graphs) in forecasters.items():
+        for where, one in _runtimes(model, graphs, test.grid).items():
+            works[name, where] = forecasting(one, state, medium), model.config.bundle
+    works |= {(run[0], None): (_solving(test, run), 1) for run in runs}
+    found: dict[str, dict[str, Any]] = {}
+    for (name, runtime), taken in sorted(in_turns(works).items(), key=lambda item: item[1]):
+        times: dict[str, Any] = dict(zip(("milliseconds", "milliseconds_median"), taken, strict=True))
+        found.setdefault(name, times | ({} if runtime is None else {"runtime": runtime}))
+    return found
+
+
+def _runtimes(model: Forecaster, graphs: Path, grid: tuple[int, int]) -> dict[str, Forecaster | Stepper]:
+    """A forecaster in every runtime that knows it; its ONNX graphs are written."""
+    found: dict[str, Forecaster | Stepper] = {}
+    makers: dict[str, Callable[[], Stepper]] = {
+        "ONNX Runtime": lambda: _exported(model, graphs, grid),
+        "compiled loops": lambda: CompiledForecaster(model),
     }
-    works |= {run[0]: (_solving(test, run), 1) for run in runs}
-    return {
-        name: {"milliseconds": smallest, "milliseconds_median": median}
-        for name, (smallest, median) in in_turns(works).items()
-    }
+    for name, make in makers.items():
+        try:
+            found[name] = make()
+        except WavesimError:
+            continue
+    return found or {"PyTorch": model}
+
+
+def _exported(model: Forecaster, graphs: Path, grid: tuple[int, int]) -> OnnxForecaster:
+    export_onnx(model, graphs, grid)
+    return OnnxForecaster(graphs)
 
 
 def _solving(test: WaveDataset, run: Run) -> Callable[[], None]:

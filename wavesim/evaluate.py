@@ -25,7 +25,7 @@ from wavesim.curves import Curves, Places, curves_of, mean, mean_heard, traces_o
 from wavesim.dataset import WaveDataset
 from wavesim.fits import check_fits, check_units
 from wavesim.floors import floors, truth_error
-from wavesim.surrogate import Forecaster, export_onnx, load, rollout
+from wavesim.surrogate import Forecaster, load, rollout
 from wavesim.surrogate.rollout import UnboundedError
 
 FIRST_FRAMES = 10
@@ -37,8 +37,8 @@ class Row:
 
     trajectories: (n) numbers of the test trajectories that were run; errors: (n, time) relative L2. first_frames,
     one_crossing, last_frame: its means over the first frames, at one crossing, at the end; vrmse, mass_norm: means over
-    the first crossing; correlation_time: in crossings. milliseconds: a frame, smallest; equal_fe: the cheapest FE run
-    that is as good after one crossing.
+    the first crossing; correlation_time: in crossings. milliseconds: a frame, smallest, in the fastest runtime;
+    equal_fe: the cheapest FE run that is as good after one crossing.
 
     vrmse_windows: means over The Well's windows of frames. energy_norm and bands: at one crossing; energy_drift: the
     mean size of E(t)/E(0) - 1 at the end. arrival_lag: in frames, late or early; lateness: the same with its sign;
@@ -61,6 +61,7 @@ class Row:
     macs: int | None = None
     milliseconds: float | None = None
     milliseconds_median: float | None = None
+    runtime: str | None = None
     equal_fe: str | None = None
     vrmse_windows: dict[str, float] = field(default_factory=dict)
     energy_norm: float | None = None
@@ -104,16 +105,10 @@ def evaluate(
     check_units(test)
     forecasters = {"coarse step": _coarse_alone(next(iter(forecasters.values())), test), **forecasters}
     out.mkdir(parents=True, exist_ok=True)
-    graphs = {}
-    for name, model in forecasters.items():
-        if model.config.conserve_energy:
-            graphs[name] = out / name.replace(" ", "-"), model.config.bundle
-            export_onnx(model, graphs[name][0], test.grid)
     runs = costs.ladder_of(test) if ladder and find_spec("dolfinx") else []
-    times: dict[str, Any] = {}
-    if graphs or runs:
-        with processes.pool(1) as pool:
-            times = pool.submit(costs.milliseconds, test, graphs, runs).result()
+    places = {name: (model, out / name.replace(" ", "-")) for name, model in forecasters.items()}
+    with processes.pool(1) as pool:
+        times = pool.submit(costs.milliseconds, test, places, runs).result()
 
     judge = _Judge(test, receivers)
     stopped: dict[str, dict[str, Any]] = {}

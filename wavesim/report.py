@@ -261,7 +261,8 @@ def reading(results: dict[str, Any]) -> str:
         "All errors are of the pressure, means over "
         f"{results['trajectories']} test trajectories on {x} x {y} cells: relative L2, |forecast - truth| / |truth| in "
         "a frame; VRMSE, the root mean square error over the truth's standard deviation, mean over the first crossing. "
-        "Milliseconds: one trajectory, one thread, the smallest of interleaved runs, forecasters in ONNX Runtime. "
+        "Milliseconds: one trajectory, one thread, the smallest of interleaved runs, forecasters in the faster of ONNX "
+        "Runtime and compiled loops. "
         "MMAC: millions of multiply-accumulates."
     )
     if results["ladder"]:

@@ -8,7 +8,9 @@ et al., arXiv 1412.6553), flattened (Jin et al., arXiv 1412.5474), chain (Ioanno
 train (Garipov et al., arXiv 1611.03214), sums over axes (Tran et al., arXiv 2111.13802). What each costs: stages.py.
 
 The one to take is `cp`, with the axis filters side by side: rank 1 holds a Laplacian, which a product of axis filters
-cannot.
+cannot, and one frame of waves was learned to an error of 10.7 % where the same weights in series came to 11.9 %
+(benchmarks/layers.py: mean of three seeds, each of them better). With more weights to spend, `sum` came to 6.6 %, as
+near as the classical kernel (6.5 %), with 0.4 of its weights and half of its time in ONNX Runtime.
 """
 
 from __future__ import annotations

@@ -33,9 +33,11 @@ from apriori_costs import costs
 
 from wavesim.config import ForecasterConfig, TrainingConfig
 from wavesim.dataset import WaveDataset
-from wavesim.metrics import relative_l2, vrmse
+from wavesim.lock import sole_user
+from wavesim.metrics import one_crossing, relative_l2, vrmse
 from wavesim.provenance import log_lines, read_lines, revision, settings_hash
 from wavesim.surrogate import Forecaster, load, rollout, save, train
+from wavesim.surrogate.data import spread
 
 RESULTS = Path(__file__).parent / "results" / "apriori"
 PRESETS = ("packing", "random", "cavity")
@@ -130,8 +132,8 @@ def arms() -> list[Arm]:
 THINNED: dict[str, dict[str, Any]] = {
     "classic-unet": {"width": 4, "ranks": (1, 1, 1)},
     "convnext-unet": {"width": 4, "ranks": (1, 1, 1)},
-    "fno": {"width": 16, "ranks": (1, 1, 1), "modes": 8},
-    "tfno": {"width": 40, "ranks": (1, 1, 1), "modes": 8},
+    "fno": {"width": 12, "ranks": (1, 1, 1), "modes": 8},
+    "tfno": {"width": 30, "ranks": (1, 1, 1), "modes": 8},
 }
 
 
@@ -180,12 +182,14 @@ def _command(*words: object) -> None:
     subprocess.run([sys.executable, "-m", "wavesim", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
+def training_of(scale: Scale, iterations: int) -> TrainingConfig:
+    shares = (0.2, 0.2, 0.25, 0.35)[-len(scale.unrolls) :]
+    return TrainingConfig(iterations=iterations, unrolls=scale.unrolls, shares=shares)
+
+
 def finished(arm: Arm, seed: int, scale: Scale, folder: Path, iterations: int) -> dict[str, Any]:
     """Train one arm with one seed, and measure it: on what trains and what validates, and once on the test split."""
-    data = dataset(arm.preset, scale, folder, arm.size)
-    training = TrainingConfig(
-        iterations=iterations, unrolls=scale.unrolls, shares=(0.2, 0.2, 0.25, 0.35)[-len(scale.unrolls) :]
-    )
+    data, training = dataset(arm.preset, scale, folder, arm.size), training_of(scale, iterations)
     path = folder / "models" / f"{key_of(arm, seed, scale, iterations)}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
@@ -200,7 +204,7 @@ def finished(arm: Arm, seed: int, scale: Scale, folder: Path, iterations: int) -
         model = tuned(model, data, training, seed, folder / "tuning")
         path = save(model, path.with_suffix(".tuned.safetensors"))
         seconds = time.perf_counter() - begin
-    parameters = sum(p.numel() for p in model.parameters())
+    parameters = model.weights()
     row |= {"parameters": parameters, "macs": model.macs((scale.grid, scale.grid))["frame"], "iterations": iterations}
     for split in ("train", "valid", "test"):
         row[split] = errors(model, data, split)
@@ -211,12 +215,12 @@ def errors(model: Forecaster, data: Path, split: str) -> dict[str, Any]:
     """Means over (at most 32) trajectories: relative L2 by frame, and VRMSE over the first crossing."""
     some = WaveDataset(data, split)
     curves, others = [], []
-    for index in np.unique(np.linspace(0, len(some) - 1, 32).round().astype(int)):
+    for index in spread(len(some), 32):
         truth = some.window(index, 0, some.frames)
         forecast = rollout(model, truth[0], some.medium(index), some.frames - 1)
         curves.append(relative_l2(forecast[:, 0], truth[1:, 0]))
         others.append(vrmse(forecast[:, 0], truth[1:, 0]))
-    curve, crossing = np.mean(curves, axis=0), min(round(1 / some.frame_interval), some.frames - 1)
+    curve, crossing = np.mean(curves, axis=0), one_crossing(some.frame_interval, some.frames - 1)
     return {
         "first_frames": float(curve[:FIRST_FRAMES].mean()),
         "one_crossing": float(curve[crossing - 1]),
@@ -227,8 +231,16 @@ def errors(model: Forecaster, data: Path, split: str) -> dict[str, Any]:
 
 
 def key_of(arm: Arm, seed: int, scale: Scale, iterations: int) -> str:
-    about = {**asdict(arm), "forecaster": arm.forecaster().model_dump(), "scale": asdict(scale)}
-    return settings_hash([about, seed, iterations])
+    settings = {"forecaster": arm.forecaster(), "training": training_of(scale, iterations)}
+    about = {**asdict(arm), "scale": asdict(scale), **{name: one.model_dump() for name, one in settings.items()}}
+    return settings_hash([about, seed])
+
+
+def of_these_settings(rows: list[dict[str, Any]], scale: Scale) -> list[dict[str, Any]]:
+    """Without the lines of trainings with others: they stay in the file, and out of the tables."""
+    known = {(arm.group, arm.name, arm.preset): arm for arm in arms()}
+    asked = [(row, known.get((row["group"], row["name"], row["preset"]))) for row in rows]
+    return [row for row, arm in asked if arm and key_of(arm, row["seed"], scale, row["iterations"]) == row["key"]]
 
 
 def jobs(chosen: list[Arm], seeds: int, scale: Scale, cost: dict[str, Any]) -> Iterator[tuple[Arm, int, int]]:
@@ -237,9 +249,15 @@ def jobs(chosen: list[Arm], seeds: int, scale: Scale, cost: dict[str, Any]) -> I
         for arm in chosen:
             share = 1.0
             if arm.scaled:
-                own = cost["one-way, rank 32, 5 taps"]["training_milliseconds"]
-                share = round(cost[arm.scaled]["training_milliseconds"] / own, 1)
+                taken = [cost[name]["training_milliseconds"] for name in (arm.scaled, apriori_tables.ONE_WAY)]
+                share = round(taken[0] / taken[1], 1)
             yield arm, seed, round(share * scale.iterations)
+
+
+def timed(chosen: list[Arm]) -> list[Arm]:
+    """Those of the arms whose costs are measured, and those that the others' length of training is taken from."""
+    needed = {arm.scaled for arm in chosen} | {apriori_tables.ONE_WAY} if any(arm.scaled for arm in chosen) else set()
+    return [arm for arm in arms() if not arm.afterwards and (arm in chosen or arm.name in needed)]
 
 
 def main() -> None:
@@ -250,25 +268,32 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after so many")
     parser.add_argument("--finished", action="store_true", help="only show what is there")
     parser.add_argument("--folder", type=Path, default=Path("runs/apriori"), help="data and models")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, help="lines and tables; default: results/apriori, --quick: FOLDER/quick")
     given = parser.parse_args()
     torch.set_num_threads(1)
     scale = QUICK if given.quick else Scale()
     chosen = [arm for arm in arms() if given.groups is None or arm.group in given.groups]
     if given.quick:
         chosen = [arm for arm in chosen if arm.name in QUICK_ARMS]
+    out = given.out or (given.folder / "quick" if given.quick else RESULTS)
+    with sole_user(given.folder):  # two at once would train the same arm, and lose each other's lines
+        study(chosen, given, scale, out)
+
+
+def study(chosen: list[Arm], given: argparse.Namespace, scale: Scale, out: Path) -> None:
+    """Train what is missing, and write the tables of what is there."""
     begin = time.perf_counter()
-    cost = costs({arm.name: arm.forecaster() for arm in chosen}, scale.grid, given.out, given.finished)
-    for arm, seed, iterations in jobs(chosen, given.seeds, scale, cost):
-        done = {line["key"] for line in read_lines(given.out / "runs.jsonl")}
+    cost = costs({arm.name: arm.forecaster() for arm in timed(chosen)}, scale.grid, out, given.finished)
+    for arm, seed, iterations in jobs(chosen, given.seeds, scale, cost) if not given.finished else ():
+        done = {line["key"] for line in read_lines(out / "runs.jsonl")}
         key = key_of(arm, seed, scale, iterations)
-        if given.finished or key in done or time.perf_counter() - begin > 60 * given.minutes:
+        if key in done or time.perf_counter() - begin > 60 * given.minutes:
             continue
         print(f"{arm.preset}: {arm.name}, seed {seed}", flush=True)
         row = finished(arm, seed, scale, given.folder, iterations)
         about = {"group": arm.group, "name": arm.name, "preset": arm.preset, "size": arm.size, "seed": seed}
-        log_lines(given.out / "runs.jsonl", [{**about, **row}], key=key)
-    apriori_tables.write(read_lines(given.out / "runs.jsonl"), cost, given.out)
+        log_lines(out / "runs.jsonl", [{**about, **row}], key=key)
+    apriori_tables.write(of_these_settings(read_lines(out / "runs.jsonl"), scale), cost, out)
 
 
 QUICK_ARMS = (

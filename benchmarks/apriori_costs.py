@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from torch.profiler import ProfilerActivity, profile
 from wavesim.config import ForecasterConfig
 from wavesim.errors import WavesimError
 from wavesim.provenance import write_json
-from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, step
+from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init
 from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.surrogate.train import keep_freed_memory
+from wavesim.turns import forecasting, in_turns
 
 TURNS, BURST = 10, 3
 BATCH, UNROLL = 4, 2
@@ -60,40 +60,22 @@ def _measured(forecasters: dict[str, ForecasterConfig], grid: int, folder: Path)
         assert model.network is not None
         torch.nn.init.normal_(model.network.head.weight, std=1e-3)
         found[name] = {
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "parameters": model.weights(),
             "macs": model.macs((grid, grid))["frame"],
             "training_bytes": _kept(model, state, medium),
             "prediction_bytes": _most(model, state, medium),
         }
         timed[name, "training_milliseconds"] = _training(model, state, medium)
-        timed[name, "torch_milliseconds"] = _frame(model, state, medium)
+        timed[name, "torch_milliseconds"] = forecasting(model, state, medium)
         try:
             export_onnx(model, folder / str(number), (grid, grid))
-            timed[name, "onnx_milliseconds"] = _frame(OnnxForecaster(folder / str(number)), state, medium)
-            timed[name, "compiled_milliseconds"] = _frame(CompiledForecaster(model), state, medium)
+            timed[name, "onnx_milliseconds"] = forecasting(OnnxForecaster(folder / str(number)), state, medium)
+            timed[name, "compiled_milliseconds"] = forecasting(CompiledForecaster(model), state, medium)
         except WavesimError:  # a network that the one or the other does not know
             pass
-    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in timed}
-    for _ in range(TURNS):
-        for key, work in timed.items():
-            for _ in range(BURST):
-                begin = time.perf_counter()
-                work()
-                seconds[key].append(time.perf_counter() - begin)
-    for (name, kind), taken in seconds.items():
-        found[name][kind] = 1e3 * min(taken)
-        found[name][f"{kind}_median"] = 1e3 * float(np.median(taken))
+    for (name, kind), taken in in_turns({key: (work, 1) for key, work in timed.items()}, TURNS, BURST).items():
+        found[name][kind], found[name][f"{kind}_median"] = taken
     return found
-
-
-def _frame(model: Any, state: np.ndarray, medium: np.ndarray) -> Callable[[], None]:
-    current = init(model, state, medium)
-
-    def work() -> None:
-        nonlocal current
-        current = step(model, current)
-
-    return work
 
 
 def _training(model: Forecaster, state: np.ndarray, medium: np.ndarray) -> Callable[[], None]:

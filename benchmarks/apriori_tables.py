@@ -82,8 +82,6 @@ def _table(rows: Rows, cost: dict[str, Any]) -> list[str]:
             *(_said(spread(own, "test", key)) for key in ("first_frames", "one_crossing", "last_frame")),
             _said(spread(own, "valid", "one_crossing")),
         ]
-        if first["group"] in ("afterwards", "time"):
-            price = {}
         onnx, compiled = price.get("onnx_milliseconds"), price.get("compiled_milliseconds")
         cells.append(f"{onnx:.2f}" if onnx else f"({price['torch_milliseconds']:.2f})" if price else "")
         cells.append(f"{compiled:.2f}" if compiled else "")
@@ -109,7 +107,7 @@ def _learning(rows: Rows) -> list[str]:
 
 def claims(rows: Rows, cost: dict[str, Any]) -> list[str]:
     """The abstract's claims one by one, on packings, of the one-way network against its classical twin."""
-    packing = _arms([row for row in rows if row["preset"] == "packing"])
+    packing = _arms([row for row in rows if row["preset"] == "packing" and row["group"] in ("main", "thin")])
     if not {CLASSICAL, ONE_WAY} <= packing.keys() or not {CLASSICAL, ONE_WAY} <= cost.keys():
         return ["Not known yet: the classical and the one-way arm have to be finished."]
     error = {name: spread(own, "test", "one_crossing")[0] for name, own in packing.items()}

@@ -21,7 +21,7 @@ import torch
 
 from wavesim import bench
 from wavesim.dataset import WaveDataset
-from wavesim.metrics import relative_l2
+from wavesim.metrics import one_crossing, relative_l2
 from wavesim.surrogate import load, rollout
 from wavesim.surrogate.runtimes import steppers
 
@@ -33,7 +33,7 @@ LARGE = 128
 def errors(path: Path, data: Path) -> dict[tuple[str, str], float]:
     """After one crossing, by runtime and precision."""
     test = WaveDataset(data, "test")
-    crossing = min(round(1 / test.frame_interval), test.frames - 1)
+    crossing = one_crossing(test.frame_interval, test.frames - 1)
     with tempfile.TemporaryDirectory() as folder:
         found = steppers(load(path), Path(folder) / "m", test.grid, bench.calibration(data))
         apart = {}

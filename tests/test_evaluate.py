@@ -219,6 +219,14 @@ def test_consistent_units_pass_whatever_they_are(tmp_path) -> None:
     }  # fmt: skip
     write_shard(tmp_path / "data" / "test" / "modes.hdf5", waves(**scaled))
     check_units(WaveDataset(tmp_path, "test"))
+    # One frame takes longer than a wave of speed 1 would over a side of 1: the first one stands for a crossing.
+    plainly = Forecaster(ForecasterConfig(ranks=(), substeps=3, conserve_energy=False), 1e3 * COURANT)
+    model = {"plain": save(plainly, tmp_path / "plain.safetensors")}
+    results = evaluate(model, tmp_path, tmp_path / "out", ladder=False, workers=1, progress=False)
+    json.dumps(results, allow_nan=False)
+    row = results["rows"][-1]
+    assert row["one_crossing"] == pytest.approx(np.mean(row["errors"], axis=0)[0], abs=1e-5)
+    assert further(results)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +11,11 @@ import numpy as np
 from wavesim.dataset import WaveDataset
 from wavesim.fits import check_fits
 from wavesim.metrics import relative_l2
-from wavesim.surrogate import Forecaster, init, load, rollout, step
-from wavesim.surrogate.rollout import Stepper
+from wavesim.surrogate import load, rollout
 from wavesim.surrogate.runtimes import Precision, Steppers, steppers
+from wavesim.turns import forecasting, in_turns
 
 CALIBRATED = 8  # trajectories that int8 takes its ranges from
-TURNS, BURST = 15, 4  # each is timed in so many turns of so many frames
 
 
 @dataclass(frozen=True)
@@ -42,22 +39,13 @@ def measured(
 ) -> list[Measured]:
     """Times in turns, and errors over a forecast from `state` (2, y, x) in `medium` (2, y, x), fastest first."""
     exact = rollout(found["torch", "float32"], state, medium, frames)[:, 0]
-    moving: dict[tuple[str, Precision], Callable[[], None]] = {}
-    errors = {}
+    works, errors = {}, {}
+    together = found["torch", "float32"].config.bundle  # type: ignore[union-attr]
     for key, model in found.items():
         apart = relative_l2(rollout(model, state, medium, frames)[:, 0], exact)
         errors[key] = float(apart[0]), float(apart[-1])
-        moving[key] = _moving(model, state, medium)
-    seconds: dict[tuple[str, Precision], list[float]] = {key: [] for key in moving}
-    for _ in range(TURNS):
-        for key, advance in moving.items():
-            for _ in range(BURST):
-                begin = time.perf_counter()
-                advance()
-                seconds[key].append(time.perf_counter() - begin)
-    rows = [
-        Measured(*key, 1e3 * min(taken), 1e3 * float(np.median(taken)), *errors[key]) for key, taken in seconds.items()
-    ]
+        works[key] = forecasting(model, state, medium), together
+    rows = [Measured(*key, *taken, *errors[key]) for key, taken in in_turns(works).items()]
     return sorted(rows, key=lambda row: row.milliseconds)
 
 
@@ -91,13 +79,3 @@ def calibration(data: str | Path) -> tuple[np.ndarray, np.ndarray] | None:
     train = WaveDataset(data, "train")
     chosen = range(min(CALIBRATED, len(train)))
     return np.stack([train.window(i, 0, 1)[0] for i in chosen]), np.stack([train.medium(i) for i in chosen])
-
-
-def _moving(model: Forecaster | Stepper, state: np.ndarray, medium: np.ndarray) -> Callable[[], None]:
-    current = init(model, state, medium)
-
-    def advance() -> None:
-        nonlocal current
-        current = step(model, current)
-
-    return advance

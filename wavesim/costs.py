@@ -8,7 +8,6 @@ take turns in one process, some frames each; the smallest time counts, the media
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,14 @@ import numpy as np
 
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
-from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, step
+from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx
 from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.surrogate.rollout import Stepper
+from wavesim.turns import forecasting, in_turns
 
 # The ladder's degrees, and its nodes along a side over the truth's. Degrees 2 and 3 are the cheapest at 5 to 50 %.
 DEGREES = (2, 3, 4)
 SHARES = (1 / 3, 5 / 12, 1 / 2, 7 / 12, 2 / 3)
-TURNS, BURST = 15, 4  # each run is timed in so many turns of so many frames
 
 Run = tuple[str, int | None, int]  # name, elements along x or those of the file's own mesh, degree
 
@@ -70,22 +69,15 @@ def milliseconds(
     Returns:
         by name: milliseconds and milliseconds_median; of a forecaster those of its fastest runtime, which is named.
     """
-    steps: dict[tuple[str, str | None], tuple[Callable[[], None], int]] = {}
+    state, medium = test.window(0, 0, 1)[0], test.medium(0)
+    works: dict[tuple[str, str | None], tuple[Callable[[], None], int]] = {}
     for name, (model, graphs) in forecasters.items():
         for where, one in _runtimes(model, graphs, test.grid).items():
-            steps[name, where] = _forecasting(one, test), model.config.bundle
-    steps |= {(run[0], None): (_solving(test, run), 1) for run in runs}
-    seconds: dict[tuple[str, str | None], list[float]] = {key: [] for key in steps}
-    for _ in range(TURNS):
-        for key, (advance, frames) in steps.items():
-            for _ in range(BURST):
-                start = time.perf_counter()
-                for _ in range(frames):
-                    advance()
-                seconds[key].append((time.perf_counter() - start) / frames)
+            works[name, where] = forecasting(one, state, medium), model.config.bundle
+    works |= {(run[0], None): (_solving(test, run), 1) for run in runs}
     found: dict[str, dict[str, Any]] = {}
-    for (name, runtime), taken in sorted(seconds.items(), key=lambda item: min(item[1])):
-        times: dict[str, Any] = {"milliseconds": 1e3 * min(taken), "milliseconds_median": 1e3 * float(np.median(taken))}
+    for (name, runtime), taken in sorted(in_turns(works).items(), key=lambda item: item[1]):
+        times: dict[str, Any] = dict(zip(("milliseconds", "milliseconds_median"), taken, strict=True))
         found.setdefault(name, times | ({} if runtime is None else {"runtime": runtime}))
     return found
 
@@ -108,16 +100,6 @@ def _runtimes(model: Forecaster, graphs: Path, grid: tuple[int, int]) -> dict[st
 def _exported(model: Forecaster, graphs: Path, grid: tuple[int, int]) -> OnnxForecaster:
     export_onnx(model, graphs, grid)
     return OnnxForecaster(graphs)
-
-
-def _forecasting(model: Forecaster | Stepper, test: WaveDataset) -> Callable[[], None]:
-    current = init(model, test.window(0, 0, 1)[0], test.medium(0))
-
-    def advance() -> None:
-        nonlocal current
-        current = step(model, current)
-
-    return advance
 
 
 def _solving(test: WaveDataset, run: Run) -> Callable[[], None]:

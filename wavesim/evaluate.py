@@ -133,7 +133,7 @@ def evaluate(
             judge.row(
                 name,
                 "forecaster" if learned else "coarse",
-                parameters=sum(p.numel() for p in model.parameters()) if learned else None,
+                parameters=model.weights() if learned else None,
                 stored_bytes=models[name].stat().st_size if learned else None,
                 macs=model.macs(test.grid)["frame"],
                 symmetries=symmetries,
@@ -175,7 +175,7 @@ class _Judge:
 
     def __init__(self, test: WaveDataset, receivers: Places):
         self.test, self.receivers = test, receivers
-        self.crossing = min(round(1 / test.frame_interval), test.frames - 1) - 1
+        self.crossing = metrics.one_crossing(test.frame_interval, test.frames - 1) - 1
         self.courant = test.frame_interval / (test.lengths[0] / test.grid[1])
         self.found: dict[str, dict[int, Curves]] = {}
         self.truth_drifts: list[np.ndarray] = []

@@ -41,7 +41,7 @@ def check_fits(path: str | Path, model: Forecaster, data: WaveDataset) -> None:
             "train a forecaster on this dataset"
         )
     sides = model.config.sides
-    if tuple(sides) != data.sides:
+    if sides != data.sides:
         raise WavesimError(
             f"{path} was trained between sides (left, right, bottom, top) {', '.join(sides)}, {data.root} has "
             f"{', '.join(data.sides)}; train a forecaster on this dataset"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from wavesim.metrics import one_crossing
 from wavesim.tables import efficient
 
 Row = Mapping[str, Any]
@@ -78,7 +79,7 @@ def _floors(results: Mapping[str, Any]) -> str:
         "grid": "share of the field that the grid cannot hold",
         "rounding": "single precision",
     }
-    crossing = min(round(1 / results["frame_interval"]), results["frames"]) - 1
+    crossing = one_crossing(results["frame_interval"], results["frames"]) - 1
     head = [f"floor, first {results['first_frames']} frames", "one crossing", "last frame"]
     lines = [
         [names[name], *(f"{value:.1e}" for value in (np.mean(c[: results["first_frames"]]), c[crossing], c[-1]))]

@@ -67,7 +67,7 @@ def _model(path: Path) -> str:
     shape = header["config"]
     return "\n".join(
         (
-            f"{path}: a {shape.kind} forecaster, {sum(p.numel() for p in model.parameters()):,} parameters, "
+            f"{path}: a {shape.kind} forecaster, {model.weights():,} parameters, "
             f"{path.stat().st_size / 1e3:.1f} kB, {model.macs((64, 64))['frame'] / 1e6:.2f} MMAC a 64 x 64 frame",
             f"  width {shape.width}, kernel {shape.kernel_size}, ranks {list(shape.ranks)}, "
             f"coarse sub-steps {shape.substeps}",
@@ -87,7 +87,7 @@ def _models(folder: Path, paths: Sequence[Path]) -> str:
             {
                 "name": path.stem,
                 "network": header["config"].kind,
-                "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
+                "parameters": f"{model.weights():,}",
                 "kB": round(path.stat().st_size / 1e3, 1),
                 "MMAC a 64 x 64 frame": f"{model.macs((64, 64))['frame'] / 1e6:.2f}",
                 "validation error": header["about"].get("validation_error"),

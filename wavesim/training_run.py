@@ -125,7 +125,7 @@ def card(run: Path, result: Fitted, splits: tuple[WaveDataset, WaveDataset], com
         + f" trajectories of {data['frames']} frames, {cells} cells, one frame every {data['frame_interval']:.5g}, "
         f"sides {', '.join(data['sides'])}",
         "normalisation": data["normalisation"],
-        "parameters": f"{sum(p.numel() for p in model.parameters()):,}; {(run / MODEL).stat().st_size / 1e3:.1f} kB",
+        "parameters": f"{model.weights():,}; {(run / MODEL).stat().st_size / 1e3:.1f} kB",
         "multiply-accumulates": f"{macs['frame'] / 1e6:.2f} million a frame of {cells} cells, and "
         f"{macs['encode'] / 1e6:.2f} million once a medium",
         "trained on": where,

@@ -16,7 +16,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import apriori_tables  # noqa: E402
-from apriori import THINNED, Scale, arms, key_of  # noqa: E402
+from apriori import THINNED, Scale, arms, jobs, key_of, of_these_settings, timed  # noqa: E402
 
 from wavesim.config import ForecasterConfig  # noqa: E402
 from wavesim.surrogate import Forecaster  # noqa: E402
@@ -51,6 +51,31 @@ def test_the_words_follow_from_the_numbers(tmp_path):
     assert (tmp_path / "apriori.png").stat().st_size > 10_000
 
 
+def test_more_training_is_no_equal_error_with_fewer_parameters():
+    """The arm that trains for the classical one's seconds takes more steps than it."""
+    rows = [line(apriori_tables.CLASSICAL, 0, 0.1, 1000), line(apriori_tables.ONE_WAY, 0, 0.2, 200)]
+    rows.append(line(f"{apriori_tables.ONE_WAY}, classical's seconds", 0, 0.05, 200, group="time"))
+    assert "no one-way arm is as good" in apriori_tables.claims(rows, COST)[0]
+
+
+def test_trainings_with_other_settings_are_in_no_table():
+    arm, scale = arms()[0], Scale()
+    own = line(arm.name, 0, 0.1, 1000, iterations=1200, key=key_of(arm, 0, scale, 1200))
+    others = [
+        {**own, "iterations": 600},
+        {**own, "key": key_of(arm, 0, Scale(grid=32), 1200)},
+        {**own, "name": "an arm that there was"},
+    ]
+    assert of_these_settings([own, *others], scale) == [own]
+
+
+def test_every_group_of_arms_runs_alone():
+    for group in {arm.group for arm in arms()}:
+        chosen = [arm for arm in arms() if arm.group == group]
+        cost = {arm.name: {"training_milliseconds": 1.0 + len(arm.name)} for arm in timed(chosen)}
+        assert len(list(jobs(chosen, 1, Scale(), cost))) == len(chosen)
+
+
 def test_what_overfits_is_told_by_size(tmp_path):
     rows = [line(apriori_tables.CLASSICAL, 0, 0.1, 1000), line(apriori_tables.ONE_WAY, 0, 0.1, 200)]
     for family, seen in (("classical", 0.05), ("one-way", 0.09)):
@@ -67,7 +92,7 @@ def test_every_arm_is_a_forecaster_of_at_most_a_hundred_thousand_weights_and_has
         if arm.changes.get("network") in ("fno", "tfno") and find_spec("neuralop") is None:
             continue
         model = Forecaster(arm.forecaster(), 2.0)
-        weights = sum(p.numel() for p in model.parameters())
+        weights = sum(p.numel() * (1 + p.is_complex()) for p in model.parameters())
         assert weights < 100_000, arm.name
         if arm.changes.get("network") in THINNED:  # to the budget of the classical forecaster
             assert 0.7 < weights / 34_000 < 1.4, (arm.name, weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from wavesim.bench import bench
+from wavesim.bench import bench, measured
 from wavesim.cli import main
 from wavesim.config import ForecasterConfig
 from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster, load, rollout, save
 from wavesim.surrogate.runtimes import OpenVinoForecaster, steppers
+from wavesim.turns import in_turns
 
 DATA = Path(__file__).parents[2] / "data"
 MODEL = DATA / "models" / "demo" / "pruned.safetensors"
@@ -45,8 +47,28 @@ def test_every_runtime_forecasts_what_torch_does(waves, tmp_path):
         assert precision == "float32" or apart > 1e-6, (runtime, precision)  # it does compute in another precision
 
 
+def test_a_forecaster_that_is_not_exported_runs_in_torch(tmp_path):
+    alone = Forecaster(ForecasterConfig(ranks=(), conserve_energy=False), 1.0)
+    assert steppers(alone, tmp_path / "m", (32, 32)) == {("torch", "float32"): alone}
+
+
+def test_frames_that_are_forecast_together_share_the_time_of_their_call(waves, monkeypatch):
+    """By a clock that a call moves by 6 ms, and nothing else."""
+    model = Forecaster(ForecasterConfig(ranks=(), bundle=3), 1.0)
+    now, whole = [0.0], model.bundle
+
+    def call(*given):
+        now[0] += 6e-3
+        return whole(*given)
+
+    monkeypatch.setattr(model, "bundle", call)
+    monkeypatch.setattr("wavesim.turns.perf_counter", lambda: now[0])
+    (row,) = measured({("torch", "float32"): model}, *waves, frames=3)
+    assert (row.milliseconds, row.milliseconds_median) == (pytest.approx(2), pytest.approx(2))
+
+
 def test_the_command_lists_runtimes_fastest_first(capsys, monkeypatch):
-    monkeypatch.setattr("wavesim.bench.TURNS", 2)
+    monkeypatch.setattr("wavesim.bench.in_turns", partial(in_turns, turns=2))
     monkeypatch.setattr(sys, "argv", ["wavesim", "bench", str(MODEL), "--grid", "32", "--frames", "3"])
     with pytest.raises(SystemExit) as ended:
         main()

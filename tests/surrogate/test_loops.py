@@ -42,6 +42,9 @@ def waves(grid: tuple[int, int], batch: int = 1) -> tuple[np.ndarray, np.ndarray
         ({"convolution": "tensor-train", "kernel_size": 5}, (21, 18)),  # as a dense kernel
         ({"substeps": 0}, (12, 40)),
         ({"ranks": ()}, (17, 31)),
+        ({"kernel_size": 7}, (3, 3)),  # as few cells as the filters reach
+        ({"kernel_size": 7}, (3, 40)),
+        ({"kernel_size": 7}, (40, 3)),
     ],
 )
 def test_a_rollout_is_that_of_the_torch_forecaster(changes, grid):
@@ -160,3 +163,38 @@ def test_what_the_loops_cannot_hold_is_refused():
             CompiledForecaster(forecaster(**changes))
     with pytest.raises(WavesimError, match="adds up 1568 fields, and the loops know 1024"):
         CompiledForecaster(forecaster(convolution="classical", width=32, kernel_size=7))
+    with pytest.raises(WavesimError, match="adds up 1032 fields, and the loops know 1024"):
+        CompiledForecaster(forecaster(width=1030, ranks=(2,)))
+    # Beyond the longest vectors there are.
+    with pytest.raises(WavesimError, match=r"know filters of \d+ taps here, not 35"):
+        CompiledForecaster(forecaster(kernel_size=35))
+    with pytest.raises(WavesimError, match="10 x 1 cells is too small"):
+        init(CompiledForecaster(forecaster(ranks=())), *waves((1, 10)))
+
+
+def test_a_frame_of_another_grid_or_kind_than_the_context_is_refused():
+    model = CompiledForecaster(forecaster())
+    state, medium = waves((8, 9))
+    context = init(model, state, medium).context
+    good = np.empty((1, 1, 2, 8, 9), np.float32)
+    for values, out in (
+        (state[..., :-1], None),
+        (np.concatenate((state, state)), None),
+        (state, good.astype(float)),
+        (state, np.empty((1, 1, 2, 8, 18), np.float32)[..., ::2]),
+    ):
+        with pytest.raises(WavesimError, match=r"this context takes states of \(1, 2, 8, 9\)"):
+            model.advance(values, context, out)
+    assert model.advance(state, context, good) is good
+
+
+def test_the_given_forecaster_stays_as_it_is():
+    """It may be in the middle of its training, and what was compiled does not change with it."""
+    model, (state, medium) = forecaster().train(), waves((8, 9))
+    compiled = CompiledForecaster(model)
+    before = rollout(compiled, state, medium, 2)
+    assert model.training
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    np.testing.assert_array_equal(rollout(compiled, state, medium, 2), before)

@@ -3,6 +3,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from wavesim.config import ForecasterConfig
+from wavesim.surrogate import rollout
 from wavesim.surrogate.models import ENERGY_MARGIN, Forecaster
 
 FAMILIES = ("classical", "one-way")
@@ -99,3 +100,12 @@ def test_a_state_within_its_budget_is_left_alone_and_silence_stays_silent() -> N
     torch.testing.assert_close(model.conserved(state, context, model.budget(state, context)), state, rtol=0, atol=0)
     silent = torch.zeros_like(state)
     assert (model.conserved(model(silent, context), context, model.budget(silent, context)) == 0).all()
+
+
+def test_a_pressure_that_is_the_same_everywhere_stays() -> None:
+    """Between rigid walls it is at rest; it has no energy."""
+    _, medium = fields()
+    model = Forecaster(ForecasterConfig(ranks=()), 2.0).eval()
+    still = torch.stack((torch.full((16, 16), 0.7), torch.zeros(16, 16)))
+    forecast = torch.from_numpy(rollout(model, still, medium[0], 3))
+    torch.testing.assert_close(forecast, still.expand(3, -1, -1, -1), rtol=0, atol=0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from network_cases import EVERY, LOCAL, OURS, PERIODIC, RIGID, SOFT, fields, forecast, forecaster
+from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from wavesim.config import ForecasterConfig
@@ -169,3 +170,12 @@ def test_a_file_rebuilds_every_network(network: str, tmp_path: Path) -> None:
     assert again.config == model.config
     state, medium = (field[0].numpy() for field in fields())
     np.testing.assert_array_equal(rollout(again, state, medium, 3), rollout(model, state, medium, 3))
+
+
+@pytest.mark.parametrize("network", EVERY)
+def test_the_weights_are_the_real_numbers_that_are_stored(network: str, tmp_path: Path) -> None:
+    """Four bytes each; batch norms store their running means too, which are no weights."""
+    model = forecaster(network)
+    stored = sum(tensor.nbytes for tensor in load_file(save(model, tmp_path / "m.safetensors")).values())
+    means = sum(buffer.nbytes for buffer in model.network.buffers())
+    assert model.weights() == (stored - means) / 4

@@ -55,6 +55,18 @@ def test_what_cannot_be_forecast_is_refused_in_one_sentence(spoil, message: str)
         init(forecaster(), *spoil(*fields(2)))
 
 
+def test_a_forecast_without_frames_is_refused() -> None:
+    with pytest.raises(WavesimError, match="frames is 0: a forecast has 1 or more"):
+        rollout(forecaster(), *fields(1), 0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
+def test_a_forecaster_on_a_graphics_card_rolls_out_there() -> None:
+    states, media = fields(2)
+    found = rollout(forecaster().cuda(), states, media, 3)
+    np.testing.assert_allclose(found, rollout(forecaster(), states, media, 3), atol=1e-3)
+
+
 def test_a_rollout_that_grows_without_bound_is_stopped_and_named_with_its_frame() -> None:
     states, media = fields(2)
     model = Forecaster(ForecasterConfig(ranks=(), conserve_energy=False), 2.0)
@@ -136,5 +148,15 @@ def test_onnx_runtime_forecasts_the_same(tmp_path: Path, family: str) -> None:
     assert step(exported, init(exported, states[0], media[0])).frame == 1
     with pytest.raises(WavesimError, match="exported for"):
         init(exported, *fields(2))
+    with pytest.raises(WavesimError, match="substeps 6 is unstable in this medium; it takes at least"):
+        init(exported, states, media * np.array([100.0, 1.0], "f")[:, None, None])
     with pytest.raises(WavesimError, match="does not exist"):
         OnnxForecaster(tmp_path / "other")
+
+
+def test_one_medium_serves_an_exported_batch_and_the_export_changes_nothing(tmp_path: Path) -> None:
+    model, (states, media) = forecaster(), fields(3)
+    export_onnx(model.train(), tmp_path / "m", (16, 20), batch=3)
+    assert model.training
+    found = rollout(OnnxForecaster(tmp_path / "m"), states, media[:1], 2)
+    np.testing.assert_allclose(found, rollout(model, states, media[:1], 2), atol=2e-5)

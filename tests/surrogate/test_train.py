@@ -6,14 +6,15 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from network_cases import forecaster
 
 from wavesim.config import ForecasterConfig, TrainingConfig
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
-from wavesim.surrogate import Forecaster, load, unrolled
+from wavesim.surrogate import Forecaster, load, rollout, unrolled
 from wavesim.surrogate import train as train_model
 from wavesim.surrogate.data import validation_batch
-from wavesim.surrogate.train import untrained
+from wavesim.surrogate.train import fit, untrained
 from wavesim.surrogate.unrolled import Unrolled, rollout_error
 
 SMALL = ForecasterConfig(width=8, ranks=(4, 4), encoder_width=8, encoder_ranks=(2, 2), kernel_size=3, substeps=4)
@@ -51,12 +52,25 @@ def test_the_same_seed_gives_the_same_weights_and_a_kill_changes_nothing(modes: 
 def test_unrolls_grow_by_stages(modes: Path) -> None:
     config = TrainingConfig(unrolls=(1, 2, 8), shares=(1, 1, 2), iterations=40)
     module = Unrolled(Forecaster(SMALL, 2.0), config, validation_batch(WaveDataset(modes, "valid")))
-    lengths = []
-    for k in range(40):
-        type(module).global_step = property(lambda self, k=k: k)  # type: ignore[assignment,misc]
-        lengths.append(module.unroll())
-    del type(module).global_step
-    assert lengths == [1] * 10 + [2] * 10 + [8] * 20
+    assert [module.unroll(step) for step in range(40)] == [1] * 10 + [2] * 10 + [8] * 20
+
+
+def test_the_history_tells_of_the_rollouts_that_its_losses_are_of(modes: Path, tmp_path: Path) -> None:
+    """Also where a stage ends with a validation."""
+    config = TrainingConfig(unrolls=(1, 3), shares=(1, 1), iterations=4, batch=1, validate_every=2)
+    history = fit(untrained(SMALL, 2.0, 0), modes, config, 0, tmp_path).history
+    assert [(row["iteration"], row["unroll"]) for row in history] == [(2, 1), (4, 3)]
+
+
+def test_validation_forecasts_as_a_rollout_does_and_teaches_batch_norms_nothing(modes: Path) -> None:
+    model, valid = forecaster("classic-unet").train(), validation_batch(WaveDataset(modes, "valid"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    error = rollout_error(model, *valid)
+    assert model.training and all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    states, media = (part.numpy() for part in valid)
+    forecasts = rollout(model.eval(), states[:, 0], media, states.shape[1] - 1)
+    wrong, size = (((part) ** 2).sum((-2, -1)) for part in (forecasts[:, :, 0] - states[:, 1:, 0], states[:, 1:, 0]))
+    assert error == pytest.approx(np.sqrt(wrong / size).mean(), rel=1e-4)
 
 
 def test_the_loss_is_its_formula_written_out(modes: Path) -> None:

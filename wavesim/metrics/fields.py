@@ -34,6 +34,11 @@ def vrmse(forecast: np.ndarray, truth: np.ndarray, epsilon: float = 1e-7) -> np.
     return np.sqrt(np.mean((forecast - truth) ** 2, axis=CELLS) / (np.var(truth, axis=CELLS) + epsilon))
 
 
+def one_crossing(frame_interval: float, frames: int) -> int:
+    """The frame, of 1 to `frames`, that is nearest to one crossing: of a wave of speed 1 over a side of 1."""
+    return max(1, min(round(1 / frame_interval), frames))
+
+
 def windowed(curves: np.ndarray, windows: Sequence[tuple[int, int]] = WINDOWS) -> dict[str, np.ndarray]:
     """Means of curves (..., time) over windows of frames, by name: "1", "6-12", ...
 

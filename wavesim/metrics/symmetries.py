@@ -10,7 +10,7 @@ A = kappa K. A is self-adjoint in <f, g> = sum over cells of f g / kappa, becaus
 each function of it. Hence what g hears of f is what f hears of g:
 
     r_fg(t) = <g, p(t) from f> = r_gf(t)
-    reciprocity      sqrt( sum (r_fg - r_gf)^2 / sum (r_fg^2 + r_gf^2) / 2 ),    over time
+    reciprocity      sqrt( 2 sum (r_fg - r_gf)^2 / sum (r_fg^2 + r_gf^2) ),    sums over time
 
 The ear has to be weighted by 1/kappa: a unit of pressure in a stiff grain is less of a source. It holds between rigid,
 soft and periodic sides, and between absorbing ones where f and g stay away from their layers.

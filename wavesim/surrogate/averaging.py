@@ -2,7 +2,7 @@
 
     e_0 = w_0,    e_n = d e_(n-1) + (1 - d) w_n,
 which lies deeper in the valley whose walls the steps bounce between (Polyak and Juditsky, SIAM J. Control Optim. 30
-(1992) 838-855).
+(1992) 838-855). The running statistics of batch norms are means already, and stay those of w_n.
 """
 
 from __future__ import annotations

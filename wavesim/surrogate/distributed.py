@@ -2,7 +2,7 @@
 
 Every process holds the whole network; the gradients' mean over the processes is that of the whole batch, because the
 shares are of one size (Li et al., PVLDB 13 (2020) 3005-3018). `batch` counts the windows of all of them: the curve
-stays, to rounding, that of one process.
+stays, to rounding, that of one process. Not so with batch norms, which classic-unet has: each sees its own share.
 """
 
 from __future__ import annotations

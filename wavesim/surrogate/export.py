@@ -3,7 +3,7 @@
     NAME.start.onnx   state, medium -> stencil, seen, budget             once for each medium
     NAME.frame.onnx   state, medium, stencil, seen, budget -> states     once for each call: a frame, or a bundle
 `seen` is what the network has seen of the medium, one tensor for each of its levels. Grid and batch are fixed at
-export: ONNX Runtime then plans its memory and layouts once.
+export: ONNX Runtime then plans its memory and layouts once. The first graph's metadata say courant and substeps.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from torch import nn
 
 from wavesim.errors import WavesimError
 from wavesim.provenance import whole_file
+from wavesim.surrogate.coarse import CoarseStep
 from wavesim.surrogate.layers import Convolution
 from wavesim.surrogate.models import Context, Forecaster
 
 
 def _folded(model: Forecaster) -> Forecaster:
-    folded = copy.deepcopy(model)
-    for name, layer in model.named_modules():
+    folded = copy.deepcopy(model).eval().cpu()
+    for name, layer in list(folded.named_modules()):
         if isinstance(layer, Convolution):
             folded.set_submodule(name, layer.fold())
     return folded
@@ -72,20 +73,28 @@ def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batc
         raise WavesimError("only forecasters with conserve_energy are exported: one without it can blow up")
     path = Path(path)
     base = path.with_suffix("") if path.suffix == ".onnx" else path
-    model = _folded(model.eval().cpu())
+    model = _folded(model)
     state, medium = torch.zeros(batch, 2, *grid), torch.ones(batch, 2, *grid)
     with torch.no_grad():
         known = _Start(model)(state, medium)
     names = ["stencil", *(f"seen{level}" for level in range(len(known) - 2)), "budget"]
     start, frame = base.with_name(base.name + ".start.onnx"), base.with_name(base.name + ".frame.onnx")
-    _export(_Start(model), (state, medium), ["state", "medium"], names, start)
+    about = {"courant": repr(model.courant), "substeps": str(model.config.substeps)}
+    _export(_Start(model), (state, medium), ["state", "medium"], names, start, about)
     _export(_Frame(model), (state, medium, *known), ["state", "medium", *names], ["next_states"], frame)
     return start, frame
 
 
 def _export(
-    module: nn.Module, arguments: tuple[torch.Tensor, ...], inputs: list[str], outputs: list[str], path: Path
+    module: nn.Module,
+    arguments: tuple[torch.Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    path: Path,
+    about: dict[str, str] | None = None,
 ) -> None:
+    import onnx
+
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with whole_file(path) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -93,6 +102,10 @@ def _export(
             module.eval(), arguments, str(part), input_names=inputs, output_names=outputs,
             dynamo=True, external_data=False, verbose=False, optimize=True,
         )  # fmt: skip
+        if about:
+            graph = onnx.load(part)
+            onnx.helper.set_model_props(graph, about)
+            onnx.save(graph, part)
 
 
 class OnnxForecaster:
@@ -114,19 +127,27 @@ class OnnxForecaster:
                 raise WavesimError(f"{file} does not exist; `wavesim export` makes it")
             sessions.append(onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"]))
         self._start, self._frame = sessions
+        about = self._start.get_modelmeta().custom_metadata_map
+        if not {"courant", "substeps"} <= about.keys():
+            raise WavesimError(f"{self.graphs[0]} says no courant and substeps; export the forecaster again")
+        self._coarse = CoarseStep(float(about["courant"]), int(about["substeps"]))
 
     def start(self, state: np.ndarray, medium: np.ndarray) -> dict[str, np.ndarray]:
-        """The context of a medium and the energy budget of a state, both (batch, 2, y, x) float32.
+        """The context of a medium (1 or batch, 2, y, x) and the budget of a state (batch, 2, y, x), both float32.
 
         Raises:
-            WavesimError: another grid or batch than the graphs were exported for.
+            WavesimError: another grid or batch than the graphs were exported for, or a medium in which the coarse step
+                is unstable.
         """
         expected = tuple(self._start.get_inputs()[0].shape)
         if tuple(state.shape) != expected:
             raise WavesimError(f"state has shape {tuple(state.shape)}; this file was exported for {expected}")
         names = [output.name for output in self._start.get_outputs()]
+        medium = np.ascontiguousarray(np.broadcast_to(medium, expected))
         known = self._start.run(names, {"state": state, "medium": medium})
-        return {"medium": medium, **dict(zip(names, known, strict=True))}
+        context = {"medium": medium, **dict(zip(names, known, strict=True))}
+        self._coarse.check(torch.from_numpy(context["stencil"]))
+        return context
 
     def advance(self, state: np.ndarray, context: dict[str, np.ndarray]) -> np.ndarray:
         """The states of the frames of one call, (batch, frame, 2, y, x)."""

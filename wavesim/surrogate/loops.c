@@ -94,7 +94,7 @@ typedef struct {
     float *before; /* (2, rows, stride) */
     float *after;  /* (2, rows + 2, pitch), with a row before and after and LANES numbers on both sides */
     float *hidden; /* (width, rows, stride) */
-    float *spare;  /* (2 max(width, rank) + OUT, stride) */
+    float *spare;  /* (width + largest rank + OUT, stride) */
     const layer *layer;
 } frame;
 

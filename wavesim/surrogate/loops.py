@@ -9,6 +9,7 @@ one.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,7 +62,7 @@ class CompiledForecaster:
         if not model.config.conserve_energy:
             raise WavesimError("only forecasters with conserve_energy are compiled: one without it can blow up")
         self._refuse_others(model)
-        self.model = model.eval().cpu()
+        self.model = copy.deepcopy(model).eval().cpu()
         self.precision = precision
         half: dict[str, int] = {}
         if precision == "bfloat16":
@@ -73,12 +74,22 @@ class CompiledForecaster:
             ctypes.c_long.in_dll(self._library, name).value for name in ("lanes", "outputs", "most")
         )
         self._parts = self._packed()
-        largest = max((inputs for _, inputs, *_ in self._parts), default=0)
+        largest = max((self._width, *(inputs for _, inputs, *_ in self._parts)))
         if largest > most:
             raise WavesimError(f"a filter adds up {largest} fields, and the loops know {most}: use fewer channels")
+        if model.config.kernel_size > 2 * self._lanes + 1:
+            raise WavesimError(
+                f"the loops know filters of {2 * self._lanes + 1} taps here, not {model.config.kernel_size}: use a "
+                "smaller kernel_size, ONNX Runtime or PyTorch"
+            )
 
     def start(self, state: np.ndarray, medium: np.ndarray) -> list[_Bound]:
-        """The workspaces of media (1 or batch, 2, y, x) for states (batch, 2, y, x)."""
+        """The workspaces of media (1 or batch, 2, y, x) for states (batch, 2, y, x).
+
+        Raises:
+            WavesimError: a grid that the forecaster does not run on, or a medium in which its coarse step is unstable.
+        """
+        self.model.require((state.shape[-2], state.shape[-1]))
         with torch.no_grad():
             context = self.model.encode(torch.from_numpy(medium))
             self.model.coarse.check(context.stencil)
@@ -89,8 +100,20 @@ class CompiledForecaster:
         return [self._bound([part[k] for part in parts], float(budgets[k])) for k in range(len(state))]
 
     def advance(self, state: np.ndarray, context: list[_Bound], out: np.ndarray | None = None) -> np.ndarray:
-        """The states one frame later, (batch, 1, 2, y, x); in `out` where one is given: nothing is allocated."""
-        out = np.empty((len(state), 1, *state.shape[1:]), np.float32) if out is None else out
+        """The states one frame later, (batch, 1, 2, y, x); in `out` where one is given: nothing is allocated.
+
+        A context is a workspace: one thread at a time.
+        Raises:
+            WavesimError: states of another grid or number than the context was made for, or `out` of another kind.
+        """
+        shape = (len(context), 1, 2, *((context[0].frame.rows, context[0].frame.columns) if context else ()))
+        out = np.empty(shape, np.float32) if out is None else out
+        fits = out.shape == shape and out.dtype == np.float32 and out.flags.c_contiguous
+        if (len(state), 1, *state.shape[1:]) != shape or not fits:  # C writes wherever it is told
+            raise WavesimError(
+                f"state {state.shape} into {out.shape} {out.dtype}: this context takes states of "
+                f"{(shape[0], *shape[2:])}, and `out` as {shape} float32 in one piece"
+            )
         np.copyto(out[:, 0], state)
         for own, bound in zip(out, context, strict=True):
             self._library.advance(ctypes.byref(bound.frame), ctypes.c_void_p(own.ctypes.data))

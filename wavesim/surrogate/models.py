@@ -105,7 +105,13 @@ class Forecaster(nn.Module):
     def conserved(self, state: torch.Tensor, context: Context, budget: torch.Tensor) -> torch.Tensor:
         """`state`, scaled back to the energy `budget` (batch, 1, 1, 1) where it exceeds it."""
         energy = self.energy(state, context)
-        return state * torch.sqrt(torch.clamp(budget / energy.clamp_min(torch.finfo(state.dtype).tiny), max=1.0))
+        share = budget / energy.clamp_min(torch.finfo(state.dtype).tiny)
+        # A pressure that is the same everywhere has no energy, and no budget: it is not in excess of it.
+        return state * torch.sqrt(torch.where(energy > budget, share, 1.0))
+
+    def weights(self) -> int:
+        """How many real numbers training finds; a complex one, which Fourier modes have, is two."""
+        return sum(p.numel() * (2 if p.is_complex() else 1) for p in self.parameters())
 
     def macs(self, grid: tuple[int, int]) -> dict[str, int]:
         """Multiply-accumulates on a grid (y, x): of one `frame`, and of `encode`, once a medium; from shapes alone.

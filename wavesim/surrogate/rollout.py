@@ -101,20 +101,27 @@ def rollout(model: Forecaster | Stepper, state: Array, medium: Array, frames: in
     Returns:
         (time, 2, y, x) or (batch, time, 2, y, x) float32, the initial state not included.
     Raises:
-        WavesimError: as `init`. UnboundedError: a forecast that grew without bound, with its frame.
+        WavesimError: as `init`, or no frames. UnboundedError: a forecast that grew without bound, with its frame.
     """
+    if frames < 1:
+        raise WavesimError(f"frames is {frames}: a forecast has 1 or more")
     current = init(model, state, medium)
-    largest = GROWTH * _size(np.asarray(current.state, np.float32))
+    largest = GROWTH * _size(_numbers(current.state))
     steps = []
     for frame in range(1, frames + 1):
         current = step(model, current)
-        values = np.asarray(current.state, np.float32)
+        values = _numbers(current.state)
         grown = ~(_size(values) <= largest)  # so that not-a-number counts as grown
         if grown.any():
             raise UnboundedError(frame, int(grown.argmax()))
         steps.append(values)
     forecast = np.stack(steps, axis=1)
     return forecast[0] if np.ndim(state) == 3 else forecast
+
+
+def _numbers(states: Array) -> np.ndarray:
+    """As an array, from whichever device."""
+    return states if isinstance(states, np.ndarray) else states.cpu().numpy()
 
 
 def _size(states: np.ndarray) -> np.ndarray:

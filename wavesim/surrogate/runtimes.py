@@ -100,13 +100,16 @@ def quantised(path: Path, states: Sequence[np.ndarray], media: Sequence[np.ndarr
 def steppers(
     model: Forecaster, graphs: Path, grid: tuple[int, int], calibration: tuple[np.ndarray, np.ndarray] | None = None
 ) -> Steppers:
-    """The forecaster in every runtime that is here, by (runtime, precision).
+    """The forecaster in every runtime that is here, by (runtime, precision): in torch alone where it is not exported.
 
     Args:
         graphs: where the ONNX graphs go, a name without suffix. calibration: states and media (n, 2, y, x), for int8.
     """
     found: Steppers = {("torch", "float32"): model}
-    export_onnx(model, graphs, grid)
+    try:
+        export_onnx(model, graphs, grid)
+    except WavesimError:
+        return found
     found["onnxruntime", "float32"] = OnnxForecaster(graphs)
     openvino = find_spec("openvino") is not None
     if openvino:

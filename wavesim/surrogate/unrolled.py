@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import lightning
@@ -47,9 +47,9 @@ class Unrolled(lightning.LightningModule):
         """How long training has taken, in this call and in those that it goes on from."""
         return self.seconds_before + time.perf_counter() - self.start
 
-    def unroll(self) -> int:
-        """Frames of the current stage's rollouts."""
-        stage = int(np.searchsorted(self.last_of_stage, self.global_step, side="right"))
+    def unroll(self, step: int) -> int:
+        """Frames of the rollouts of a step, the first one being 0."""
+        stage = int(np.searchsorted(self.last_of_stage, step, side="right"))
         return self.config.unrolls[min(stage, len(self.config.unrolls) - 1)]
 
     def on_train_start(self) -> None:
@@ -58,7 +58,7 @@ class Unrolled(lightning.LightningModule):
 
     def training_step(self, batch: Sequence[torch.Tensor], _: int) -> torch.Tensor:
         states, medium = batch
-        unroll, loss = self.unroll(), torch.zeros((), device=states.device)
+        unroll, loss = self.unroll(self.global_step), torch.zeros((), device=states.device)
         given = max(unroll - (self.config.loss_frames or unroll), 0)
         blind = given - given % self.model.config.bundle  # frames of one call have their gradients together
         frames = self.model.frames(states[:, 0], self.model.encode(medium))
@@ -101,7 +101,7 @@ class Unrolled(lightning.LightningModule):
         if self.trainer.world_size > 1:  # each process has the losses of its own windows
             mine = torch.tensor(loss, dtype=torch.float64, device=self.device)
             loss = float(self.trainer.strategy.reduce(mine, reduce_op="mean"))
-        record = {"iteration": self.global_step, "loss": loss, "unroll": self.unroll()}
+        record = {"iteration": self.global_step, "loss": loss, "unroll": self.unroll(self.global_step - 1)}
         self.history.append({**record, "validation_error": error})
         self.losses.clear()
         # Short unrolls can look good over these frames and blow up after them: only the last stage's models count.
@@ -144,15 +144,29 @@ def size_of_kernels(model: torch.nn.Module) -> torch.Tensor:
 
 
 def rollout_errors(model: Forecaster, states: torch.Tensor, media: torch.Tensor) -> np.ndarray:
-    """Relative L2 errors (time, batch) of the pressure over rollouts from the first state to the last."""
+    """Relative L2 errors (time, batch) of the pressure over rollouts from the first state to the last.
+
+    As forecasts are made: batch norms, which some references have, take the means that they learned, and learn none.
+    """
     device = model.coarse.differences.device
-    with torch.no_grad():
+    with torch.no_grad(), _forecasting(model):
         context = model.encode(media.to(device))
         start = states[:, 0].to(device)
         budget = model.budget(start, context) if model.config.conserve_energy else None
         frames = zip(states[:, 1:].unbind(1), model.frames(start, context, budget), strict=False)
         errors = [relative_l2(forecast[:, 0].cpu().numpy(), truth[:, 0].numpy()) for truth, forecast in frames]
     return np.stack(errors)
+
+
+@contextmanager
+def _forecasting(model: Forecaster) -> Iterator[None]:
+    """The model is no longer in training while this lasts."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def rollout_error(model: Forecaster, states: torch.Tensor, media: torch.Tensor) -> float:

@@ -195,7 +195,7 @@ def test_a_name_changes_what_it_says_and_keeps_the_rest() -> None:
 
 def test_the_window_and_the_evaluation_find_the_data_of_a_run(run: Path, data: Path) -> None:
     models, found = find_run(run)
-    assert models == {"model": run / "model.safetensors"} and found == data.resolve()
+    assert models == {run.name: run / "model.safetensors"} and found == data.resolve()
 
 
 def test_the_command_line_trains_a_run_and_says_what_it_did(here: Callable, data: Path, tmp_path: Path) -> None:

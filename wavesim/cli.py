@@ -108,7 +108,8 @@ def train(
     devices: Annotated[int, typer.Option(min=1, help="how many devices share every batch")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="processes that read ahead, for each device")] = 0,
 ) -> None:
-    """Train a forecaster on growing unrolls; the best over 32 frames of 8 validation trajectories is kept."""
+    """Train a forecaster on growing unrolls; of those after the last growth the best over 32 frames of 8 validation
+    trajectories is kept."""
     from tqdm import tqdm
 
     from wavesim.surrogate import train as train_it
@@ -173,6 +174,8 @@ def export(
     packing: Annotated[int, typer.Option(min=0, help="number of the packing in its file")] = 0,
 ) -> None:
     """Write a model as ONNX (a graph for the medium, one for a frame), a trajectory as XDMF, a packing for LAMMPS."""
+    if (source / "packings.h5").is_file() and not (source / "data").is_dir():
+        source = source / "packings.h5"
     if source.is_file() and source.suffix == ".h5":
         from wavesim.granular.exchange import export_packings
 

@@ -57,7 +57,7 @@ def evaluate(
 
 def _found(run: Path, data: Path | None) -> tuple[dict[str, Path], Path]:
     """The models, name -> file, and the dataset. Raises WavesimError where there is none of the one or the other."""
-    from wavesim.viz.session import find_models, find_run
+    from wavesim.viz.session import find_models, find_run, named
 
     if run.suffix in PICKLED:
         raise WavesimError(f"{run} is a pickle, which runs code when it is read: give a .safetensors file")
@@ -65,7 +65,7 @@ def _found(run: Path, data: Path | None) -> tuple[dict[str, Path], Path]:
         return find_run(run) if data is None else (find_models(run), data)
     if data is None:
         raise WavesimError(f"{run} is one model; name the dataset to evaluate it on with --data")
-    return {run.stem: run}, data
+    return {named(run): run}, data
 
 
 def _shares(receivers: Sequence[str], lengths: tuple[float, float]) -> list[tuple[float, float]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+BETWEEN_LINES = 30  # seconds
 
 
 @contextmanager
@@ -30,10 +34,16 @@ def clock(what: str) -> Iterator[None]:
 
 
 def shown(bar: Any) -> Any:
-    """What a training reports to, shown in a bar of tqdm's."""
+    """What a training reports to, shown in a bar of tqdm's; off a terminal as a line at most every half minute."""
+    last = time.monotonic()
 
-    def report(iteration: int, _: int, error: float) -> None:
+    def report(iteration: int, iterations: int, error: float) -> None:
+        nonlocal last
+        found = f"validation rel. L2 {error:.3f}" if error == error else ""
+        if bar.disable and time.monotonic() - last > BETWEEN_LINES:
+            last = time.monotonic()
+            print(f"train: iteration {iteration} of {iterations}, {found or 'not validated yet'}", file=sys.stderr)
         bar.n = iteration
-        bar.set_postfix_str(f"validation rel. L2 {error:.3f}" if error == error else "")
+        bar.set_postfix_str(found)
 
     return report

@@ -265,6 +265,8 @@ def reading(results: dict[str, Any]) -> str:
         "Runtime and compiled loops. "
         "MMAC: millions of multiply-accumulates."
     )
+    if (length := results["frames"] * results["frame_interval"]) < 1 - 1e-9:
+        said += f" The trajectories are {length:.2f} crossings long: what is said of one crossing is said of their end."
     if results["ladder"]:
         said += (
             " Finite elements ran one trajectory of each packing in single precision, timed without assembly; of "

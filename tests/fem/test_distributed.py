@@ -243,6 +243,6 @@ def processes_of(session, text):
 
 @pytest.mark.slow
 def test_the_table_of_scaling_can_be_made_anew(own_launcher):
-    script = Path(__file__).parents[2] / "benchmarks" / "distributed.py"
+    script = Path(__file__).parents[2] / "benchmarks" / "several_ranks.py"
     made = subprocess.run([sys.executable, str(script), "--quick"], check=True, capture_output=True, text=True)
     assert "| strong | 1, no MPI | 32 x 32 |" in made.stdout and "| strong | 1 | 32 x 32 |" in made.stdout

@@ -134,7 +134,9 @@ def sweep_of_one() -> list[str]:
 def test_an_interrupt_ends_a_sweep_at_once_without_a_traceback(tmp_path, number, code):
     """A packing of 3000 spheres takes a minute; its process shares the pipe, which closes when it has ended too."""
     command = [*sweep_of_one(), "--out", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Who runs the tests in the background has interrupts ignored, and what is started inherits that.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard)
     deadline = time.monotonic() + 60
     while not (tmp_path / ".lock").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -91,6 +91,13 @@ def _metadata(path: Path) -> dict[str, str]:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
     except safetensors.SafetensorError as error:
+        with path.open("rb") as file:
+            start = file.read(9)
+        # The ninth byte of a safetensors file begins its header, which is JSON.
+        if start[:2] == b"PK" or (start[:1] == b"\x80" and start[8:] != b"{"):
+            raise WavesimError(
+                f"{path} is a pickle, which runs code when it is read: give a .safetensors file"
+            ) from error
         raise WavesimError(f"{path} is not a whole safetensors file ({error})") from error
     if header.get("format") != "wavesim forecaster 1":
         raise WavesimError(f"{path} is a safetensors file, but not of a wavesim forecaster")

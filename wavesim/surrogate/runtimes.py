@@ -9,6 +9,7 @@ Which is fastest depends on the machine: wavesim.bench times them in turns.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,6 +86,7 @@ def quantised(path: Path, states: Sequence[np.ndarray], media: Sequence[np.ndarr
     kept = [node.name for node in graph.node if node.op_type == "Conv" and "coarse" in node.input[1]]
     target = path.with_name(path.name + ".int8")
     target.with_name(target.name + ".start.onnx").write_bytes(exact.graphs[0].read_bytes())
+    logging.disable(logging.WARNING)  # its advice on graphs of another make
     quantize_static(
         str(exact.graphs[1]),
         str(target.with_name(target.name + ".frame.onnx")),
@@ -94,6 +96,7 @@ def quantised(path: Path, states: Sequence[np.ndarray], media: Sequence[np.ndarr
         op_types_to_quantize=["Conv"],
         nodes_to_exclude=kept,
     )
+    logging.disable(logging.NOTSET)
     return target
 
 

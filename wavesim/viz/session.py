@@ -300,11 +300,16 @@ def find_models(path: str | Path) -> dict[str, Path]:
     if not path.is_dir():
         raise WavesimError(f"{path} is not a folder; give a run's folder or one of models, such as data/models/demo")
     folder = path / "models" if (path / "models").is_dir() else path
-    files = {file.stem: file for file in sorted(folder.glob("*.safetensors"))}
+    files = {named(file): file for file in sorted(folder.glob("*.safetensors"))}
     if not files:
         raise WavesimError(f"{folder} holds no .safetensors file; train a forecaster with `wavesim train`")
-    named = [name for name in MODELS if name in files]
-    return {name: files[name] for name in (*named, *(name for name in files if name not in named))}
+    first = [name for name in MODELS if name in files]
+    return {name: files[name] for name in (*first, *(name for name in files if name not in first))}
+
+
+def named(model: Path) -> str:
+    """What a model's file is called: as its run's folder is, where it has the name that all runs give theirs."""
+    return model.resolve().parent.name if model.stem == "model" else model.stem
 
 
 def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:

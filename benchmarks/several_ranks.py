@@ -3,7 +3,7 @@
 Strong: the same domain for all; weak: a domain as large as there are processes. The smallest of sixty times counts,
 because others may use the machine; the memory is the largest that a process has used, assembly included.
 
-    python benchmarks/distributed.py [--quick] > benchmarks/results/distributed.md
+    python benchmarks/several_ranks.py [--quick] > benchmarks/results/several_ranks.md
 """
 
 from __future__ import annotations

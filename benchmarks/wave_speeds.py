@@ -101,7 +101,7 @@ def focus(wavelengths: tuple[float, ...]) -> list[str]:
     from wavesim.fem.simulation import next_frame, sample
     from wavesim.fem.stepper import frame, init
 
-    mixtures = fem.Mixtures.between(fem.read_diagram(DIAGRAM), 0.4, (0.0, 0.9))
+    mixtures = fem.Mixtures.between(fem.read_diagram(DIAGRAM), 0.4, (0.1, 0.9))
     center, radius, lengths, cells = np.array([0.75, 0.5]), 0.4, (1.4, 1.0), (200, 280)
 
     def wanted(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ for axis, name in zip(axes, (r"$\phi_J$", "$K$", r"$c = \sqrt{K/\phi_J}$"), stri
 _ = axes[0].legend()
 
 # %% [markdown]
-# Replacing large spheres by small ones makes the packing faster, by more than half at this size ratio: speed is ours to
+# Replacing large spheres by small ones makes the packing faster, by half at this size ratio: speed is ours to
 # choose.
 
 # %% [markdown]
@@ -60,7 +60,7 @@ _ = axes[0].legend()
 
 # %%
 diagram = fem.read_diagram(root / "data/diagram.json")
-mixtures = fem.Mixtures.between(diagram, SIZE_RATIO, (0.0, 0.9))
+mixtures = fem.Mixtures.between(diagram, SIZE_RATIO, (0.1, 0.9))
 slowest = mixtures.speeds.min() / mixtures.speeds.max()
 print(f"speeds from {slowest:.2f} to 1 of the fastest mixture, X_S = {mixtures.fastest:g}; the lens needs 0.71")
 
@@ -186,7 +186,7 @@ print(f"the rays miss each other by {np.mean(blurs) / WAVELENGTH:.2f} wavelength
 # [mixture]
 # diagram = "data/diagram.json"
 # size_ratio = 0.4
-# small_fractions = [0.0, 0.9]
+# small_fractions = [0.1, 0.9]
 # ```
 #
 # and `wavesim generate waves lens.toml --n 1000 --out runs/lenses`.

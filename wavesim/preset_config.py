@@ -122,7 +122,7 @@ class MixtureConfig(Settings):
     diagram: str = Field(default="data/diagram.json", description="file of the jamming diagram of spheres")
     size_ratio: Annotated[float, Field(gt=0, le=1)] = Field(default=0.4, description="small over large diameter")
     small_fractions: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = Field(
-        default=(0.0, 0.9), description="volume concentration of the small ones, from and to"
+        default=(0.1, 0.9), description="volume concentration of the small ones, from and to"
     )
     points: tuple[tuple[float, Positive, Positive], ...] = Field(
         default=(),

@@ -1,5 +1,6 @@
 """`wavesim info` of whatever a user may point it at: what ships, what a run leaves, and what is not ours."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,9 +66,10 @@ def test_a_sweep_of_the_jamming_diagram_is_told_finished_or_not(tmp_path: Path) 
     assert info_text(tmp_path).endswith("5 packings measured; call `wavesim generate diagram` to go on")
     (tmp_path / "failed.jsonl").write_text('{"reason": "it came apart"}\n')
     (tmp_path / "diagram.json").write_text((DATA / "diagram.json").read_text())
+    mixtures = len(json.loads((DATA / "diagram.json").read_text())["rows"])
     first, second, head, *rows = info_text(tmp_path).splitlines()
-    assert "5 packings measured; 1 attempts" in first and "38 mixtures" in second and "phi_j" in head
-    assert len(rows) == 38 and info_text(DATA / "diagram.json").splitlines()[2:] == rows
+    assert "5 packings measured; 1 attempts" in first and f"{mixtures} mixtures" in second and "phi_j" in head
+    assert len(rows) == mixtures and info_text(DATA / "diagram.json").splitlines()[2:] == rows
     (tmp_path / "diagram.json").write_text("[]")
     with pytest.raises(WavesimError, match="is no jamming diagram"):
         info_text(tmp_path)

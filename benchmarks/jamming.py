@@ -1,8 +1,8 @@
 """The jamming diagram of spheres and disks of two sizes: phi_J, bulk modulus and who carries, against X_S.
 
-Each point is the mean over packings from different starts (stepwise compression, then decompression), with
-its standard deviation. A sweep that is cut short goes on where it stopped. It writes the packings' measurements and the
-means, a table and the figures to benchmarks/results/jamming.
+Each point is the mean over packings from different starts, with its standard deviation; they come to jamming as the
+command line makes them, or, in the sweeps called above and below, from the other side. A sweep that is cut short goes
+on where it stopped. It writes the packings' measurements and the means, a table and the figures to results/jamming.
 
     OMP_NUM_THREADS=1 python benchmarks/jamming.py [--quick] [--sweeps 0.73 0.4 disks-0.71] [--workers 1]
 """
@@ -90,9 +90,7 @@ def _mixture(row: dict[str, Any]) -> Mixture:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """One line a mixture."""
-    heads = (
-        "D|size ratio|X_S|N|large|packings|others|failed|phi_J|without rattlers|K|LL|LS|SS|Z|small that carry|bracket|s"
-    )
+    heads = "sweep|X_S|N|large|packings|others|failed|phi_J|without rattlers|K|LL|LS|SS|Z|small that carry|bracket|s"
     lines = [f"| {heads.replace('|', ' | ')} |", "|" + "---|" * (heads.count("|") + 1)]
     for row in rows:
         mixture = _mixture(row)

@@ -277,6 +277,8 @@ def test_the_committed_diagram_s_script_runs(tmp_path):
     command = [sys.executable, str(script), "--quick", "--out", str(tmp_path)]
     table = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
     assert "nan" not in table
+    for block in table.split("\n\n"):  # the cells of a row stand under its heads
+        assert len({line.count("|") for line in block.splitlines() if line.startswith("|")}) <= 1, block
     for part in table.split("| LL | LS | SL | SS |"):  # the diagram, and contacts by kind
         assert part.count("\n| 0.73 |") == 2 and part.count("\n| disks-0.71 |") == 1
     assert sorted(path.name for path in tmp_path.glob("*.*g")) == ["disks.png", "spheres.png"]

@@ -87,16 +87,18 @@ def quantised(path: Path, states: Sequence[np.ndarray], media: Sequence[np.ndarr
     target = path.with_name(path.name + ".int8")
     target.with_name(target.name + ".start.onnx").write_bytes(exact.graphs[0].read_bytes())
     logging.disable(logging.WARNING)  # its advice on graphs of another make
-    quantize_static(
-        str(exact.graphs[1]),
-        str(target.with_name(target.name + ".frame.onnx")),
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        op_types_to_quantize=["Conv"],
-        nodes_to_exclude=kept,
-    )
-    logging.disable(logging.NOTSET)
+    try:
+        quantize_static(
+            str(exact.graphs[1]),
+            str(target.with_name(target.name + ".frame.onnx")),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=kept,
+        )
+    finally:
+        logging.disable(logging.NOTSET)
     return target
 
 

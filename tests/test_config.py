@@ -87,7 +87,7 @@ def test_settings_are_frozen():
         ({"waves": {"frame_intervall": 0.1}}, "unknown key 'waves.frame_intervall'; did you mean 'frame_interval'?"),
         ({"training": {"unroll": [1]}}, "unknown key 'training.unroll'; did you mean 'unrolls'?"),
         ({"wave": {}}, "unknown key 'wave'; did you mean 'waves'?"),
-        ({"pruning": {"zzz": 1}}, "unknown key 'pruning.zzz'; valid keys: method, scope, p, q,"),
+        ({"pruning": {"zzz": 1}}, "unknown key 'pruning.zzz'; valid keys: method, scope, density, share, p, q,"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_name(content, words):

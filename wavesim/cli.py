@@ -7,7 +7,7 @@ import signal
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, get_args
 
 import typer
 
@@ -15,7 +15,7 @@ from wavesim.cli_evaluate import evaluate
 from wavesim.cli_generate import generate
 from wavesim.cli_options import Out, Seed, Settings, Workers, settings
 from wavesim.cli_progress import clock, shown
-from wavesim.config import parse
+from wavesim.config import PruningConfig, parse
 from wavesim.errors import WavesimError
 from wavesim.info import columns, info_text
 from wavesim.recipes import FORECASTERS, RecipeConfig, recipe
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(generate, name="generate")
 
+METHODS = ", ".join(get_args(PruningConfig.model_fields["method"].annotation)) + "; default: as in the settings"
 Data = Annotated[Path, typer.Option(help="a dataset's folder, made by `wavesim generate waves`")]
 
 
@@ -132,26 +133,36 @@ def train(
 
 @app.command()
 def prune(
-    model: Annotated[Path, typer.Argument(help="a trained model, .safetensors")],
+    model: Annotated[Path, typer.Argument(help="a trained model, .safetensors, or the folder of its training")],
     data: Data,
     out: Annotated[Path, typer.Option(help="model file to write, .safetensors")],
-    method: Annotated[str | None, typer.Option(help="sap or structured-sap; default: as in the settings")] = None,
+    method: Annotated[str | None, typer.Option(help=METHODS)] = None,
     scope: Annotated[str | None, typer.Option(help="global, layer or neuron; default: as in the settings")] = None,
+    density: Annotated[float | None, typer.Option(help="share that is left of what the method scores")] = None,
+    restart: Annotated[str | None, typer.Option(help="rewind or fine-tune; default: as in the settings")] = None,
+    rounds: Annotated[int | None, typer.Option(help="of pruning and retraining; default: the method's own")] = None,
+    iterations: Annotated[int | None, typer.Option(help="optimiser steps of each training")] = None,
+    like: Annotated[Path | None, typer.Option(help="for method random: a pruned model whose counts it takes")] = None,
     seed: Seed = 0,
     config: Settings = "demo",
 ) -> None:
-    """Prune a model in rounds by the PQ index, and write it physically smaller."""
+    """Prune a model in rounds, by the PQ index or another published method, and write it physically smaller."""
     from tqdm import tqdm
 
-    from wavesim.config import PruningConfig
     from wavesim.pruning import prune as prune_it
+    from wavesim.pruning import trainings_of
+    from wavesim.surrogate.checkpoint import trained_by
 
+    model = model / "model.safetensors" if model.is_dir() else model
     chosen = settings(config)
-    update = {key: value for key, value in {"method": method, "scope": scope}.items() if value is not None}
-    pruning = parse({**chosen.pruning.model_dump(), **update}, PruningConfig, "--method, --scope")
-    with tqdm(total=pruning.rounds * pruning.iterations, desc="prune", disable=None) as bar:
-        rows = prune_it(model, data, pruning, chosen.training, out, seed, shown(bar))
-    typer.echo(columns(rows, ("round", "pq_index", "parameters", "macs_per_frame", "validation_error")))
+    options = {"method": method, "scope": scope, "density": density, "restart": restart, "rounds": rounds,
+               "iterations": iterations, "like": like}  # fmt: skip
+    update = {key: value for key, value in options.items() if value is not None}
+    named = ", ".join(f"--{key}" for key in update) or "[pruning]"
+    pruning = parse({**chosen.pruning.model_dump(), **update}, PruningConfig, named)
+    with tqdm(total=trainings_of(pruning) * pruning.iterations, desc="prune", disable=None) as bar:
+        rows = prune_it(model, data, pruning, trained_by(model) or chosen.training, out, seed, shown(bar))
+    typer.echo(columns(rows, ("round", "pq_index", "density", "parameters", "milliseconds", "validation_error")))
 
 
 app.command()(evaluate)

@@ -246,12 +246,18 @@ class TrainingConfig(Settings):
 
 
 class PruningConfig(Settings):
-    """Pruning in rounds by the PQ index, as in SAP (arXiv 2302.05601), whose own eta is 0."""
+    """Pruning in rounds; the defaults are those of structured SAP (SAP is arXiv 2302.05601, whose own eta is 0)."""
 
-    method: Literal["sap", "structured-sap"] = Field(
-        default="structured-sap", description="what is scored: weights, or ranks and channels"
+    method: Literal["sap", "structured-sap", "lottery-ticket", "one-shot", "one-shot-dense", "random"] = Field(
+        default="structured-sap", description="how it is decided what goes"
     )
-    scope: Literal["global", "layer", "neuron"] = Field(default="layer", description="over what the PQ index is taken")
+    scope: Literal["global", "layer", "neuron"] = Field(default="layer", description="within what scores are compared")
+    density: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="share that is left of what is scored; none: as the method's rounds come to"
+    )
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.2, description="share removed in one round, where no density is given and no index decides"
+    )
     p: Positive = Field(default=0.5, description="exponent p of the PQ index")
     q: Positive = Field(default=1.0, description="exponent q of the PQ index, above p")
     eta: Annotated[float, Field(ge=0)] = Field(
@@ -259,12 +265,20 @@ class PruningConfig(Settings):
         default=0.1,
         description="slack of the bound on the removed mass",
     )
-    gamma: Positive = Field(default=1.0, description="scale of the share to remove")
-    beta: Annotated[float, Field(gt=0, le=1)] = Field(default=0.9, description="largest share removed in one round")
-    rounds: Count = Field(default=4, description="rounds of pruning and retraining")
-    iterations: Count = Field(default=250, description="optimiser steps after each cut")
+    gamma: Positive = Field(default=1.0, description="scale of the share to remove by the index")
+    beta: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.9, description="largest share removed in one round by the index"
+    )
+    rounds: Count | None = Field(default=None, description="of pruning and retraining; none: the method's own")
+    iterations: Count = Field(default=250, description="optimiser steps of each training")
     restart: Literal["rewind", "fine-tune"] = Field(
-        default="fine-tune", description="retrain from the initial weights, or go on"
+        default="fine-tune", description="retrain from earlier weights, or go on"
+    )
+    rewind_to: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="optimiser steps of the first training after which rewound weights are taken"
+    )
+    like: Path | None = Field(
+        default=None, description="a pruned model whose counts in each tensor a random cut takes, round by round"
     )
     multiple: Count = Field(
         default=8,

@@ -164,9 +164,9 @@ def _pruning(out: Path, config: RunConfig, seed: int, progress: bool) -> bool:
     pruned = out / "models" / "pruned.safetensors"
     if pruned.exists():
         return False
-    from wavesim.pruning import prune
+    from wavesim.pruning import prune, trainings_of
 
-    total = config.pruning.rounds * config.pruning.iterations
+    total = trainings_of(config.pruning) * config.pruning.iterations
     with tqdm(total=total, desc="prune", disable=None if progress else True) as bar:
 
         def report(iteration: int, _: int, error: float) -> None:

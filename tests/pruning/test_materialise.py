@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from wavesim.pruning import METHODS, materialise
 from wavesim.pruning.plans import Keep, Mask, units
 from wavesim.pruning.quotas import everything
 from wavesim.pruning.report import cost, sparse_bytes, stored_bytes
+from wavesim.pruning.run import Run
 from wavesim.pruning.scores import magnitude
 from wavesim.surrogate import OnnxForecaster, export_onnx, load, rollout, save
 
@@ -50,8 +53,11 @@ def test_pruned_equals_masked(make_forecaster, convolution, method):
     model = make_forecaster(convolution)
     config = PruningConfig(method=method, multiple=4, eta=0.6)
     method = METHODS[method]
-    scores = method.score(model)
-    plan = method.plan(scores, method.quota(scores, everything(scores), config), config)
+    first = Run(SimpleNamespace(pruning=config, seed=0), model, {}, model, None, None)
+    scores = method.score(first)
+    row = {"counts": {name: values.numel() for name, values in scores.items()}}
+    run = replace(first, survivors=everything(scores), rows=(row,))
+    plan = method.plan(run, scores, method.quota(run, scores))
     masked = copy.deepcopy(model)
     with torch.no_grad():
         if isinstance(plan, Mask):

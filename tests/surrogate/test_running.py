@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-import wavesim.pruning.compress as compress
 from wavesim.config import ForecasterConfig, PruningConfig, TrainingConfig
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
-from wavesim.pruning import prune
+from wavesim.pruning import kept, prune
 from wavesim.surrogate import load
 from wavesim.surrogate.running import goes_on, training_hash
 from wavesim.surrogate.train import fit, train, untrained
@@ -153,7 +152,7 @@ def test_the_first_round_of_pruning_goes_on_too_and_is_not_trained_twice(
         raise Killed
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(compress, "keep", killed)  # trained, and not yet written down
+        patched.setattr(kept, "keep", killed)  # trained, and not yet written down
         prune(model, modes, PRUNING, SHORT, out, progress=lambda now, *_: iterations.append(now))
     assert iterations == list(range(6, 13))
     prune(model, modes, PRUNING, SHORT, out, progress=lambda now, *_: iterations.append(now))

@@ -1,7 +1,8 @@
-"""What a method does while the network trains, as Lightning callbacks."""
+"""What methods share of what happens while a network trains, as Lightning callbacks."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning
@@ -28,3 +29,23 @@ class Freeze(lightning.Callback):
         for name, keep in self.mask.weights.items():
             weight = network(module.model).get_parameter(name)
             weight.mul_(keep.to(weight.device))
+
+
+class LastCounts(lightning.Callback):
+    """The weights that a training keeps are those of its last validation, not of its best.
+
+    For an approach that changes the network as it goes on: earlier weights are not what it came to.
+    """
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:  # comes before the module validates
+        module.best_error = math.inf
+
+
+class StopAfter(lightning.Callback):
+    """End a training after so many of its optimiser steps, the schedule of the learning rate being that of all."""
+
+    def __init__(self, steps: int):
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps

@@ -1,9 +1,10 @@
-"""A pruning method is a composition of four parts; `methods/` holds one short file for each published one.
+"""A pruning method is a composition of parts; `methods/` holds one short file for each published one.
 
+    approach   training before the cut, by which the network shows what can go (growing penalties, gates, regrowth)
     score      what is worth keeping: scores of a forecaster's weights or units
     quota      how much goes this round: from scores and survivors to fewer survivors
     plan       what is cut from the network for that: a Mask or a Keep
-    hooks      what happens while the network trains: Lightning callbacks for the plan
+    hooks      what happens while the network is trained after the cut: Lightning callbacks for the plan
 The restart, rewind or fine-tune, is a setting that every method obeys.
 """
 
@@ -11,28 +12,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import lightning
 
-from wavesim.config import PruningConfig
-from wavesim.pruning.plans import Plan
+from wavesim.pruning.hooks import Freeze
+from wavesim.pruning.plans import Mask, Plan
 from wavesim.pruning.quotas import Survivors
+from wavesim.pruning.run import Run
 from wavesim.pruning.scores import Scores
 from wavesim.surrogate import Forecaster
 
 
-def no_hooks(plan: Plan) -> Sequence[lightning.Callback]:
-    """What is cut out needs no care in training."""
-    return ()
+class Fit(Protocol):
+    """Train a forecaster in place as the run's settings say, with these callbacks, to the best weights validated.
+
+    A callback that changes what is trained makes the module forget what was best before; see hooks.py.
+    """
+
+    def __call__(self, model: Forecaster, callbacks: Sequence[lightning.Callback]) -> None: ...
+
+
+def masked(run: Run, scores: Scores, survivors: Survivors) -> Plan:
+    """The survivors, as a mask."""
+    return Mask(survivors)
+
+
+def frozen(run: Run, plan: Plan) -> Sequence[lightning.Callback]:
+    """A mask is kept through training; what is cut out needs no care."""
+    return (Freeze(plan),) if isinstance(plan, Mask) else ()
 
 
 @dataclass(frozen=True)
 class Method:
-    """One method; `reference` says where it was published, or that it was not."""
+    """One method; `reference` says where it was published, or that it was not.
+
+    rounds: how many the publication makes. approach: returns the run with the model that it trained and, where the
+    model does not say it, `scores`. retrains: whether the network is trained after the cut; where it is not, the
+    approach is the whole training, and starts where a restart says. cuts_weights: single ones, or whole units.
+    """
 
     name: str
     reference: str
-    score: Callable[[Forecaster], Scores]
-    quota: Callable[[Scores, Survivors, PruningConfig], Survivors]
-    plan: Callable[[Scores, Survivors, PruningConfig], Plan]
-    hooks: Callable[[Plan], Sequence[lightning.Callback]] = no_hooks
+    score: Callable[[Run], Scores]
+    quota: Callable[[Run, Scores], Survivors]
+    plan: Callable[[Run, Scores, Survivors], Plan] = masked
+    hooks: Callable[[Run, Plan], Sequence[lightning.Callback]] = frozen
+    approach: Callable[[Run, Fit], Run] | None = None
+    rounds: int = 1
+    retrains: bool = True
+    cuts_weights: bool = True

@@ -40,15 +40,42 @@ def network(model: Forecaster) -> Network:
     """The network of a forecaster, whose parameters are named here.
 
     Raises:
-        WavesimError: one that is not pruned.
+        WavesimError: the coarse step alone, which has none.
     """
-    config = model.config
-    if model.network is None or config.network != "gated" or config.convolution not in ("classical", "one-way"):
-        raise WavesimError(
-            f"a forecaster with network '{config.network}', convolution '{config.convolution}' and {len(config.ranks)} "
-            "ranks is not pruned: choose network 'gated', convolution 'classical' or 'one-way', and some ranks"
-        )
+    if model.network is None:
+        raise WavesimError("ranks is empty: the coarse step alone has no weights to prune; give at least one rank")
     return model.network
+
+
+def is_cut(model: Forecaster) -> bool:
+    """Whether units are cut out of this forecaster's network; all others are masked alone."""
+    return model.config.network == "gated" and model.config.convolution in ("classical", "one-way")
+
+
+def require_units(model: Forecaster) -> None:
+    """Raises WavesimError where the network has no units that could be cut out."""
+    network(model)
+    if not is_cut(model):
+        config = model.config
+        raise WavesimError(
+            f"a forecaster with network '{config.network}' and convolution '{config.convolution}' is not cut in units: "
+            "choose network 'gated' with convolution 'classical' or 'one-way', or a method that cuts single weights, "
+            "such as 'sap'"
+        )
+
+
+def require_prunable(model: Forecaster) -> None:
+    """Raises WavesimError for weights that are one tensor under two names, or that training leaves as they are."""
+    seen: dict[int, str] = {}
+    for name, weight in network(model).named_parameters(remove_duplicate=False):
+        if weight.data_ptr() in seen:
+            raise WavesimError(
+                f"{seen[weight.data_ptr()]} and {name} share their weights: a mask of one would cut the other; give "
+                "each its own"
+            )
+        seen[weight.data_ptr()] = name
+        if not weight.requires_grad:
+            raise WavesimError(f"{name} is frozen: nothing could make up for what is cut from it; let it be trained")
 
 
 def filters(model: Forecaster) -> dict[str, tuple[str | None, str]]:

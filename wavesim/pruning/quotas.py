@@ -1,21 +1,22 @@
-"""How much is removed in one round: as much as the PQ index of the survivors allows, group by group.
+"""How much is removed in one round, group by group: the smallest scores go, in order where they are equal.
 
-Scopes, the groups over which one index is taken and the smallest scores are removed:
+Scopes, the groups over which counts are taken and the smallest scores are removed:
     global    everything there is
     layer     each tensor of scores
     neuron    each row of a weight (what makes one output channel); a weight with rows shorter than 16 is one group,
               because a row of five taps is too short for an index
-In every scope each tensor keeps at least `config.multiple` of what it has. Without that, the global scope took the
-whole head of a trained forecaster in its first round: it starts at zero and stays small, and nothing learns behind it.
+In every scope the strongest `config.multiple` of each tensor stay. Without that, the global scope took the whole head
+of a trained forecaster in its first round: it starts at zero and stays small, and nothing learns behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
 from wavesim.config import PruningConfig
+from wavesim.errors import WavesimError
 from wavesim.pruning.pq_index import count_to_remove
 from wavesim.pruning.scores import Scores
 
@@ -37,24 +38,99 @@ def surviving_scores(scores: Scores, survivors: Survivors, scope: str) -> dict[s
     return {name: members for name, members in found.items() if len(members)}
 
 
-def pq_bound(scores: Scores, survivors: Survivors, config: PruningConfig) -> Survivors:
-    """The survivors of one more round of SAP: in each group the smallest go, in order where they are equal.
+def pq_bound(
+    scores: Scores, survivors: Survivors, config: PruningConfig, sizes: Mapping[str, int] | None = None
+) -> Survivors:
+    """The survivors of one more round of SAP: as many go as the index allows, but no more than `config.density` does.
 
+    Args:
+        sizes: of tensors that have lost what was cut from them, as they once were.
     Raises:
         WavesimError: scores that are not finite, or exponents without an index.
     """
-    values, left = _flat(scores), _flat(survivors).clone()
-    for members in _groups(scores, config.scope).values():
-        members = members[left[members]]
-        count = count_to_remove(values[members], config.p, config.q, config.eta, config.gamma, config.beta)
-        left[members[values[members].argsort(stable=True)[:count]]] = False
-    for members in _groups(scores, "layer").values():
-        before = members[_flat(survivors)[members]]
-        strongest = values[before].argsort(descending=True, stable=True)
-        if left[members].sum() < config.multiple:
-            left[before[strongest[: config.multiple]]] = True
-    parts = left.split([part.numel() for part in scores.values()])
+
+    def left(group: str, values: torch.Tensor, size: int) -> int:
+        count = count_to_remove(values, config.p, config.q, config.eta, config.gamma, config.beta)
+        return max(len(values) - count, places(config.density or 0.0, size))
+
+    return smallest_removed(scores, survivors, config, left, sizes)
+
+
+def to_density(scores: Scores, survivors: Survivors, config: PruningConfig, density: float) -> Survivors:
+    """The survivors when the share `density` of every group is left, zero or more going for it.
+
+    Raises:
+        WavesimError: scores that are not finite, or a density below what has to stay.
+    """
+    require_room(scores, config, density)
+    return smallest_removed(scores, survivors, config, lambda group, values, size: places(density, size))
+
+
+def places(density: float, size: int) -> int:
+    """How many of `size` the share `density` is."""
+    return round(density * size)
+
+
+def require_room(scores: Scores, config: PruningConfig, density: float) -> None:
+    """Raises WavesimError where `density` leaves less than what has to stay of every tensor."""
+    total = sum(values.numel() for values in scores.values())
+    least = sum(min(config.multiple, values.numel()) for values in scores.values())
+    if places(density, total) < least:
+        raise WavesimError(
+            f"density {density:g} leaves {places(density, total)} of {total:,}, but {config.multiple} of each of "
+            f"{len(scores)} tensors stay, {least} in all; give at least {least / total:.2g}, or a smaller multiple"
+        )
+
+
+def smallest_removed(
+    scores: Scores,
+    survivors: Survivors,
+    config: PruningConfig,
+    left: Callable[[str, torch.Tensor, int], int],
+    sizes: Mapping[str, int] | None = None,
+) -> Survivors:
+    """The survivors after each group gave up its smallest; `left` says how many of its survivors stay.
+
+    Args:
+        left: of a group, the scores of its survivors, and the size that it once had. sizes: as in `pq_bound`.
+    Raises:
+        WavesimError: scores that are not finite.
+    """
+    values, alive = _flat(scores), _flat(survivors).clone()
+    if not torch.isfinite(values).all():
+        raise WavesimError("the scores of what is to be pruned are not all finite; what made them was unstable")
+    protected = torch.zeros_like(alive)
+    while True:
+        after = _removed(values, alive, protected, _groups(scores, config.scope), left, sizes or {})
+        short = [
+            members[alive[members]]
+            for members in _groups(scores, "layer").values()
+            if after[members].sum() < min(config.multiple, int(alive[members].sum()))
+        ]
+        if not short:
+            break
+        for members in short:  # others give up more in their place
+            protected[members[values[members].argsort(descending=True, stable=True)[: config.multiple]]] = True
+    parts = after.split([part.numel() for part in scores.values()])
     return {name: part.reshape(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
+
+
+def _removed(
+    values: torch.Tensor,
+    alive: torch.Tensor,
+    protected: torch.Tensor,
+    groups: Mapping[str, torch.Tensor],
+    left: Callable[[str, torch.Tensor, int], int],
+    sizes: Mapping[str, int],
+) -> torch.Tensor:
+    """What is alive after each group gave up the smallest of what is not protected."""
+    after = alive.clone()
+    for group, members in groups.items():
+        size, members = sizes.get(group, len(members)), members[alive[members]]
+        count = max(len(members) - left(group, values[members], size), 0)
+        open_to = members[~protected[members]]
+        after[open_to[values[open_to].argsort(stable=True)[:count]]] = False
+    return after
 
 
 def _groups(scores: Scores, scope: str) -> dict[str, torch.Tensor]:

@@ -1,22 +1,55 @@
-"""What a forecaster costs: parameters, stored bytes, multiply-accumulates."""
+"""What a round says: how sparse the network is, what it costs, and what of that is real.
+
+Costs are those of the materialised network; `masked_milliseconds` is the time of the same network with its zeros still
+in it, beside which `milliseconds` shows that only what is cut out makes it faster.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import safetensors.torch
 
+from wavesim.errors import WavesimError
+from wavesim.pruning.materialise import materialise
+from wavesim.pruning.plans import Mask
+from wavesim.pruning.pq_index import gini_index, pq_index
+from wavesim.pruning.quotas import surviving_scores
+from wavesim.pruning.run import Row, Run
+from wavesim.pruning.scores import Scores
 from wavesim.surrogate import Forecaster
 from wavesim.surrogate.checkpoint import named_weights
+from wavesim.surrogate.loops import CompiledForecaster
+from wavesim.surrogate.rollout import Stepper
+from wavesim.turns import forecasting, in_turns
+from wavesim.well_dataset import open_split
+
+TURNS, BURST = 5, 4  # some 20 frames of each: a round must not wait for its clock
 
 
-def stored_bytes(model: Forecaster) -> int:
-    """Bytes of the weights as a safetensors file holds them, zeros too, with its table of names and shapes."""
-    return len(safetensors.torch.save({name: weight.contiguous() for name, weight in named_weights(model).items()}))
+def measured(run: Run, scores: Scores) -> Row:
+    """What a row says of the network as it stands.
 
-
-def sparse_bytes(model: Forecaster) -> int:
-    """Estimate for a format that no file of ours has: per tensor one bit a weight and the non-zero values, or dense."""
-    sizes = ((weight.numel(), int(weight.count_nonzero()), weight.element_size()) for weight in model.parameters())
-    return sum(min(-(-count // 8) + nonzero * width, count * width) for count, nonzero, width in sizes)
+    pq_index, gini_index: means over the groups of the scope, of what is left. pq_index_groups: of each. survivors and
+    counts: what is left of what is scored, in all and of each tensor or group of units. density: nonzero parameters
+    over those of round 0. Then `cost` and `times`.
+    """
+    config, model = run.settings, run.model
+    groups = surviving_scores(scores, run.survivors, config.scope)
+    indices = {group: pq_index(values, config.p, config.q) for group, values in groups.items()}
+    counts = {name: int(left.sum()) for name, left in run.survivors.items()}
+    result = materialise(model, Mask({}), config.multiple)
+    valid = open_split(run.job.data, "valid")
+    costs = cost(result, valid.grid)
+    return {
+        "pq_index": float(np.mean(list(indices.values()))),
+        "gini_index": float(np.mean([gini_index(values) for values in groups.values()])),
+        "pq_index_groups": indices,
+        "survivors": sum(counts.values()),
+        "counts": counts,
+        "density": costs["nonzero"] / (run.rows[0] if run.rows else costs)["nonzero"],
+        **costs,
+        **times(model, result, valid.window(0, 0, 1)[0], valid.medium(0)),
+    }
 
 
 def cost(model: Forecaster, grid: tuple[int, int]) -> dict[str, int]:
@@ -28,3 +61,31 @@ def cost(model: Forecaster, grid: tuple[int, int]) -> dict[str, int]:
         "sparse_bytes": sparse_bytes(model),
         "macs_per_frame": model.macs(grid)["frame"],
     }
+
+
+def times(masked: Forecaster, result: Forecaster, state: np.ndarray, medium: np.ndarray) -> dict[str, float]:
+    """Smallest milliseconds of a frame before and after materialising, in turns, each in its fastest runtime."""
+    works = {
+        name: (forecasting(fastest(model), state, medium), model.config.bundle)
+        for name, model in {"masked_milliseconds": masked, "milliseconds": result}.items()
+    }
+    return {name: least for name, (least, _) in in_turns(works, TURNS, BURST).items()}
+
+
+def fastest(model: Forecaster) -> Forecaster | Stepper:
+    """Compiled loops where they know the network, PyTorch elsewhere."""
+    try:
+        return CompiledForecaster(model)
+    except WavesimError:
+        return model
+
+
+def stored_bytes(model: Forecaster) -> int:
+    """Bytes of the weights as a safetensors file holds them, zeros too, with its table of names and shapes."""
+    return len(safetensors.torch.save({name: weight.contiguous() for name, weight in named_weights(model).items()}))
+
+
+def sparse_bytes(model: Forecaster) -> int:
+    """Estimate for a format that no file of ours has: per tensor one bit a weight and the non-zero values, or dense."""
+    sizes = ((weight.numel(), int(weight.count_nonzero()), weight.element_size()) for weight in model.parameters())
+    return sum(min(-(-count // 8) + nonzero * width, count * width) for count, nonzero, width in sizes)

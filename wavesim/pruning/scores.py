@@ -14,7 +14,7 @@ from typing import cast
 
 import torch
 
-from wavesim.pruning.plans import axes, network, units
+from wavesim.pruning.plans import axes, network, require_units, units
 from wavesim.surrogate import Forecaster
 from wavesim.surrogate.layers import CPConvolution
 
@@ -23,13 +23,18 @@ Scores = dict[str, torch.Tensor]
 
 
 def magnitude(model: Forecaster) -> Scores:
-    """|w| of every convolution's weight; biases are neither measured nor pruned, as in arXiv 2302.05601."""
-    weights = network(model).named_parameters()
-    return {name: weight.detach().double().abs() for name, weight in weights if weight.ndim == 4}
+    """|w| of every convolution's weight; biases and norms are neither measured nor pruned, as in arXiv 2302.05601."""
+    return {name: weight.detach().abs().double() for name, weight in prunable(model).items()}
+
+
+def prunable(model: Forecaster) -> dict[str, torch.nn.Parameter]:
+    """Name -> every weight that is pruned one by one: those of convolutions, of any dimension."""
+    return {name: weight for name, weight in network(model).named_parameters() if weight.ndim >= 4}
 
 
 def importance(model: Forecaster) -> Scores:
     """Importance of every unit of every group."""
+    require_units(model)
     scores = {}
     for group in units(model):
         if group.endswith(".rank"):

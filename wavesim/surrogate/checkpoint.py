@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as serialized
 
-from wavesim.config import ForecasterConfig, parse
+from wavesim.config import ForecasterConfig, TrainingConfig, parse
 from wavesim.errors import WavesimError
 from wavesim.provenance import revision, versions, whole_file
 from wavesim.surrogate.models import Forecaster
@@ -81,6 +81,16 @@ def read_header(path: str | Path) -> dict[str, Any]:
         "courant": float(header["courant"]),
         "about": json.loads(header["about"]),
     }
+
+
+def trained_by(path: str | Path) -> TrainingConfig | None:
+    """The settings of the training that a forecaster's file comes from; None where it does not say.
+
+    Raises:
+        WavesimError: as `read_header`.
+    """
+    told = read_header(path)["about"].get("training")
+    return None if told is None else parse(told, TrainingConfig, str(path))
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -1,32 +1,26 @@
 """SAP, sparsity-informed adaptive pruning: single weights, as many each round as the PQ index allows.
 
 Diao et al., Pruning deep neural networks from a sparsity perspective, ICLR 2023, arXiv 2302.05601. With the paper,
-restart = "rewind". Where ours differs: the model that is measured is chosen on validation trajectories, not on the
-test set; exactly as many weights go as the formula says, ties in order.
+restart = "rewind" and eta = 0. Where ours differs: the model that is measured is chosen on validation trajectories, not
+on the test set; exactly as many weights go as the formula says, ties in order; no tensor is emptied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import lightning
-
-from wavesim.config import PruningConfig
-from wavesim.pruning.hooks import Freeze
 from wavesim.pruning.method import Method
-from wavesim.pruning.plans import Mask, Plan
 from wavesim.pruning.quotas import Survivors, pq_bound
+from wavesim.pruning.run import Run
 from wavesim.pruning.scores import Scores, magnitude
 
 
-def masked(scores: Scores, survivors: Survivors, config: PruningConfig) -> Mask:
-    """The survivors, as a mask."""
-    return Mask(survivors)
+def of_the_model(run: Run) -> Scores:
+    """|w| as last trained."""
+    return magnitude(run.model)
 
 
-def frozen(plan: Plan) -> Sequence[lightning.Callback]:
-    """The mask is kept through training."""
-    return (Freeze(plan),) if isinstance(plan, Mask) else ()
+def by_the_index(run: Run, scores: Scores) -> Survivors:
+    """As many as the index of what is left allows to go."""
+    return pq_bound(scores, run.survivors, run.settings)
 
 
-SAP = Method("sap", "arXiv 2302.05601", score=magnitude, quota=pq_bound, plan=masked, hooks=frozen)
+SAP = Method("sap", "arXiv 2302.05601", score=of_the_model, quota=by_the_index, rounds=4)

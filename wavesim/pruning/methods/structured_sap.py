@@ -15,37 +15,48 @@ from __future__ import annotations
 
 import math
 
-from wavesim.config import PruningConfig
 from wavesim.errors import WavesimError
 from wavesim.pruning.method import Method
 from wavesim.pruning.plans import Keep
 from wavesim.pruning.quotas import Survivors, pq_bound
+from wavesim.pruning.run import Run
 from wavesim.pruning.scores import Scores, importance
 
 
-def by_layer(scores: Scores, survivors: Survivors, config: PruningConfig) -> Survivors:
+def of_the_units(run: Run) -> Scores:
+    """Importance, as last trained."""
+    return importance(run.model)
+
+
+def by_layer(run: Run, scores: Scores) -> Survivors:
     """The index's survivors, group by group.
 
     Raises:
         WavesimError: another scope than "layer": importances of ranks and of channels have no common scale.
     """
-    if config.scope != "layer":
+    if run.settings.scope != "layer":
         raise WavesimError(
-            f"scope '{config.scope}' means nothing to structured-sap; set scope = 'layer', or method = 'sap'"
+            f"scope '{run.settings.scope}' means nothing to structured-sap; set scope = 'layer', or method = 'sap'"
         )
-    return pq_bound(scores, survivors, config)
+    return pq_bound(scores, run.survivors, run.settings, run.rows[0]["counts"])
 
 
-def rounded_up(scores: Scores, survivors: Survivors, config: PruningConfig) -> Keep:
+def rounded_up(run: Run, scores: Scores, survivors: Survivors) -> Keep:
     """All survivors and, up to the next multiple, the most important of the other units that are there."""
-    kept = {}
+    kept, multiple = {}, run.settings.multiple
     for group, left in survivors.items():
-        places = min(math.ceil(int(left.sum()) / config.multiple) * config.multiple, len(left))
+        places = min(math.ceil(int(left.sum()) / multiple) * multiple, len(left))
         best_first = scores[group].masked_fill(left, math.inf).argsort(descending=True, stable=True)
         kept[group] = best_first[:places].sort().values
     return Keep(kept)
 
 
 STRUCTURED_SAP = Method(
-    "structured-sap", "unpublished; after arXiv 2302.05601", score=importance, quota=by_layer, plan=rounded_up
+    "structured-sap",
+    "unpublished; after arXiv 2302.05601",
+    score=of_the_units,
+    quota=by_layer,
+    plan=rounded_up,
+    rounds=4,
+    cuts_weights=False,
 )

@@ -13,9 +13,9 @@ from pruning_cases import SMALL, TRAINING
 
 from wavesim.config import ForecasterConfig, PruningConfig
 from wavesim.errors import WavesimError
-from wavesim.pruning import METHODS, compress, prune
-from wavesim.pruning.compress import beginning
+from wavesim.pruning import METHODS, kept, prune
 from wavesim.pruning.hooks import Freeze
+from wavesim.pruning.loop import beginning
 from wavesim.pruning.plans import Mask, units
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.train import fit, train
@@ -35,7 +35,10 @@ def assert_equal(one, other):
 
 
 def timeless(rows):
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+TIMES = ("seconds", "milliseconds", "masked_milliseconds")
 
 
 class Killed(Exception):
@@ -52,16 +55,6 @@ def kill_at(iteration):
 
 def test_every_method_of_the_settings_is_there():
     assert tuple(METHODS) == get_args(PruningConfig.model_fields["method"].annotation)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("method", METHODS)
-def test_zero_budget_is_the_identity(trained, standing_waves, tmp_path, family, method):
-    nothing = PruningConfig(method=method, gamma=1e-12, rounds=1, iterations=2)
-    rows = prune(trained[family], standing_waves, nothing, TRAINING, tmp_path / "same.safetensors")
-    assert_equal(weights_of(tmp_path / "same.safetensors"), weights_of(trained[family]))
-    assert {row["density"] for row in rows} == {1.0}
-    assert rows[0]["validation_error"] == rows[1]["validation_error"]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -131,14 +124,14 @@ def test_a_killed_run_goes_on_to_the_same_result(trained, standing_waves, tmp_pa
 
 def test_a_kill_between_the_last_round_and_its_row_costs_no_row(trained, standing_waves, tmp_path, monkeypatch):
     out = tmp_path / "killed.safetensors"
-    keep = compress.keep
+    keep = kept.keep
 
-    def keep_and_die(job, run):
-        keep(job, run)
+    def keep_and_die(run):
+        keep(run)
         if len(run.rows) == BY_UNIT.rounds + 1:
             raise Killed
 
-    monkeypatch.setattr(compress, "keep", keep_and_die)
+    monkeypatch.setattr(kept, "keep", keep_and_die)
     with pytest.raises(Killed):
         prune(trained["one-way"], standing_waves, BY_UNIT, TRAINING, out)
     monkeypatch.undo()
@@ -147,13 +140,24 @@ def test_a_kill_between_the_last_round_and_its_row_costs_no_row(trained, standin
     assert [row["round"] for row in rows] == [0, 1, 2]
 
 
-def test_what_another_run_left_is_not_taken_up(trained, standing_waves, tmp_path):
+def test_what_another_run_left_is_refused_and_stays(trained, standing_waves, tmp_path):
     out = tmp_path / "pruned.safetensors"
     with pytest.raises(Killed):
         prune(trained["one-way"], standing_waves, BY_UNIT, TRAINING, out, progress=kill_at(9))
+    with pytest.raises(WavesimError, match=r"other settings, model, data or seed; .* delete .*\.pruned\.pruning"):
+        prune(trained["one-way"], standing_waves, BY_UNIT, TRAINING, out, seed=1)
     seen = []
-    prune(trained["one-way"], standing_waves, BY_UNIT, TRAINING, out, 1, lambda now, *_: seen.append(now))
-    assert seen == list(range(1, 13))
+    prune(trained["one-way"], standing_waves, BY_UNIT, TRAINING, out, progress=lambda now, *_: seen.append(now))
+    assert seen == list(range(7, 13))  # the round that was whole is not lost
+
+
+def test_what_an_older_version_left_is_refused_and_stays(trained, standing_waves, tmp_path):
+    folder = tmp_path / ".pruned.pruning"
+    folder.mkdir()
+    torch.save({"settings": "0123456789ab", "rows": []}, folder / "run.pt")
+    with pytest.raises(WavesimError, match="another version of wavesim"):
+        prune(trained["one-way"], standing_waves, BY_UNIT, TRAINING, tmp_path / "pruned.safetensors")
+    assert (folder / "run.pt").exists()
 
 
 def test_same_seed_same_result_and_another_seed_another(trained, standing_waves, tmp_path):

@@ -1,0 +1,192 @@
+"""What every method has to do, whatever it is made of: one suite over the whole registry.
+
+Some of it is long for a method that trains before it cuts; all of it is small: standing waves on 12 x 12 cells.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from pruning_cases import TRAINING
+
+from wavesim.config import PruningConfig
+from wavesim.pruning import METHODS, prune
+from wavesim.pruning.materialise import materialise
+from wavesim.pruning.plans import Mask
+from wavesim.pruning.report import fastest
+from wavesim.pruning.store import read_lifetimes, read_rows
+from wavesim.surrogate import export_onnx, load, rollout, save
+from wavesim.surrogate.export import OnnxForecaster
+
+FAMILIES = ("one-way", "classical")
+TIMES = ("seconds", "milliseconds", "masked_milliseconds")
+DENSITY = 0.5
+
+
+def settings(method: str, **changes) -> PruningConfig:
+    """A short pruning by one method, to half of what it scores."""
+    usual = {"density": DENSITY, "iterations": 6, "multiple": 2, "gamma": 10.0, "eta": 0.5}
+    return PruningConfig(method=method, **{**usual, **changes})
+
+
+def weights(path):
+    return load(path).network.state_dict()
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(weight, other[name]) for name, weight in one.items())
+
+
+def timeless(rows):
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+def fields(*grid: int):
+    """A state and a medium, (2, y, x) each, in which the coarse step is stable."""
+    state, medium = np.random.default_rng(0).random((2, 2, *grid)).astype(np.float32)
+    return state, 1 + 0.2 * medium
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def pruned(trained, standing_waves, tmp_path_factory):
+    """method, family -> a forecaster that was pruned to half, once for all tests."""
+    folder, made = tmp_path_factory.mktemp("pruned"), {}
+
+    def make(method: str, family: str):
+        if (method, family) not in made:
+            made[method, family] = folder / f"{method}_{family}.safetensors"
+            prune(trained[family], standing_waves, settings(method), TRAINING, made[method, family], seed=3)
+        return made[method, family]
+
+    return make
+
+
+def test_the_settings_know_every_method():
+    assert set(METHODS) == set(get_args(PruningConfig.model_fields["method"].annotation))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_says_where_it_was_published_or_that_it_was_not(method):
+    assert "arXiv" in METHODS[method].reference
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_budget_is_met(pruned, method, family):
+    """Half of what is scored is left in every tensor of weights, and in every group of units."""
+    rows = read_rows(pruned(method, family))
+    for name, left in rows[-1]["counts"].items():
+        assert left == pytest.approx(DENSITY * rows[0]["counts"][name], abs=1), name
+    totals = [row["survivors"] for row in rows]
+    assert totals == sorted(totals, reverse=True) and totals[-1] < totals[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_cut_stays_cut_through_further_training(pruned, method, family):
+    """After the last training there are no more weights than the rounds left."""
+    rows, model = read_rows(pruned(method, family)), load(pruned(method, family))
+    assert sum(int(weight.count_nonzero()) for weight in model.parameters()) == rows[-1]["nonzero"]
+    if METHODS[method].cuts_weights:
+        unscored = sum(weight.numel() for name, weight in model.network.named_parameters() if weight.ndim < 4)
+        assert rows[-1]["nonzero"] <= rows[-1]["survivors"] + unscored
+        lifetimes, header = read_lifetimes(pruned(method, family))
+        assert header["method"] == method
+        last = len(rows) - 1
+        assert {name: int((left == last).sum()) for name, left in lifetimes.items()} == rows[-1]["counts"]
+
+
+@pytest.mark.parametrize("grid", [(12, 12), (17, 9)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_materialised_forecasts_as_masked_does_and_is_brought_up_to_multiples(make_forecaster, family, grid):
+    """Zeros in whole rows and columns, as pruning leaves them at its end, on two grids."""
+    model, rng = make_forecaster(family), torch.Generator().manual_seed(0)
+    dead = torch.randperm(model.config.width, generator=rng)[:11]
+    keep = {name: torch.rand(w.shape, generator=rng) < 0.6 for name, w in model.network.named_parameters()}
+    keep["stem.weight"][dead] = False
+    for name, kept in keep.items():
+        if name.startswith("filters") and name.endswith((".outward", ".weight")):
+            kept[dead] = False
+    small = materialise(model, Mask(keep), multiple=4)
+    masked = materialise(model, Mask(keep), multiple=model.config.width)
+    assert small.config.width == 8 and masked.config.width == model.config.width  # five live: brought up to eight
+    state, medium = fields(*grid)
+    np.testing.assert_allclose(
+        rollout(small, state, medium, 3), rollout(masked, state, medium, 3), atol=1e-5 * np.abs(state).max()
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_same_result(pruned, trained, standing_waves, tmp_path, method):
+    torch.manual_seed(int(np.random.default_rng().integers(1000)))  # the surroundings do not matter
+    again = tmp_path / "again.safetensors"
+    rows = prune(trained["one-way"], standing_waves, settings(method), TRAINING, again, seed=3)
+    assert timeless(rows) == timeless(read_rows(pruned(method, "one-way")))
+    assert_equal(weights(again), weights(pruned(method, "one-way")))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_and_resumed_same_result(pruned, trained, standing_waves, tmp_path, method):
+    out = tmp_path / "killed.safetensors"
+
+    def call(*killed_at):
+        def progress(now, *_):
+            if now in killed_at:
+                raise Killed
+
+        return prune(trained["one-way"], standing_waves, settings(method), TRAINING, out, 3, progress)
+
+    for iteration in (2, 5):
+        with pytest.raises(Killed):
+            call(iteration)
+        assert not out.exists()
+    assert timeless(call()) == timeless(read_rows(pruned(method, "one-way")))
+    assert_equal(weights(out), weights(pruned(method, "one-way")))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_whole_budget_is_the_identity(trained, standing_waves, tmp_path, family, method):
+    """But for methods whose whole training is the pruning: these leave every weight, trained."""
+    everything = settings(method, density=1.0, rounds=1, iterations=2)
+    out = tmp_path / "same.safetensors"
+    rows = prune(trained[family], standing_waves, everything, TRAINING, out)
+    assert {row["density"] for row in rows} == {1.0}
+    if METHODS[method].approach is None:
+        assert_equal(weights(out), weights(trained[family]))
+        assert rows[0]["validation_error"] == rows[1]["validation_error"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_result_round_trips_and_its_graphs_agree(pruned, tmp_path, method):
+    pytest.importorskip("onnxruntime")
+    model = load(pruned(method, "one-way"))
+    again = load(save(model, tmp_path / "again.safetensors"))
+    assert again.config == model.config
+    assert_equal(again.network.state_dict(), model.network.state_dict())
+    state, medium = fields(12, 12)
+    export_onnx(model, tmp_path / "model", (12, 12))
+    expected = rollout(model, state, medium, 4)
+    for other in (OnnxForecaster(tmp_path / "model"), fastest(model)):
+        np.testing.assert_allclose(rollout(other, state, medium, 4), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_say_what_happened(pruned, method):
+    rows = read_rows(pruned(method, "one-way"))
+    wanted = {"round", "method", "pq_index", "gini_index", "density", "survivors", "counts", "parameters", "nonzero",
+              "stored_bytes", "macs_per_frame", "milliseconds", "masked_milliseconds", "one_step_error",
+              "validation_error", "validation_error_before_retraining", "seconds"}  # fmt: skip
+    for number, row in enumerate(rows):
+        assert row["round"] == number and row["method"] == method
+        assert wanted <= row.keys()
+        assert 0 < row["one_step_error"] < row["validation_error"] * 10
+    assert "test_error" in rows[-1] and not any("test_error" in row for row in rows[:-1])

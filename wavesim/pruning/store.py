@@ -1,0 +1,78 @@
+"""What every method leaves beside its result, for tables, for controls of equal counts, and to learn from.
+
+OUT.rounds.jsonl             rows, one a round
+OUT.lifetimes.safetensors    parameter -> uint8 of its shape: in how many rounds each weight was left; the header
+                             tells from which file (`model`, its SHA-256) by which `method`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from wavesim.errors import WavesimError
+from wavesim.provenance import file_hash, read_lines, whole_file, write_lines
+from wavesim.pruning.run import Row, Run
+
+FORMAT = "wavesim lifetimes 1"
+
+
+def rows_beside(out: Path) -> Path:
+    """Where the rows of a result lie."""
+    return out.with_suffix(".rounds.jsonl")
+
+
+def write_rows(out: Path, rows: Sequence[Row]) -> None:
+    """Write them whole or not at all."""
+    write_lines(rows_beside(out), rows)
+
+
+def read_rows(out: str | Path) -> list[Row]:
+    """The rows of a result at `out`, a .safetensors path.
+
+    Raises:
+        WavesimError: there are none, or an older version wrote them.
+    """
+    path = rows_beside(Path(out))
+    if not path.is_file():
+        raise WavesimError(f"{path} does not exist; give a model that `wavesim prune` made, with its rows beside it")
+    rows = read_lines(path)
+    if not rows or "counts" not in rows[-1]:
+        raise WavesimError(f"{path} was written by an older version of wavesim; prune that model again")
+    return rows
+
+
+def lifetimes_beside(out: Path) -> Path:
+    """Where the lifetimes of a result lie."""
+    return out.with_suffix(".lifetimes.safetensors")
+
+
+def write_lifetimes(out: Path, model: Path, run: Run) -> None:
+    """Write in how many rounds each weight of the file `model` was left; nothing where units were cut."""
+    if run.lifetimes:
+        header = {"format": FORMAT, "method": run.settings.method, "model": file_hash(model)}
+        with whole_file(lifetimes_beside(out)) as part:
+            part.write_bytes(safetensors.torch.save(run.lifetimes, header))
+
+
+def read_lifetimes(out: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The lifetimes beside a result at `out`, a .safetensors path, and their header.
+
+    Raises:
+        WavesimError: there are none, or an older version wrote them.
+    """
+    path = lifetimes_beside(Path(out))
+    if not path.is_file():
+        raise WavesimError(
+            f"{path} does not exist; give a model that a method of single weights pruned, such as lottery-ticket"
+        )
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = dict(file.metadata() or {})
+        lifetimes = {name: file.get_tensor(name) for name in file.keys()}
+    if header.get("format") != FORMAT:
+        raise WavesimError(f"{path} was written by another version of wavesim; prune that model again")
+    return lifetimes, header

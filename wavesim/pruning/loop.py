@@ -69,7 +69,7 @@ def prune(
     pruning = pruning.model_copy(update={"rounds": rounds_of(pruning)})
     model = load(model_path)
     require_prunable(model)
-    told = {"pruning": pruning.model_dump(), "training": training.model_dump(), "seed": seed}
+    told = {"pruning": pruning.model_dump(mode="json"), "training": training.model_dump(), "seed": seed}
     told |= {"pruned_from": file_hash(model_path)}
     settings = settings_hash({**told, "data": str(data.resolve())})
     job = Job(pruning, training, data, seed, device, out.parent / f".{out.stem}.pruning", settings)

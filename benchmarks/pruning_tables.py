@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 Rows = list[dict[str, Any]]
 WORSE = 1.1  # times the error of the network as it came: what still counts as equal
@@ -157,7 +158,10 @@ def _figure(rows: Rows, path: Path) -> None:
                 axis.plot(courses[key], courses["validation_error"], label=name, **style)
             line[3].plot(courses["pq_index"], label=name, **style)
         for axis, (_, words) in zip(line, across, strict=False):
-            axis.set(xscale="log", yscale="log", xlabel=words)
+            axis.set(xscale="log" if words != "ms a frame" else "linear", yscale="log", xlabel=words)
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+            axis.yaxis.set_major_formatter(FormatStrFormatter("%.2g"))
+            axis.yaxis.set_minor_formatter(NullFormatter())
         line[0].set_ylabel(f"{family}\nvalidation error")
         line[3].set(xlabel="round", ylabel="PQ index of what is left")
     handles = {drawn.get_label(): drawn for axis in grid[:, 0] for drawn in axis.get_lines()}

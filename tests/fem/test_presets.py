@@ -27,7 +27,15 @@ from wavesim.fem.plan import Job, Plan, file_splits, plan_preset
 from wavesim.fem.presets import draw
 from wavesim.fem.trial import estimate
 from wavesim.fem.waves import require_room
-from wavesim.preset_config import NAMES, PRESETS, CavityConfig, RandomConfig, ResolvedConfig, dataset_config
+from wavesim.preset_config import (
+    NAMES,
+    PRESETS,
+    CavityConfig,
+    MixtureConfig,
+    RandomConfig,
+    ResolvedConfig,
+    dataset_config,
+)
 from wavesim.provenance import generator
 
 # Wider than high, other cells along x than along y, and nothing symmetric: an exchange of x and y shows.
@@ -246,6 +254,10 @@ def test_a_dry_run_counts_the_trajectories_that_are_run_twice(tmp_path, monkeypa
         ),
         ('preset = "cavity"\nbulk_moduli = [2.0, 1.0]', "the second must not be below the first"),
         ("frames = 3", "says no preset"),
+        ("[wave]\nframes = 9", r"did you mean \[waves\] by \[wave\]\?"),
+        ("[waves]\nframs = 9", r"waves.toml: \[waves\]: unknown key 'frams'; did you mean 'frames'\?"),
+        ("[waves]\n[trainin]", "unknown key 'trainin'; did you mean 'training'"),
+        ('preset = "lens"\n[waves]\nframes = 9', r"has both preset and a table \[waves\]: .*remove the line \[waves\]"),
     ],
 )
 def test_settings_that_contradict_themselves_are_refused(tmp_path, text, message):
@@ -260,10 +272,23 @@ def test_a_toml_file_may_hold_a_preset_or_the_waves_of_a_whole_run(tmp_path):
     assert dataset_config(path) == RandomConfig(contrast=0.1)
     path.write_text("[waves]\ngrid = 32\n")
     assert dataset_config(path) == dataset_config("packing-smooth").model_copy(update={"grid": 32})
+    path.write_text("[waves]\nframes = 8\n")  # fewer than training takes, which is another command's business
+    assert dataset_config(path) == dataset_config("packing-smooth").model_copy(update={"frames": 8})
     path.write_text('preset = "packing-smooth"\ngrid = 32\n')
     assert dataset_config(path) == dataset_config("packing-smooth").model_copy(update={"grid": 32})
     path.write_text('preset = "packing"\ngrid = 32\n')
     assert dataset_config(path) == ResolvedConfig(grid=32)
+
+
+def test_the_settings_of_a_lens_show_the_keys_of_its_mixture_asleep(tmp_path, capsys, monkeypatch):
+    from wavesim.cli import print_settings
+
+    print_settings("lens")
+    head, table = capsys.readouterr().out.split("# [mixture]\n")
+    awake = "\n".join(line.removeprefix("# ") for line in table.splitlines())
+    (tmp_path / "lens.toml").write_text(f"{head}[mixture]\n{awake}\n")
+    monkeypatch.chdir(Path(__file__).parents[2])  # where data/diagram.json is
+    assert dataset_config(tmp_path / "lens.toml").mixture == MixtureConfig()
 
 
 @pytest.mark.parametrize("name", NAMES)

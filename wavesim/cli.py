@@ -145,6 +145,7 @@ def prune(
 
     from wavesim.config import PruningConfig
     from wavesim.pruning import prune as prune_it
+    from wavesim.pruning.report import nothing_cut
 
     chosen = settings(config)
     update = {key: value for key, value in {"method": method, "scope": scope}.items() if value is not None}
@@ -152,6 +153,8 @@ def prune(
     with tqdm(total=pruning.rounds * pruning.iterations, desc="prune", disable=None) as bar:
         rows = prune_it(model, data, pruning, chosen.training, out, seed, shown(bar))
     typer.echo(columns(rows, ("round", "pq_index", "parameters", "macs_per_frame", "validation_error")))
+    if why := nothing_cut(rows, pruning):
+        typer.echo(why)
 
 
 app.command()(evaluate)

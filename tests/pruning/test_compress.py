@@ -17,6 +17,7 @@ from wavesim.pruning import METHODS, compress, prune
 from wavesim.pruning.compress import beginning
 from wavesim.pruning.hooks import Freeze
 from wavesim.pruning.plans import Mask, units
+from wavesim.pruning.report import nothing_cut
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.train import fit, train
 
@@ -62,6 +63,16 @@ def test_zero_budget_is_the_identity(trained, standing_waves, tmp_path, family, 
     assert_equal(weights_of(tmp_path / "same.safetensors"), weights_of(trained[family]))
     assert {row["density"] for row in rows} == {1.0}
     assert rows[0]["validation_error"] == rows[1]["validation_error"]
+    assert "nothing was cut: by the PQ index all" in (nothing_cut(rows, nothing) or "")
+
+
+def test_a_cut_too_small_for_a_multiple_is_told_with_what_to_change(trained, standing_waves, tmp_path):
+    coarse = BY_UNIT.model_copy(update={"multiple": 64, "rounds": 1, "eta": 0.1})
+    out = tmp_path / "same.safetensors"
+    rows = prune(trained["one-way"], standing_waves, coarse, TRAINING, out)
+    assert_equal(weights_of(out), weights_of(trained["one-way"]))
+    why = nothing_cut(rows, coarse) or ""
+    assert "by a multiple of 64; lower multiple, or raise rounds or eta (now 0.1)" in why and "\n" not in why
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -70,6 +81,7 @@ def test_units_are_cut_round_by_round(trained, standing_waves, tmp_path, family)
     rows = prune(trained[family], standing_waves, BY_UNIT, TRAINING, tmp_path / "small.safetensors")
     after = units(load(tmp_path / "small.safetensors"))
     assert all(after[group] % BY_UNIT.multiple == 0 or after[group] == before[group] for group in before)
+    assert nothing_cut(rows, BY_UNIT) is None
     assert after["width"] < before["width"] and after["encoder_width"] < before["encoder_width"]
     for smaller, larger in zip(rows[1:], rows[:-1], strict=True):
         for key in ("parameters", "nonzero", "stored_bytes", "macs_per_frame", "density"):

@@ -31,8 +31,8 @@ def nothing_cut(rows: Sequence[Mapping[str, Any]], config: PruningConfig) -> str
     left, units = last["survivors"], first["survivors"]
     if left == units:
         return (
-            f"nothing was cut: by the PQ index all {units} units or weights are needed; raise eta (now {config.eta:g}) "
-            "or gamma in [pruning]"
+            f"nothing was cut: the PQ index, and multiple = {config.multiple}, which each group keeps at least, let "
+            f"none of {units} units or weights go; raise eta (now {config.eta:g}), or lower multiple, in [pruning]"
         )
     return (
         f"nothing was cut: the PQ index lets {units - left} of {units} units go, too few anywhere to come down by a "

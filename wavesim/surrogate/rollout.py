@@ -114,7 +114,7 @@ def rollout(
     if isinstance(state, Trajectory):
         _require_interval(model, state)
         frames = len(state.state) - 1 if frames is None else frames
-        medium, state = state.medium if medium is None else medium, state.state[0]
+        return rollout(model, state.state[0], state.medium if medium is None else medium, frames)
     if medium is None or frames is None:
         raise WavesimError("a bare state says no medium and no number of frames: give both, or a whole trajectory")
     if frames < 1:

@@ -206,7 +206,7 @@ def view(
     """Watch truth, forecast and error, live: a click drops a pulse, space pauses, keys switch forecaster or packing."""
     import torch
 
-    from wavesim.viz.session import open_run
+    from wavesim.viz.runs import open_run
     from wavesim.viz.window import run_window
 
     torch.set_num_threads(1)  # the solver's process and the window need the other cores
@@ -214,6 +214,8 @@ def view(
         film = run_window(session, record=record, seconds=seconds)
         if session.why_recorded:
             typer.echo(f"the truth was recorded, not live: {session.why_recorded}", err=True)
+        for line in session.log:
+            typer.echo(line, err=True)
         if film:
             typer.echo(film)
 

@@ -57,7 +57,7 @@ def evaluate(
 
 def _found(run: Path, data: Path | None) -> tuple[dict[str, Path], Path]:
     """The models, name -> file, and the dataset. Raises WavesimError where there is none of the one or the other."""
-    from wavesim.viz.session import find_models, find_run, named
+    from wavesim.viz.runs import find_models, find_run, named
 
     if run.suffix in PICKLED:
         raise WavesimError(f"{run} is a pickle, which runs code when it is read: give a .safetensors file")

@@ -192,8 +192,10 @@ def export(
         typer.echo(write_xdmf(out or beside / f"{split}_{trajectory}.xdmf", chosen))
         return
     from wavesim.surrogate import export_onnx, load
+    from wavesim.surrogate.checkpoint import read_header
 
-    for path in export_onnx(load(source), out or source.with_suffix(""), (grid, grid), batch):
+    data = read_header(source)["about"].get("data")
+    for path in export_onnx(load(source), out or source.with_suffix(""), (grid, grid), batch, data):
         typer.echo(f"{path}  {path.stat().st_size / 1e3:.1f} kB")
 
 

@@ -50,16 +50,14 @@ def test_the_runtime_is_the_one_that_was_fastest_here_and_the_caption_and_the_lo
         measuring(monkeypatch, **times)
         with Session(ToyTruth(1, GRID), {"m": (forecaster := SavedForecaster(path, waves))}) as session:
             session.advance()
-            assert f" ms a frame ({runtime}, batch 1, " in numbers(session, 10.0).splitlines()[4]
+            assert f" ms a frame ({runtime}, " in numbers(session, 10.0).splitlines()[4]
         other = {"compiled loops": "torch", "torch": "compiled loops"}[runtime]
         assert forecaster.log == f"runs in {runtime} (milliseconds a frame here: {runtime} 0.50, {other} 2.00)"
 
 
 def test_the_shipped_forecasters_run_in_compiled_loops_by_this_machines_own_clock():
     with open_run(DEMO, live=False) as session:
-        assert [forecaster.engine for forecaster in session.models.values()] == [
-            "compiled loops, batch 1, one thread"
-        ] * 3
+        assert [forecaster.engine for forecaster in session.models.values()] == ["compiled loops, one thread"] * 3
         assert [line.split(" (")[0] for line in session.log] == [
             f"{name} runs in compiled loops" for name in session.models
         ]

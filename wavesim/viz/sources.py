@@ -159,7 +159,7 @@ class SavedForecaster:
         chosen = fastest(model, data.window(0, 0, 1)[0], data.medium(0))
         self._stepper = chosen.stepper
         threads = torch.get_num_threads() if chosen.runtime == "torch" else 1
-        self.engine = f"{chosen.runtime}, batch 1, {'one thread' if threads == 1 else f'{threads} threads'}"
+        self.engine = f"{chosen.runtime}, {'one thread' if threads == 1 else f'{threads} threads'}"
         times = ", ".join(f"{name} {taken:.2f}" for name, taken in chosen.milliseconds.items())
         self.log = f"runs in {chosen.runtime} (milliseconds a frame here: {times})"
         self.log += f"; {chosen.why_not}" if chosen.why_not else ""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.fits import check_fits
 from wavesim.metrics import relative_l2
@@ -17,6 +16,7 @@ from wavesim.surrogate.loops import CompiledForecaster, DoubleBuffered
 from wavesim.surrogate.rollout import Stepper
 from wavesim.surrogate.runtimes import Precision, Steppers, steppers
 from wavesim.turns import forecasting, in_turns
+from wavesim.well_dataset import open_split
 
 CALIBRATED = 8  # trajectories that int8 takes its ranges from
 
@@ -94,7 +94,7 @@ def bench(path: str | Path, data: str | Path | None = None, grid: int = 128, fra
     """
     model, ranges = load(path), None
     if data is not None:
-        test = WaveDataset(data, "test")
+        test = open_split(data, "test")
         check_fits(path, model, test)
         state, medium, frames = test.window(0, 0, 1)[0], test.medium(0), min(frames, test.frames - 1)
         ranges = calibration(data)
@@ -110,6 +110,6 @@ def calibration(data: str | Path) -> tuple[np.ndarray, np.ndarray] | None:
     """States and media of the first trajectories that train; None where none do."""
     if not (Path(data) / "data" / "train").is_dir():
         return None
-    train = WaveDataset(data, "train")
+    train = open_split(data, "train")
     chosen = range(min(CALIBRATED, len(train)))
     return np.stack([train.window(i, 0, 1)[0] for i in chosen]), np.stack([train.medium(i) for i in chosen])

@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(generate, name="generate")
 
-Data = Annotated[Path, typer.Option(help="a dataset's folder, made by `wavesim generate waves`")]
+Data = Annotated[Path, typer.Option(help="a dataset's folder, or one of The Well's acoustic files")]
 
 
 @app.command()

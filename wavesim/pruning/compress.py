@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from wavesim.config import ForecasterConfig, PruningConfig, TrainingConfig
-from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.provenance import file_hash, generator, settings_hash, whole_file, write_lines
 from wavesim.pruning.materialise import apply, materialise
@@ -30,8 +29,10 @@ from wavesim.pruning.quotas import Survivors, everything, surviving_scores
 from wavesim.pruning.report import cost
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.checkpoint import read_header
+from wavesim.surrogate.data import described
 from wavesim.surrogate.devices import accelerator
 from wavesim.surrogate.train import Progress, fit, rollout_error, validation_batch
+from wavesim.well_dataset import open_split
 
 Row = dict[str, Any]
 
@@ -50,7 +51,7 @@ class Job:
 
     def error(self, model: Forecaster) -> float:
         """Mean relative L2 error over rollouts of 32 frames of 8 validation trajectories."""
-        return rollout_error(model, *validation_batch(WaveDataset(self.data, "valid")))
+        return rollout_error(model, *validation_batch(open_split(self.data, "valid")))
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def prune(
     """Prune a trained forecaster in rounds and write OUT (a .safetensors path) with its rows beside it.
 
     Args:
+        data: a dataset's folder, ours or The Well's.
         training: how the forecaster was trained; `retraining` says what a round takes of it.
         progress: called as in training, with the iterations of all rounds in one count.
     Returns:
@@ -107,7 +109,8 @@ def prune(
         write_lines(out.with_suffix(".rounds.jsonl"), run.rows)
     write_lines(out.with_suffix(".rounds.jsonl"), run.rows)  # a kill may have come between the last two writes
     result = materialise(run.model, Mask({}))
-    save(result, out, {**told, "validation_error": run.rows[-1]["validation_error"]})
+    trained = described(open_split(data, "train"), open_split(data, "valid"))
+    save(result, out, {**told, "validation_error": run.rows[-1]["validation_error"], "data": trained})
     shutil.rmtree(job.folder)
     return list(run.rows)
 
@@ -166,7 +169,7 @@ def with_row(job: Job, run: Run, start: float, error_before: float | None = None
     scores = METHODS[job.pruning.method].score(run.model)
     groups = surviving_scores(scores, run.survivors, job.pruning.scope)
     indices = {group: pq_index(values, job.pruning.p, job.pruning.q) for group, values in groups.items()}
-    costs = cost(materialise(run.model, Mask({})), WaveDataset(job.data, "valid").grid)
+    costs = cost(materialise(run.model, Mask({})), open_split(job.data, "valid").grid)
     error = job.error(run.model)
     row: Row = {
         "round": len(run.rows),

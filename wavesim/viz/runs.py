@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wavesim.dataset import SPLITS, WaveDataset
+from wavesim.dataset import SPLITS
 from wavesim.errors import WavesimError
 from wavesim.recipes import trained_on
 from wavesim.viz.session import Session
 from wavesim.viz.sources import LiveTruth, RecordedTruth, SavedForecaster, TruthSource
+from wavesim.well_dataset import open_split
 
 MODELS = ("classical", "compressed", "pruned")  # the order of the keys 1, 2, 3
 
@@ -72,7 +73,7 @@ def open_run(path: str | Path, live: bool | None = None) -> Session:
     split = next((name for name in reversed(SPLITS) if any((root / "data" / name).glob("*.hdf5"))), None)
     if split is None:
         raise WavesimError(f"{root} holds no trajectories; make some with `wavesim generate waves`")
-    data = WaveDataset(root, split)
+    data = open_split(root, split)
     models = {name: SavedForecaster(file, data) for name, file in files.items()}
     source: TruthSource = RecordedTruth(data) if live is False else LiveTruth(data)
     log = [f"{name} {model.log}" for name, model in models.items()]

@@ -15,7 +15,7 @@ from wavesim import surrogate
 from wavesim.config import ForecasterConfig
 from wavesim.dataset import WaveDataset
 from wavesim.viz.runs import open_run
-from wavesim.viz.scene import numbers
+from wavesim.viz.scene import SIZE, Scene, numbers
 from wavesim.viz.session import Session
 from wavesim.viz.sources import SavedForecaster, gaussian_cells
 
@@ -158,3 +158,20 @@ def test_a_frame_on_show_stands_until_the_next_is_on_show_and_none_is_allocated(
     assert (
         most(100) < 100 * state.nbytes / 16
     )  # kept as they are, frames in arrays of their own would take 16 times that
+
+
+def test_the_longest_caption_ends_within_the_window(tmp_path, waves, monkeypatch):
+    import pyvista
+
+    measuring(monkeypatch, torch=2.0, loops=0.5)
+    plotter = pyvista.Plotter(off_screen=True, window_size=list(SIZE))
+    with Session(ToyTruth(1, GRID), {"m": SavedForecaster(saved(tmp_path), waves)}) as session:
+        session.advance()
+        session._forecast_spent.extend([1234.5] * 32)
+        scene, box = Scene(plotter, session), [0.0] * 4
+        scene.draw(10.0)
+        assert "1234.5 ms a frame (compiled loops, one thread)" in scene._values.GetInput()
+        scene._values.GetBoundingBox(plotter.renderer, box)
+        left = scene._values.GetPositionCoordinate().GetComputedViewportValue(plotter.renderer)[0]
+        assert 0 < box[1] and left + box[1] < SIZE[0]
+    plotter.close()

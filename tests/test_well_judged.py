@@ -13,6 +13,7 @@ from test_well import CELLS, INTERVAL, KAPPA, LENGTHS, RHO, TIME, write_well
 
 from wavesim.cli import main
 from wavesim.config import ForecasterConfig, PruningConfig, TrainingConfig
+from wavesim.errors import WavesimError
 from wavesim.evaluate import crossing_time
 from wavesim.pruning import prune
 from wavesim.surrogate import Forecaster, save
@@ -100,3 +101,21 @@ def test_the_window_plays_theirs(theirs: Path, tmp_path: Path) -> None:
     (tmp_path / "waves").symlink_to(theirs)
     with open_run(tmp_path, live=False) as session:
         assert session.advance() and session.forecast.shape == (2, *CELLS[::-1]) and session.error < 0.1
+
+
+def test_info_says_what_theirs_are_and_what_reads_them_and_check_how_to_go_on(
+    theirs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not called(monkeypatch, "info", theirs)
+    said = capsys.readouterr().out
+    assert "The Well's files of acoustic_scattering, waves on 64 x 32 cells, 7 frames every 0.05, sides rigid" in said
+    assert "2 train, 1 valid, 2 test" in said and "train, prune and evaluate read them" in said
+    assert called(monkeypatch, "check", theirs) == 2
+    assert "`wavesim import` makes a dataset of The Well's acoustic files" in capsys.readouterr().err
+
+
+def test_pruning_on_data_that_do_not_fit_is_refused_before_anything_is_written(theirs: Path, tmp_path: Path) -> None:
+    model = save(Forecaster(ForecasterConfig(ranks=(8,)), 2 * COURANT), tmp_path / "m.safetensors")
+    with pytest.raises(WavesimError, match=r"has a frame interval of 1\.600 cells, the model was made for 3\.200"):
+        prune(model, theirs, PruningConfig(), TrainingConfig(unrolls=(2,), shares=(1,)), tmp_path / "p.safetensors")
+    assert sorted(tmp_path.iterdir()) == [model]

@@ -135,8 +135,21 @@ def _sweep(folder: Path) -> str:
 
 
 def _dataset(path: Path) -> str:
-    from wavesim.dataset import WaveDataset, check
+    from wavesim.dataset import SPLITS, WaveDataset, check
+    from wavesim.well_dataset import WellDataset, open_split
 
+    splits = [split for split in SPLITS if any((path / "data" / split).glob("*.hdf5"))]
+    if splits and isinstance(theirs := open_split(path, splits[0]), WellDataset):
+        counts = {split: len(open_split(path, split)) for split in splits}
+        cells, name = f"{theirs.grid[1]} x {theirs.grid[0]} cells", theirs.about(0)["dataset"]
+        return "\n".join(
+            (
+                f"{path}: The Well's files of {name}, waves on {cells}, "
+                f"{theirs.frames} frames every {theirs.frame_interval:.5g}, sides {', '.join(theirs.sides)}",
+                "  " + ", ".join(f"{n} {split}" for split, n in counts.items()),
+                "  train, prune and evaluate read them as they are; `wavesim import` makes a dataset of them",
+            )
+        )
     counts = check(path)
     data = WaveDataset(path, next(iter(counts)))
     return "\n".join(

@@ -29,7 +29,7 @@ from wavesim.pruning.quotas import Survivors, everything, surviving_scores
 from wavesim.pruning.report import cost
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.checkpoint import read_header
-from wavesim.surrogate.data import described
+from wavesim.surrogate.data import described, require_trainable
 from wavesim.surrogate.devices import accelerator
 from wavesim.surrogate.train import Progress, fit, rollout_error, validation_batch
 from wavesim.well_dataset import open_split
@@ -99,6 +99,7 @@ def prune(
     settings = settings_hash({**told, "data": str(data.resolve())})
     job = Job(pruning, training, data, seed, device, out.parent / f".{out.stem}.pruning", settings)
 
+    require_trainable(model, retraining(job), open_split(data, "train"), open_split(data, "valid"))
     run = resumed(job)
     if run is None:
         run = begun(job, model, model_path)

@@ -207,7 +207,7 @@ def test_the_command_line_trains_a_run_and_says_what_it_did(here: Callable, data
     code, printed, said = here(*call)
     assert code == 0 and "was whole already, and stays as it is" in printed, said
     code, _, said = here(*call[:-1], 5)
-    assert code == 2 and "another seed" in said and len(said.strip().splitlines()) == 1
+    assert code == 2 and "seed 2 there, 5 now" in said and len(said.strip().splitlines()) == 1
     code, _, said = here("train", "--data", data, "--model", "clasical", "--out", tmp_path / "none")
     assert code == 2 and "unknown model 'clasical'" in said and not (tmp_path / "none").exists()
 

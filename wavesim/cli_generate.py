@@ -61,7 +61,7 @@ def generate_diagram(
     size_ratios: Annotated[str, typer.Option(help="small over large diameter, separated by commas")] = "0.73,0.4",
     fractions: Annotated[
         str, typer.Option(help="X_S, volume of the small ones over that of all, separated by commas")
-    ] = "0,0.1,0.2,0.3,0.4,0.5,0.7,0.9,1",
+    ] = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.8,1",
     particles: Annotated[int, typer.Option(min=2, help="in one packing")] = 500,
     seeds: Annotated[int, typer.Option(min=1, help="packings of each mixture; a larger number adds to them")] = 3,
     seed: Seed = 0,

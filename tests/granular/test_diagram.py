@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from wavesim import cli_generate
 from wavesim.cli import main
 from wavesim.errors import WavesimError
-from wavesim.granular import diagram, generate_mixture, progress, read_packings
+from wavesim.granular import diagram, diagram_figure, generate_mixture, progress, read_packings
 from wavesim.granular._lammps import EngineError
 from wavesim.granular.diagram import furnas, generate_diagram, points, summarise
 from wavesim.granular.jamming import Compression, NotJammedError
@@ -275,6 +276,14 @@ def test_a_point_that_cannot_be_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(WavesimError, match="is a file; give a folder"):
         generate_diagram(GRID, 1, tmp_path / "file")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_figure_joins_no_mixtures_that_are_far_apart():
+    rows = [{"small_fraction": x, "phi_j": 0.7, "phi_j_deviation": 0.0} for x in (0.0, 0.25, 0.6, 1.0)]
+    for chosen, broken in ((rows, []), ([rows[0], rows[1], rows[3]], [2]), ([rows[0], rows[2], rows[3]], [1])):
+        axis = Figure().subplots()
+        diagram_figure._line(axis, chosen, "phi_j", "-o", "k")
+        assert np.flatnonzero(np.isnan(axis.lines[0].get_xdata())).tolist() == broken
 
 
 def test_the_default_grid_can_be():

@@ -30,7 +30,7 @@ app = typer.Typer(
 app.add_typer(generate, name="generate")
 
 METHODS = ", ".join(get_args(PruningConfig.model_fields["method"].annotation)) + "; default: as in the settings"
-Data = Annotated[Path, typer.Option(help="a dataset's folder, made by `wavesim generate waves`")]
+Data = Annotated[Path, typer.Option(help="a dataset's folder, or one of The Well's acoustic files")]
 
 
 @app.command()
@@ -153,6 +153,7 @@ def prune(
 
     from wavesim.pruning import prune as prune_it
     from wavesim.pruning import trainings_of
+    from wavesim.pruning.report import nothing_cut
     from wavesim.surrogate.checkpoint import trained_by
 
     model = model / "model.safetensors" if model.is_dir() else model
@@ -165,6 +166,8 @@ def prune(
     with tqdm(total=trainings_of(pruning) * pruning.iterations, desc="prune", disable=None) as bar:
         rows = prune_it(model, data, pruning, trained_by(model) or chosen.training, out, seed, shown(bar))
     typer.echo(columns(rows, ("round", "pq_index", "density", "parameters", "milliseconds", "validation_error")))
+    if why := nothing_cut(rows, pruning):
+        typer.echo(why)
 
 
 app.command()(evaluate)
@@ -207,8 +210,10 @@ def export(
         typer.echo(write_xdmf(out or beside / f"{split}_{trajectory}.xdmf", chosen))
         return
     from wavesim.surrogate import export_onnx, load
+    from wavesim.surrogate.checkpoint import read_header
 
-    for path in export_onnx(load(source), out or source.with_suffix(""), (grid, grid), batch):
+    data = read_header(source)["about"].get("data")
+    for path in export_onnx(load(source), out or source.with_suffix(""), (grid, grid), batch, data):
         typer.echo(f"{path}  {path.stat().st_size / 1e3:.1f} kB")
 
 
@@ -221,7 +226,7 @@ def view(
     """Watch truth, forecast and error, live: a click drops a pulse, space pauses, keys switch forecaster or packing."""
     import torch
 
-    from wavesim.viz.session import open_run
+    from wavesim.viz.runs import open_run
     from wavesim.viz.window import run_window
 
     torch.set_num_threads(1)  # the solver's process and the window need the other cores
@@ -229,6 +234,8 @@ def view(
         film = run_window(session, record=record, seconds=seconds)
         if session.why_recorded:
             typer.echo(f"the truth was recorded, not live: {session.why_recorded}", err=True)
+        for line in session.log:
+            typer.echo(line, err=True)
         if film:
             typer.echo(film)
 

@@ -34,9 +34,11 @@ from wavesim.pruning.run import Job, Row, Run
 from wavesim.pruning.store import write_lifetimes, write_rows
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.checkpoint import read_header
+from wavesim.surrogate.data import described, require_trainable
 from wavesim.surrogate.devices import accelerator
 from wavesim.surrogate.train import Progress, fit, prepare, untrained
 from wavesim.surrogate.train import run as train_until_stopped
+from wavesim.well_dataset import open_split
 
 
 def prune(
@@ -52,6 +54,7 @@ def prune(
     """Prune a trained forecaster in rounds and write OUT (a .safetensors path) with its rows beside it.
 
     Args:
+        data: a dataset's folder, ours or The Well's.
         training: how the forecaster was trained; `retraining` says what a round takes of it.
         progress: called as in training, with the iterations of all rounds in one count.
     Returns:
@@ -69,11 +72,12 @@ def prune(
     pruning = pruning.model_copy(update={"rounds": rounds_of(pruning)})
     model = load(model_path)
     require_prunable(model)
-    told = {"pruning": pruning.model_dump(), "training": training.model_dump(), "seed": seed}
+    told = {"pruning": pruning.model_dump(mode="json"), "training": training.model_dump(), "seed": seed}
     told |= {"pruned_from": file_hash(model_path)}
     settings = settings_hash({**told, "data": str(data.resolve())})
     job = Job(pruning, training, data, seed, device, out.parent / f".{out.stem}.pruning", settings)
 
+    require_trainable(model, retraining(job), open_split(data, "train"), open_split(data, "valid"))
     run = kept.resumed(job)
     if run is None:
         run = begun(job, method, model, model_path)
@@ -88,7 +92,8 @@ def prune(
         kept.keep(run)
     write_rows(out, run.rows)  # a kill may have come between the last two writes
     write_lifetimes(out, model_path, run)
-    save(result, out, {**told, "validation_error": run.rows[-1]["validation_error"]})
+    trained = described(open_split(data, "train"), open_split(data, "valid"))
+    save(result, out, {**told, "validation_error": run.rows[-1]["validation_error"], "data": trained})
     shutil.rmtree(job.folder)
     return list(run.rows)
 

@@ -50,7 +50,9 @@ _ = axes[0].legend()
 
 # %% [markdown]
 # Replacing large spheres by small ones makes the packing faster, by half at this size ratio: speed is ours to
-# choose.
+# choose. That is so because all contacts have one spring constant, whatever the size: spheres of diameter 0.4 alone are
+# then 1 / 0.4 times as stiff as those of diameter 1. With springs proportional to the diameter, as of grains of one
+# material, both ends would have one speed.
 
 # %% [markdown]
 # ## 2. From a wanted speed to a mixture

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import sys
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, NoReturn, get_args
 
@@ -178,14 +180,16 @@ def export(
         Path | None,
         typer.Option(
             help="a model: path without suffix, default: the model's; a trajectory: .xdmf file, default: "
-            "DATASET-xdmf/SPLIT_NUMBER.xdmf, beside the dataset; packings: .data, .dump (all of them), .vtu or .png"
+            "DATASET-xdmf/SPLIT_NUMBER.xdmf, beside the dataset; packings: .data, .dump (all, or one), .vtu or .png"
         ),
     ] = None,
     grid: Annotated[int, typer.Option(min=8, help="cells along each side that the ONNX graphs are made for")] = 64,
     batch: Annotated[int, typer.Option(min=1, help="trajectories at once that the ONNX graphs are made for")] = 1,
     split: Annotated[str, typer.Option(help="train, valid or test: where the trajectory is")] = "test",
     trajectory: Annotated[int, typer.Option(min=0, help="number of the trajectory in its split")] = 0,
-    packing: Annotated[int, typer.Option(min=0, help="number of the packing in its file")] = 0,
+    packing: Annotated[
+        int | None, typer.Option(min=0, help="number of the packing in its file; default: 0, and of a .dump all")
+    ] = None,
 ) -> None:
     """Write a model as ONNX (a graph for the medium, one for a frame), a trajectory as XDMF, a packing for LAMMPS."""
     if (source / "packings.h5").is_file() and not (source / "data").is_dir():
@@ -193,7 +197,7 @@ def export(
     if source.is_file() and source.suffix == ".h5":
         from wavesim.granular.exchange import export_packings
 
-        typer.echo(export_packings(source, out or source.with_name(f"{source.stem}_{packing}.data"), packing))
+        typer.echo(export_packings(source, out or source.with_name(f"{source.stem}_{packing or 0}.data"), packing))
         return
     if source.is_dir():
         from wavesim.dataset import WaveDataset
@@ -284,6 +288,9 @@ def main() -> None:
     """Run the command line; what a user can mend is one line on standard error and exit code 2."""
     # As an interruption does: what is half-written is removed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for before, word in pairwise(sys.argv):  # an unset variable of the shell: a path of "" would be this folder
+        if word == "" or re.fullmatch(r"--[a-z-]+=", word):
+            _refuse(f"{word or before} is given an empty value; name what is meant, or leave it out")
     try:
         code = app(standalone_mode=False)
     except WavesimError as error:

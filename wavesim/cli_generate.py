@@ -32,12 +32,13 @@ def generate_packings(
         float | None, typer.Option(min=0, max=1, help="area (volume) of the small ones; default: half of the particles")
     ] = None,
     n: Annotated[int | None, typer.Option(min=1, help="packings; a larger number adds to them; default: 1")] = None,
-    ranks: Annotated[int, typer.Option(min=1, help="processes that share each packing by MPI")] = 1,
+    ranks: Annotated[int, typer.Option(min=1, help="processes that share each packing by MPI, at most one a core")] = 1,
 ) -> None:
     """Jam bidisperse packings with LAMMPS: OUT/packings.h5, with phi_J, coordination, rattlers and bulk modulus.
 
     With any of --dim, --particles, --size-ratio, --small-fraction and --n: so many packings of that one mixture,
-    compressed stepwise from a dilute state. With none: the packings of the settings, quenched.
+    compressed stepwise from a dilute state and then expanded until p = 1e-5; below a size ratio of 0.3 compressed far
+    above jamming and unloaded to p = 1e-3 or somewhat more. With none: the packings of the settings, quenched.
     """
     from wavesim.granular import Mixture, generate_mixture
     from wavesim.granular import generate_packings as generate_them
@@ -61,7 +62,7 @@ def generate_diagram(
     size_ratios: Annotated[str, typer.Option(help="small over large diameter, separated by commas")] = "0.73,0.4",
     fractions: Annotated[
         str, typer.Option(help="X_S, volume of the small ones over that of all, separated by commas")
-    ] = "0,0.1,0.2,0.3,0.4,0.5,0.7,0.9,1",
+    ] = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.8,1",
     particles: Annotated[int, typer.Option(min=2, help="in one packing")] = 500,
     seeds: Annotated[int, typer.Option(min=1, help="packings of each mixture; a larger number adds to them")] = 3,
     seed: Seed = 0,

@@ -15,7 +15,7 @@ from wavesim.provenance import read_lines
 
 BROKEN = "broken:"
 KINDS = "a model, a dataset, a packings file, a jamming diagram or a run"
-PACKING = ("size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")
+PACKING = ("dim", "size_ratio", "small_fraction", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")
 MIXTURE = ("dim", "size_ratio", "small_fraction", "particles", "packings", "phi_j", "phi_j_deviation", "bulk_modulus")
 
 
@@ -141,9 +141,12 @@ def _hdf5(path: Path) -> str:
         with h5py.File(path, "r") as file:
             begun = "settings_hash" in file.attrs  # a packings.h5, be there a packing in it or none yet
             whole = {name: group.attrs for name, group in file.items() if "phi_j" in group.attrs}
-            rows = [{"name": name, **{key: found.get(key) for key in PACKING}} for name, found in whole.items()]
+            rows = [
+                {"name": name, "particles": len(file[name]["radii"]), **{key: found.get(key) for key in PACKING}}
+                for name, found in whole.items()
+            ]
             shape = list(file["t0_fields/pressure"].shape) if "t0_fields/pressure" in file else []
-    except (OSError, AttributeError) as error:
+    except (OSError, AttributeError, KeyError) as error:
         raise WavesimError(f"{path} is not a whole HDF5 file of packings or waves ({error})") from error
     if len(shape) == 4:
         return (
@@ -154,7 +157,8 @@ def _hdf5(path: Path) -> str:
         return f"{path}: no packing yet; call `wavesim generate packings` as before to go on"
     if not rows:
         raise WavesimError(f"{path} is an HDF5 file, but not {KINDS}")
-    return f"{path}: {len(rows)} packings\n" + columns(rows, ("name", *PACKING))
+    units = "bulk_modulus in k_n / d^(D-2), d the diameter of large ones, k_n the springs' constant"
+    return f"{path}: {len(rows)} packings; {units}\n" + columns(rows, ("name", "particles", *PACKING))
 
 
 def _packings(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import signal
 import subprocess
@@ -12,16 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from wavesim import cli_generate
 from wavesim.cli import main
 from wavesim.errors import WavesimError
-from wavesim.granular import diagram, progress, read_packings
+from wavesim.granular import diagram, diagram_figure, generate_mixture, progress, read_packings
 from wavesim.granular._lammps import EngineError
 from wavesim.granular.diagram import furnas, generate_diagram, points, summarise
 from wavesim.granular.jamming import Compression, NotJammedError
 from wavesim.granular.progress import counted
+from wavesim.granular.storage import begin
 from wavesim.granular.transition import Bracket
 from wavesim.lock import sole_user
+from wavesim.mixtures import read_diagram
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "packings.h5"
 GRID = points((0.7,), (0.3, 0.6), 32, 2)
@@ -248,6 +253,7 @@ def test_what_is_there_is_summarised_without_making_more(swept, tmp_path):
         (("--size-ratios", "0.7;0.4"), "--size-ratios '0.7;0.4' are no numbers separated by commas"),
         (("--fractions", "0.5,1.5"), "small_fraction 1.5 is not between 0 and 1"),
         (("--size-ratios", "0.15", "--fractions", "0.2"), "use at least"),
+        (("--size-ratios", "0.05"), "size_ratio 0.05 is not in [0.1, 1]"),
     ],
 )
 def test_a_diagram_that_cannot_be_is_refused_in_one_line(tmp_path, monkeypatch, capsys, arguments, words):
@@ -270,6 +276,41 @@ def test_a_point_that_cannot_be_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(WavesimError, match="is a file; give a folder"):
         generate_diagram(GRID, 1, tmp_path / "file")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_figure_joins_no_mixtures_that_are_far_apart():
+    rows = [{"small_fraction": x, "phi_j": 0.7, "phi_j_deviation": 0.0} for x in (0.0, 0.25, 0.6, 1.0)]
+    for chosen, broken in ((rows, []), ([rows[0], rows[1], rows[3]], [2]), ([rows[0], rows[2], rows[3]], [1])):
+        axis = Figure().subplots()
+        diagram_figure._line(axis, chosen, "phi_j", "-o", "k")
+        assert np.flatnonzero(np.isnan(axis.lines[0].get_xdata())).tolist() == broken
+
+
+def test_the_default_grid_can_be():
+    own = {name: one.default for name, one in inspect.signature(cli_generate.generate_diagram).parameters.items()}
+    ratios, fractions = ([float(word) for word in own[name].split(",")] for name in ("size_ratios", "fractions"))
+    assert len(points(ratios, fractions, own["particles"], own["dim"])) == 18
+
+
+def test_a_diagram_and_packings_do_not_share_a_folder(swept, tmp_path):
+    """Both log what failed in failed.jsonl, each by keys of its own."""
+    begin(tmp_path / "packings.h5", {})
+    (tmp_path / "failed.jsonl").write_text('{"name": "000000", "attempt": 0, "reason": "none"}\n')
+    with pytest.raises(WavesimError, match=r"holds packings.h5, .* give another folder"):
+        generate_diagram(GRID, 3, tmp_path, progress=False)
+    with pytest.raises(WavesimError, match=r"holds a jamming diagram, .* give another folder"):
+        generate_mixture(GRID[0], 1, swept[0], 0, progress=False)
+    assert not (swept[0] / "packings.h5").exists()
+
+
+def test_a_point_of_the_diagram_has_one_number_of_particles(swept, monkeypatch):
+    out, rows = swept
+    monkeypatch.setattr(diagram, "_outcomes", lambda jobs, workers: pytest.fail("begun"))
+    before = (out / "diagram.json").read_bytes()
+    with pytest.raises(WavesimError, match=r"packings of 32 and of 40 particles at size ratio 0.7, X_S 0.3: give the"):
+        generate_diagram(points((0.7,), (0.3,), 40, 2), 1, out, progress=False)
+    assert (out / "diagram.json").read_bytes() == before
+    assert len(read_diagram(out, dim=2).small_fractions[0]) == len(rows)
 
 
 def test_the_committed_diagram_s_script_runs(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from wavesim.granular import Mixture, Packing, read_packings
 from wavesim.granular.exchange import export_packings, import_packings, read_any
 from wavesim.granular.lammps_files import write_data, write_dump
 from wavesim.granular.storage import append, begin
-from wavesim.granular.vtk import write_vtu
+from wavesim.granular.vtk import POINT_DATA, write_vtu
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "packings.h5"
 
@@ -186,6 +187,14 @@ def random_lattice() -> Packing:
         ("a.data", lambda text: text.replace("\n1 2 1.0", "\n1 1 1.2"), "type 1 are larger than those of type 2"),
         ("a.data", lambda text: text.replace("\n1 2 1.0", "\n1 2 one"), "'one' stands where a number"),
         ("a.data", lambda text: text.replace("\n1 2 1.0 1.0", "\n1 2 1.0 nan"), "not finite"),
+        ("a.data", lambda text: text.replace("108 atoms", "atoms"), "number of atoms is ''"),
+        ("a.data", lambda text: text.replace("108 atoms", "0 atoms"), "number of atoms is '0'"),
+        ("a.data", lambda text: text.replace("108 atoms", "1e400 atoms"), "number of atoms is '1e400'"),
+        ("a.data", lambda text: re.sub(r"\n0.0 (\S+) xlo", r"\n\1 xlo", text), "3 rows of 2 numbers"),
+        ("a.dump", lambda text: text.replace("ATOMS\n108\n", "ATOMS\n"), "number of atoms is ''"),
+        ("a.dump", lambda text: text.replace("ATOMS\n108\n", "ATOMS\n0\n"), "number of atoms is '0'"),
+        ("a.dump", lambda text: text.replace("NUMBER OF ATOMS", "NUMBER"), "number of atoms is ''"),
+        ("a.dump", lambda text: text.replace("ITEM: NUMBER OF ATOMS", "ITEM: "), "without atoms"),
         ("a.dump", lambda text: text.replace("pp pp pp", "ff pp pp"), "periodic box"),
         ("a.dump", lambda text: text.replace("radius", "vx"), "lacks the columns diameter"),
         ("a.dump", lambda text: text.replace("ITEM: TIMESTEP", "nothing"), "no line ITEM: TIMESTEP"),
@@ -204,6 +213,68 @@ def test_a_file_that_is_no_packing_is_refused(tmp_path, name, change, words):
         read_any(path)
 
 
+def changed(path: Path, change) -> Path:
+    """A VTU file of ours whose points and point data another program has changed."""
+    mesh = meshio.read(write_vtu(path, face_centred_cubic(0.99)))
+    points, data = change(mesh.points, {name: np.array(mesh.point_data[name]) for name in POINT_DATA})
+    meshio.Mesh(points, [("vertex", np.arange(len(points))[:, None])], point_data=data).write(path)
+    return path
+
+
+def renumbered(points: np.ndarray, data: dict, number: int) -> tuple[np.ndarray, dict]:
+    return points, {**data, "particle": np.where(data["particle"] == 5, number, data["particle"])}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda points, data: (points[:0], {name: all_[:0] for name, all_ in data.items()}), "VTU file|0 points"),
+        (lambda points, data: renumbered(points, data, 10**6), "not numbered 0, 1, ..., 1000000"),
+        (lambda points, data: renumbered(points, data, 6), "not numbered"),
+        (lambda points, data: renumbered(points, data, -1), "not numbered"),
+        (lambda points, data: (points, {**data, "radius": -data["radius"]}), "radii positive"),
+        (lambda points, data: (points, {**data, "box": data["box"][:, 0]}), "a box of shape"),
+        (lambda points, data: (points, {**data, "species": data["species"] + 1}), "species must be"),
+    ],
+)
+def test_a_changed_vtu_file_is_refused(tmp_path, change, words):
+    with pytest.raises(WavesimError, match=words):
+        read_any(changed(tmp_path / "a.vtu", change))
+
+
+def test_a_dump_holds_the_packing_that_was_asked_for_or_all(tmp_path, monkeypatch):
+    for more, count in ((("--packing", 2), 1), ((), 48)):
+        assert wavesim(monkeypatch, "export", SAMPLE, *more, "--out", tmp_path / "x.dump") == 0
+        found = read_any(tmp_path / "x.dump")
+        assert len(found) == count and same(found[0], read_packings(SAMPLE)[2 if more else 0])
+
+
+def test_small_spheres_alone_keep_their_size_ratio_on_the_way_and_back(tmp_path):
+    """Their diameter is in that of the large ones, of which there are none; larger than 1 it would be no ratio."""
+    mixture = Mixture(200, 0.5, 1.0, 3)
+    places = np.random.default_rng(0).uniform(0, mixture.side(0.8), (200, 3))
+    packing = Packing(places, mixture.radii(), mixture.species(), np.full(3, mixture.side(0.8)))
+    assert packing.size_ratio == 0.5 and face_centred_cubic(0.99).size_ratio == 1
+    for name, write in (("a.data", write_data), ("a.vtu", write_vtu)):
+        (back,) = read_any(write(tmp_path / name, packing))
+        assert same(back, packing) and back.size_ratio == 0.5
+    tripled = replace(packing, positions=3 * places, radii=3 * packing.radii, box=3 * packing.box)
+    (back,) = read_any(write_data(tmp_path / "b.data", tripled))
+    assert back.size_ratio == 1 and back.contacts.overlap == pytest.approx(2 * packing.contacts.overlap)
+
+
+def test_an_import_of_no_file_and_an_empty_out_are_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("none.data", "none.dump", "none.vtu"):
+        assert wavesim(monkeypatch, "import", name, "--out", "out") == 2
+        assert capsys.readouterr().err.startswith(f"wavesim: {name} does not exist")
+    for arguments in (("import", SAMPLE, "--out", ""), ("generate", "packings", "--out=")):
+        assert wavesim(monkeypatch, *arguments) == 2
+        said = capsys.readouterr().err
+        assert "--out" in said and "is given an empty value" in said and len(said.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_exchanged_is_refused(tmp_path):
     begin(tmp_path / "packings.h5", {})
     append(tmp_path / "packings.h5", "000000", equal(triangular(0.99).positions, triangular(0.99).box))
@@ -216,5 +287,6 @@ def test_what_cannot_be_exchanged_is_refused(tmp_path):
             export_packings(tmp_path, tmp_path / name, number)
     with pytest.raises(WavesimError, match="are read from"):
         read_any(tmp_path / "a.xyz")
+    (tmp_path / "binary.data").write_bytes(b"\xff\xfe")
     with pytest.raises(WavesimError, match="no text file"):
-        read_any(tmp_path / "none.data")
+        read_any(tmp_path / "binary.data")

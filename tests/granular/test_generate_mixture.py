@@ -166,6 +166,7 @@ def test_what_does_not_come_to_equilibrium_is_logged_and_what_is_whole_is_kept(t
         (("--particles", 64, "--small-fraction", 1e-5), "without a small one"),
         (("--n", 2, "--config", "quick"), "exclude each other"),
         (("--ranks", 2), "--ranks 2 is for large packings"),
+        (("--ranks", 10**4, "--n", 1), "ranks 10000 on"),
         (("--particles", 10**11), "this machine has"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -150,7 +152,9 @@ def test_the_mixture_has_the_concentration_asked_for():
         ((64, 0.7, 1e-6), "without a small one"),
         ((64, 0.1, 0.999), "without a large one"),
         ((64, 0.1, 0.4), "use at least"),
+        ((1000, 0.4, 0.99), "1000 particles with 2 large ones, and at least 8 keep near to X_S: use at least"),
         ((64, 0.0), "not in"),
+        ((64, 0.05), r"size_ratio 0.05 is not in \[0.1, 1\]"),
         ((64, 0.5, 1.1), "not between"),
         ((64, 0.5, float("nan")), "not between"),
         ((1, 0.5), "no mixture"),
@@ -171,7 +175,21 @@ def test_more_particles_than_fit_in_memory_are_refused(monkeypatch, dim, most):
     assert Mixture(most, 0.5, None, dim).particles == most
 
 
-def test_the_number_of_particles_that_an_error_asks_for_is_enough():
-    with pytest.raises(WavesimError, match="use at least 16 particles"):
-        Mixture(15, 1.0, None, 3)
-    Mixture(16, 1.0, None, 3)
+@pytest.mark.parametrize(
+    "arguments", [(1.0, None, 3), (0.1, 0.05, 3), (0.5, 1.0, 3), (0.4, 0.99), (0.1, 0.4), (0.3, 0.0), (0.7, 1e-6)]
+)
+def test_the_number_of_particles_that_an_error_asks_for_is_enough_and_the_least(monkeypatch, arguments):
+    monkeypatch.setattr(mixture, "memory", lambda: np.inf)
+    with pytest.raises(WavesimError) as refused:
+        Mixture(3, *arguments)
+    needed = int(re.search(r"use at least (\d+) particles", str(refused.value)).group(1))
+    Mixture(needed, *arguments)
+    with pytest.raises(WavesimError, match=f"use at least {needed} particles"):
+        Mixture(needed - 1, *arguments)
+
+
+def test_one_species_alone_is_a_mixture_and_the_fewest_of_one_are_near_their_concentration():
+    assert (Mixture(32, 0.4, 0.0).small, Mixture(32, 0.4, 1.0).small) == (0, 32)
+    areas = [Mixture(n, 0.4, 0.9).radii() ** 2 for n in range(450, 600)]  # 8, 9 and 10 large ones
+    large = np.array([own[own > 0.2].sum() / own.sum() for own in areas])
+    assert (abs(large / 0.1 - 1) < 1 / 16).all() and np.ptp(large) > 0.005

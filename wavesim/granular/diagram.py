@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,8 @@ def generate_diagram(
         a row a mixture, as in OUT/diagram.json, with those that earlier calls made there; `failed` counts packings that
         no attempt balanced.
     Raises:
-        WavesimError: LAMMPS missing, a full disk, a file where the folder should be, or another sweep in it.
+        WavesimError: LAMMPS missing, a full disk, a file where the folder should be, another sweep or packings in it,
+            or one of the mixtures with another number of particles.
     """
     if protocol is not None and not 1.5 * protocol.pressure < protocol.start_pressure:
         raise WavesimError(
@@ -102,7 +103,10 @@ def generate_diagram(
     out, mixtures = Path(out), list(dict.fromkeys(mixtures))
     if out.exists() and not out.is_dir():
         raise WavesimError(f"{out} is a file; give a folder to write diagram.jsonl to")
+    if (out / "packings.h5").exists():
+        raise WavesimError(f"{out} holds packings.h5, and both write failed.jsonl; give another folder")
     with sole_user(out):
+        _require_one_number(_all(mixtures, seeds, out, seed)[0], out)
         # Seed by seed, so that a sweep cut short has some of every mixture.
         jobs = [
             _Job(mixture, seed, number, protocol or usual(mixture)) for number in range(seeds) for mixture in mixtures
@@ -257,6 +261,16 @@ def _done(out: Path) -> set[str]:
     failures = Counter(line["key"] for line in read_lines(out / "failed.jsonl"))
     lost = {key for key, attempts in failures.items() if attempts >= ATTEMPTS}
     return lost | {line["key"] for line in read_lines(out / "diagram.jsonl")}
+
+
+def _require_one_number(every: Sequence[Mixture], out: Path) -> None:
+    """Of particles at each point of the diagram: its readers have one value there. every: in the order of `_all`."""
+    for one, other in itertools.pairwise(every):
+        if replace(one, particles=other.particles) == other:
+            raise WavesimError(
+                f"{out} would hold packings of {one.particles} and of {other.particles} particles at size ratio "
+                f"{one.size_ratio:.4g}, X_S {one.small_fraction}: give the number that is there, or another folder"
+            )
 
 
 def _all(mixtures: Sequence[Mixture], seeds: int, out: Path, seed: int) -> tuple[list[Mixture], int]:

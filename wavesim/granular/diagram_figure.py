@@ -1,18 +1,21 @@
-"""The jamming diagram in pictures, against X_S: phi_J under the limits of Furnas, K, the share of small particles that
-carry; and for each size ratio the parts of K and the contacts by kind. Dashed: along the line of second transitions.
+"""The jamming diagram in pictures, against X_S: phi_J (of spheres under the limits of Furnas), K, the share of small
+particles that carry; and for each size ratio the parts of K along both lines and the contacts by kind.
 
 Lines and bars are means and standard deviations, dots single packings: next to X*_S there are two kinds of them, and
-the mean is that of the larger kind.
+the mean is that of the larger kind. No line joins mixtures further apart than `mixtures.WIDEST`. Dashed: along the line
+of second transitions.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wavesim.granular.diagram import furnas
+from wavesim.mixtures import WIDEST
 from wavesim.provenance import whole_file
 
 if TYPE_CHECKING:
@@ -28,7 +31,8 @@ SHARED = (  # title, along the first transition, along the second
 PARTS = ("bulk_modulus", "LL", "LS", "SS")
 CONTACTS = ("contacts_LL", "contacts_LS", "contacts_SL", "contacts_SS")
 COLOURS = {"LL": "C4", "LS": "C5", "SL": "C8", "SS": "C6"}
-CLOSE_PACKING = {2: 0.842, 3: 0.64}  # of disks 1 : 1.4 (equal ones order) and of equal spheres
+CLOSE_PACKING = 0.64  # of equal spheres; Furnas' limits say nothing of disks, whose gaps are too small for others
+FEWEST = 0.1  # contacts that are shown
 
 
 def draw(rows: Rows, path: Path) -> None:
@@ -41,61 +45,90 @@ def draw(rows: Rows, path: Path) -> None:
 
     ratios = list(dict.fromkeys(row["size_ratio"] for row in rows))
     columns = max(3, len(ratios))
-    figure = Figure(figsize=(3.6 * columns, 10), layout="constrained")
-    halves = figure.add_gridspec(2, 1, height_ratios=(1, 1.7))
+    second = any(row.get("bulk_modulus_2") is not None for row in rows)
+    figure = Figure(figsize=(3.6 * columns, 13 if second else 10), layout="constrained")
+    halves = figure.add_gridspec(2, 1, height_ratios=(1, 2.6 if second else 1.7))
     above, below = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
     top = above.subplots(1, 3)
-    _limits(top[0], CLOSE_PACKING[rows[0]["dim"]], max(row.get("phi_j", 0) for row in rows))
+    if rows[0]["dim"] == 3:
+        _limits(top[0], max(row.get("phi_j", 0) for row in rows))
     for colour, ratio in enumerate(ratios):
         own = [row for row in rows if row["size_ratio"] == ratio and row["packings"]]
-        for axis, (_, first, second) in zip(top, SHARED, strict=True):
+        for axis, (_, first, further) in zip(top, SHARED, strict=True):
             _line(axis, own, first, "-o", f"C{colour}", f"size ratio {ratio:.2g}")
-            if second:
-                _line(axis, own, second, "--s", f"C{colour}")
+            if further:
+                _line(axis, own, further, "--s", f"C{colour}")
             _dots(axis, own, first, f"C{colour}")
-    for axis, (title, _, second) in zip(top, SHARED, strict=True):
-        if second and any(row.get(second) is not None for row in rows):
+    for axis, (title, _, further) in zip(top, SHARED, strict=True):
+        if further and any(row.get(further) is not None for row in rows):
             axis.plot([], [], "--s", color="gray", ms=3, lw=1, label="second transition")
         axis.set_ylabel(title)
         axis.legend(fontsize=7)
-    bottom = below.subplots(2, len(ratios), sharex=True, squeeze=False)
-    for k, ratio in enumerate(ratios):
+    bottom = below.subplots(3 if second else 2, len(ratios), squeeze=False)
+    for column, ratio in zip(bottom.T, ratios, strict=True):
         own = [row for row in rows if row["size_ratio"] == ratio and row["packings"]]
-        for name in PARTS:
-            shade = "k" if name == "bulk_modulus" else COLOURS[name]
-            _line(bottom[0, k], own, name, "-o", shade, "K" if name == "bulk_modulus" else name)
-            _line(bottom[0, k], own, f"{name}_2", "--s", shade)
-        for name in CONTACTS:
-            kind = name.removeprefix("contacts_")
-            _line(bottom[1, k], own, name, "-o", COLOURS[kind], kind)
-        bottom[0, k].set_title(f"size ratio {ratio:.2g}", fontsize=10)
-        bottom[1, k].set_yscale("symlog", linthresh=1)  # of a large one with small ones there are from none to hundreds
-        bottom[1, k].set_yticks([0, 0.5, 1, 3, 10, 30, 100], [0, 0.5, 1, 3, 10, 30, 100])
-        bottom[1, k].set_ylim(0, 1.2 * max([1, *(row.get(name) or 0 for row in own for name in CONTACTS)]))
-    bottom[0, 0].set_ylabel("parts of K  (k_n / d^(D-2))")
-    bottom[1, 0].set_ylabel("contacts of a particle, by kind")
-    for axis in (bottom[0, 0], bottom[1, 0]):
+        column[0].set_title(f"size ratio {ratio:.2g}", fontsize=10)
+        _parts(column[0], own, "", "-o")
+        if second:
+            _parts(column[1], own, "_2", "--s")
+        _contacts(column[-1], own)
+    titles = [
+        "parts of K  (k_n / d^(D-2))",
+        "the same at the second transition",
+        "contacts of a particle, by kind (log)",
+    ]
+    for axis, title in zip(bottom[:, 0], titles if second else titles[::2], strict=True):
+        axis.set_ylabel(title)
+    for axis in (bottom[0, 0], bottom[-1, 0]):
         axis.legend(fontsize=7)
-    for axis in (*top, *bottom[1]):
-        axis.set_xlabel("X_S")
+    for axis in (*top, *bottom[0], *bottom[-1]):
         axis.set_xlim(-0.03, 1.03)
+    for axis in bottom[1:-1].flat:
+        axis.set_xlim(left=0)
+    for axis in (*top, *bottom.flat):
+        axis.set_xlabel("X_S")
     with whole_file(path) as part:
         figure.savefig(part, dpi=110)
 
 
-def _limits(axis: Axes, close_packing: float, highest: float) -> None:
+def _parts(axis: Axes, rows: Rows, line: str, style: str) -> None:
+    """K and its parts along one of the lines, which names end with `line`."""
+    if not any(row.get(f"bulk_modulus{line}") is not None for row in rows):
+        axis.text(0.5, 0.5, "no second transition", ha="center", va="center", transform=axis.transAxes, color="gray")
+        axis.set(xticks=[], yticks=[])
+        return
+    for name in PARTS:
+        total = name == "bulk_modulus"
+        _line(axis, rows, f"{name}{line}", style, "k" if total else COLOURS[name], "K" if total else name)
+
+
+def _contacts(axis: Axes, rows: Rows) -> None:
+    """On a logarithmic scale: of a large one with small ones there are from none, which it leaves out, to hundreds."""
+    most = max([1.0, *(row.get(name) or 0 for row in rows for name in CONTACTS)])
+    axis.set_yscale("log", nonpositive="mask")
+    ticks = [0.1, 0.3, 1, 3, 10, 30, 100]
+    axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_yticks([], minor=True)
+    axis.set_ylim(FEWEST, 2 * most)
+    for name in CONTACTS:
+        kind = name.removeprefix("contacts_")
+        _line(axis, [row for row in rows if (row.get(name) or 0) >= FEWEST], name, "-o", COLOURS[kind], kind)
+
+
+def _limits(axis: Axes, highest: float) -> None:
     fraction = np.linspace(0, 1, 400)
-    for branch, label in zip(furnas(fraction, close_packing), ("Furnas' limits", None), strict=True):
+    for branch, label in zip(furnas(fraction, CLOSE_PACKING), ("Furnas' limits", None), strict=True):
         axis.plot(fraction, branch, "k:", lw=1, label=label)
-    axis.set_ylim(close_packing - 0.02, max(0.9, highest + 0.02))
+    axis.set_ylim(CLOSE_PACKING - 0.02, max(0.9, highest + 0.02))
 
 
 def _line(axis: Axes, rows: Rows, name: str, style: str, colour: str, label: str | None = None) -> None:
-    """Means with their deviations, where there are any."""
+    """Means with their deviations, where there are any; broken where nothing was measured for long."""
     there = [row for row in rows if row.get(name) is not None]
-    x, mean = [row["small_fraction"] for row in there], [row[name] for row in there]
-    spread = [row[f"{name}_deviation"] or 0.0 for row in there]
     if there:
+        points = [(row["small_fraction"], row[name], row[f"{name}_deviation"] or 0.0) for row in there]
+        gaps = [k + 1 for k, (one, other) in enumerate(pairwise(points)) if other[0] - one[0] > WIDEST * (1 + 1e-9)]
+        x, mean, spread = np.insert(np.array(points), gaps, np.nan, axis=0).T
         axis.errorbar(x, mean, spread, fmt=style, color=colour, ms=3, lw=1, capsize=2, label=label)
 
 

@@ -23,21 +23,22 @@ VTU = (".vtu",)
 SUFFIXES = (*DATA, *DUMPS, *VTU)
 
 
-def export_packings(source: str | Path, out: str | Path, number: int = 0) -> Path:
-    """Write one packing of a packings.h5 as .data, .lmp, .vtu or .png; or all of them, frame by frame, as .dump.
+def export_packings(source: str | Path, out: str | Path, number: int | None = None) -> Path:
+    """Write one packing of a packings.h5, the first where no number is given, as .data, .lmp, .vtu, .png, or .dump; as
+    .dump without a number all of them, frame by frame.
 
     Raises:
         WavesimError: no packing of that number, another suffix, or a full disk.
     """
     packings, suffix = storage.read_packings(source), Path(out).suffix
-    if suffix in DUMPS:
-        return write_dump(out, packings)
     writers = {**dict.fromkeys(DATA, write_data), ".vtu": write_vtu, ".png": draw_packing}
-    if suffix not in writers:
+    if suffix not in (*writers, *DUMPS):
         raise WavesimError(f"{out}: packings are written as {', '.join((*writers, *DUMPS))}, not '{suffix}'")
-    if not 0 <= number < len(packings):
+    if number is not None and not 0 <= number < len(packings):
         raise WavesimError(f"{source} holds {len(packings)} packings, numbered from 0; {number} is none of them")
-    return writers[suffix](out, packings[number])
+    if suffix in DUMPS:
+        return write_dump(out, packings if number is None else [packings[number]])
+    return writers[suffix](out, packings[number or 0])
 
 
 def read_any(source: str | Path) -> list[Packing]:

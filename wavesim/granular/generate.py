@@ -130,7 +130,12 @@ def _carry_out(
     if ranks < 1:
         raise WavesimError(f"ranks {ranks}: give at least 1, at most one a processor core")
     if ranks > 1:  # they wait busily, and two that share a core wait for each other
-        workers = max(1, min(workers, (os.cpu_count() or 1) // ranks))
+        if ranks > (cores := _cores()):
+            raise WavesimError(
+                f"ranks {ranks} on {cores} processor core{'s' * (cores > 1)}: the processes that share a packing wait "
+                f"busily, and two on one core for each other, many times as long as one alone; give at most {cores}"
+            )
+        workers = max(1, min(workers, cores // ranks))
     path = out / "packings.h5"
     with sole_user(out, ".packings.lock"):  # a run's folder may be locked as a whole
         done = set(storage.begin(path, settings))
@@ -163,6 +168,14 @@ def _carry_out(
         )
     seconds = {line["name"]: line["seconds"] for line in read_lines(out / "packings.jsonl")}
     return [_row(packing, seconds.get(packing.name)) for packing in storage.read_packings(path)]
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # no Linux
+        return os.cpu_count() or 1
 
 
 def _row(packing: Packing, seconds: float | None) -> dict[str, Any]:

@@ -4,7 +4,8 @@ A data file holds one packing, atom style `sphere` (id type diameter density x y
 x y z radius). Types are 1 small, 2 large. Numbers have 17 digits, so that what is read equals what was written; LAMMPS
 itself writes six into a dump, with which hardly a packing is balanced: `dump_modify ID format float %.17g`.
 
-On reading, lengths are divided by the diameter of type 2 (without any they stay), and the box is moved to the origin.
+On reading, lengths are divided by the diameter of type 2 (without any, by that of type 1 where it is over 1), and the
+box is moved to the origin.
 Formats: docs.lammps.org/read_data.html, docs.lammps.org/dump.html.
 """
 
@@ -75,21 +76,21 @@ def read_data(path: str | Path) -> Packing:
         WavesimError: no such file, not of this kind, or no packing of two species.
     """
     lines = [line.split("#")[0].split() for line in _text(path)[1:]]
-    header: dict[str, list[float]] = {}
+    header: dict[str, list[str]] = {}
     start = next((k for k, line in enumerate(lines) if line == ["Atoms"]), None)
     if start is None:
         raise WavesimError(f"{path} has no section Atoms; give a data file of LAMMPS, of atom style sphere")
     for line in lines[:start]:
         names = [word for word in line if word[0].isalpha()]
-        header[" ".join(names)] = [_number(path, word) for word in line if not word[0].isalpha()]
+        header[" ".join(names)] = [word for word in line if not word[0].isalpha()]
     missing = {"atoms", "atom types", "xlo xhi", "ylo yhi", "zlo zhi"} - set(header)
     if missing or "xy xz yz" in header:
         what = "a tilted box" if "xy xz yz" in header else f"no line {', '.join(sorted(missing))}"
         raise WavesimError(f"{path} has {what}; a rectangular periodic box of spheres can be read")
-    count = int(header["atoms"][0])
+    count = _count(path, header["atoms"])
     rows = [line for line in lines[start + 1 :] if line][:count]
     table = _table(path, rows, count, 7)
-    bounds = np.array([header[f"{a}lo {a}hi"] for a in "xyz"])
+    bounds = _table(path, [header[f"{a}lo {a}hi"] for a in "xyz"], 3, 2)
     return _packing(path, table[:, 0], table[:, 1], table[:, 4:7], table[:, 2] / 2, bounds)
 
 
@@ -108,10 +109,9 @@ def _frames(path: str | Path, lines: list[str]) -> Iterator[Packing]:
         raise WavesimError(f"{path} has no line ITEM: TIMESTEP; give a dump of LAMMPS")
     for begin, end in zip(begins, [*begins[1:], len(lines)], strict=True):
         items = [k for k in range(begin, end) if lines[k].startswith("ITEM: ")]
-        sections = {
-            lines[k][len("ITEM: ") :]: lines[k + 1 : after] for k, after in zip(items, [*items[1:], end], strict=True)
-        }
-        names = {name.split()[0]: name.split() for name in sections}
+        ends = [*items[1:], end]
+        sections = {" ".join(lines[k].split()[1:]): lines[k + 1 : after] for k, after in zip(items, ends, strict=True)}
+        names = {name.split()[0]: name.split() for name in sections if name.split()}
         if not {"NUMBER", "BOX", "ATOMS"} <= set(names) or names["BOX"][2:] != ["pp"] * 3:
             raise WavesimError(f"{path}: a frame without atoms or without a rectangular, periodic box (pp pp pp)")
         columns = names["ATOMS"][1:]
@@ -120,7 +120,7 @@ def _frames(path: str | Path, lines: list[str]) -> Iterator[Packing]:
         lacking = [name for name in wanted if name not in columns]
         if lacking:
             raise WavesimError(f"{path}: the dump lacks the columns {', '.join(lacking)}; write id type x y z radius")
-        count = int(_number(path, sections["NUMBER OF ATOMS"][0]))
+        count = _count(path, sections.get("NUMBER OF ATOMS", []))
         rows = [line.split() for line in sections[" ".join(names["ATOMS"])]]
         table = _table(path, rows, count, len(columns))
         number, kind, x, y, z, radius = (table[:, columns.index(name)] for name in wanted)
@@ -148,7 +148,8 @@ def _packing(
     if len(np.unique(species)) == 2 and radius[species == SMALL].max() > radius[species == LARGE].max() * (1 + EQUAL):
         raise WavesimError(f"{path}: particles of type 1 are larger than those of type 2; exchange the types")
     dim = 2 if np.ptp(places[:, 2]) == 0 else 3
-    unit = 2 * float(radius[species == LARGE].max()) if (species == LARGE).any() else 1.0
+    large = radius[species == LARGE]
+    unit = 2 * float(large.max()) if len(large) else max(1.0, 2 * float(radius.max()))
     low, high = bounds[:dim].T
     return Packing(
         (places[:, :dim] - low) / unit,
@@ -179,9 +180,11 @@ def _write(path: str | Path, lines: list[str]) -> Path:
 
 
 def _text(path: str | Path) -> list[str]:
+    if not Path(path).exists():
+        raise WavesimError(f"{path} does not exist; give a data file or a dump of LAMMPS")
     try:
         return Path(path).read_text().splitlines()
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
+    except (IsADirectoryError, UnicodeDecodeError) as error:
         raise WavesimError(f"{path} is no text file that can be read ({type(error).__name__})") from error
 
 
@@ -190,6 +193,12 @@ def _number(path: str | Path, word: str) -> float:
         return float(word)
     except ValueError as error:
         raise WavesimError(f"{path}: '{word}' stands where a number should; the file is damaged") from error
+
+
+def _count(path: str | Path, words: list[str]) -> int:
+    if len(words) != 1 or not words[0].strip().isdecimal() or int(words[0]) == 0:
+        raise WavesimError(f"{path}: the number of atoms is '{' '.join(words)}', not a whole number from 1 on")
+    return int(words[0])
 
 
 def _table(path: str | Path, rows: list[list[str]], count: int, width: int) -> np.ndarray:

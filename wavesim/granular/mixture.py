@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,9 @@ BYTES = {
     2: 6_000,
     3: 40_000,
 }  # a particle at the least: of 20,000 disks and of 4000 spheres, for factors of the Hessian
+SMALLEST = 0.1  # size ratio; nothing smaller was tried
+LEAST = 8  # particles of a species that is there at all: rounding to whole ones then changes it by a sixteenth at most
+MOST = 10**15  # particles, that are looked through for enough
 
 
 @dataclass(frozen=True)
@@ -48,33 +52,31 @@ class Mixture:
                 f"{self.particles} particles take at least {self.particles * BYTES[self.dim] / 1e9:.3g} GB, and this "
                 f"machine has {memory() / 1e9:.3g} GB: use at most {int(memory() / BYTES[self.dim])}"
             )
-        if not 0 < self.size_ratio <= 1:
-            raise WavesimError(f"size_ratio {self.size_ratio} is not in (0, 1]: it is small over large diameter")
+        if not SMALLEST <= self.size_ratio <= 1:
+            raise WavesimError(
+                f"size_ratio {self.size_ratio:g} is not in [{SMALLEST}, 1]: it is small over large diameter"
+            )
         if self.small_fraction is not None and not 0 <= self.small_fraction <= 1:
             raise WavesimError(f"small_fraction {self.small_fraction} is not between 0 and 1")
-        if self.small_fraction not in (0, 1) and not 0 < self.small < self.particles:
-            species = "small" if self.small == 0 else "large"
+        species, few = min((("small", self.small), ("large", self.particles - self.small)), key=lambda one: one[1])
+        if self.small_fraction not in (0, 1) and few < LEAST:
+            left = f"with {few} {species} one{'s' * (few > 1)}" if few else f"without a {species} one"
             raise WavesimError(
                 f"small_fraction {self.small_fraction} at size ratio {self.size_ratio:.4g} leaves {self.particles} "
-                f"particles without a {species} one: use more particles, or more of the {species} species"
+                f"particles {left}, and at least {LEAST} keep near to X_S: use at least {self._enough()} particles, "
+                f"or more of the {species} species"
             )
-        side = self.side(1.0) / (2 * self.radii().max())
-        if side < SHORTEST_BOX:
-            needed = math.ceil(self.particles * (SHORTEST_BOX / side) ** self.dim)
+        if not self._holds(self.particles):
+            side = self.side(1.0) / (2 * self.radii().max())
             raise WavesimError(
                 f"{self.particles} particles at size ratio {self.size_ratio:.4g} fill a box of {side:.3g} large "
-                f"diameters, and periodic images need {SHORTEST_BOX:g}: use at least {needed} particles"
+                f"diameters, and periodic images need {SHORTEST_BOX:g}: use at least {self._enough()} particles"
             )
 
     @property
     def small(self) -> int:
         """The number of small particles that comes nearest to the concentration."""
-        if self.small_fraction is None:
-            return self.particles // 2
-        if self.small_fraction == 1:
-            return self.particles
-        ratio = self.small_fraction / ((1 - self.small_fraction) * self.size_ratio**self.dim)
-        return round(self.particles * ratio / (1 + ratio))
+        return self._small(self.particles)
 
     def species(self) -> np.ndarray:
         """(N,) the small ones first."""
@@ -87,6 +89,28 @@ class Mixture:
     def side(self, phi: float) -> float:
         """Side of the box that they fill to the packing fraction `phi`."""
         return float((ball_volume(self.dim) * np.sum(self.radii() ** self.dim) / phi) ** (1 / self.dim))
+
+    def _small(self, particles: int) -> int:
+        """The number of small ones among so many particles."""
+        if self.small_fraction is None:
+            return particles // 2
+        if self.small_fraction == 1:
+            return particles
+        ratio = self.small_fraction / ((1 - self.small_fraction) * self.size_ratio**self.dim)
+        return round(particles * ratio / (1 + ratio))
+
+    def _holds(self, particles: int) -> bool:
+        """Whether so many fill a box that is long enough, with enough of each species; if so, then more do."""
+        small = self._small(particles)
+        if self.small_fraction not in (0, 1) and min(small, particles - small) < LEAST:
+            return False
+        largest = 1.0 if small < particles else self.size_ratio
+        volume = ball_volume(self.dim) * (small * self.size_ratio**self.dim + particles - small) / 2**self.dim
+        return float(volume ** (1 / self.dim)) >= SHORTEST_BOX * largest
+
+    def _enough(self) -> int:
+        """The least number of particles of which there is such a mixture."""
+        return bisect_left(range(MOST), True, key=self._holds)
 
 
 def memory() -> float:

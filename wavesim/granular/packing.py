@@ -95,8 +95,9 @@ class Packing:
 
     @property
     def size_ratio(self) -> float:
-        """Small diameter over large diameter."""
-        return float(self.radii.min() / self.radii.max())
+        """Small diameter over large diameter, which is 1 also where all are small."""
+        alone = (self.species == SMALL).all()
+        return float(2 * self.radii.min() if alone else self.radii.min() / self.radii.max())
 
     @property
     def small_fraction(self) -> float:

@@ -54,8 +54,10 @@ def begin(path: Path, settings: Mapping[str, Any]) -> list[str]:
     """Start a file for packings made with `settings`, or go on with one; the names of the packings it already has.
 
     Raises:
-        WavesimError: the file is not whole, not of this format, or was begun with other settings.
+        WavesimError: the file is not whole, not of this format, or was begun with other settings; a diagram beside it.
     """
+    if (path.parent / "diagram.jsonl").exists():
+        raise WavesimError(f"{path.parent} holds a jamming diagram, and both write failed.jsonl; give another folder")
     if not path.exists():
         with whole_hdf5(path) as file:
             file.attrs.update(settings=json.dumps(settings, sort_keys=True), settings_hash=settings_hash(settings))

@@ -8,12 +8,11 @@ which is an additional point; `particle` says of each point which particle it is
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 
 from wavesim.errors import WavesimError
-from wavesim.granular.packing import SPRING_CONSTANT, Packing
+from wavesim.granular.packing import LARGE, SMALL, SPRING_CONSTANT, Packing
 from wavesim.provenance import whole_file
 
 POINT_DATA = ("particle", "radius", "species", "box")
@@ -70,16 +69,31 @@ def read_vtu(path: str | Path) -> Packing:
     """
     import meshio
 
+    if not Path(path).exists():
+        raise WavesimError(f"{path} does not exist; give a VTU file")
     try:
         mesh = meshio.vtu.read(str(path))  # meshio.read ends the whole process on a damaged file
-    except (OSError, meshio.ReadError, ElementTree.ParseError) as error:
+    except Exception as error:  # whatever meshio trips over: it looks at little before it reads
         raise WavesimError(f"{path} is no VTU file that can be read ({type(error).__name__}: {error})") from error
     lacking = [name for name in POINT_DATA if name not in mesh.point_data]
     if lacking:
         raise WavesimError(f"{path} is no packing of ours: it lacks the point data {', '.join(lacking)}")
-    box = mesh.point_data["box"][0]
-    count = int(mesh.point_data["particle"].max()) + 1
-    radii, species = (np.array(mesh.point_data[name][:count]) for name in ("radius", "species"))
+    points, particle, radii, species, box = (
+        np.asarray(values) for values in (mesh.points, *(mesh.point_data[name] for name in POINT_DATA))
+    )
+    if points.ndim != 2 or not points.size or box.shape not in ((len(points), 2), (len(points), 3)):
+        raise WavesimError(f"{path} is no packing of ours: {len(points)} points, with a box of shape {box.shape}")
+    count = int(particle.max()) + 1
+    if count > len(points) or not np.array_equal(particle[:count], np.arange(count)):
+        raise WavesimError(f"{path}: particles are not numbered 0, 1, ..., {count - 1} among {len(points)} points")
+    if not all(np.isfinite(values[:count]).all() for values in (points, radii, box)) or not (radii[:count] > 0).all():
+        raise WavesimError(f"{path}: positions, radii and box must be finite, radii positive")
+    if not np.isin(species[:count], (SMALL, LARGE)).all():
+        raise WavesimError(f"{path}: species must be 0 (small) or 1 (large)")
     return Packing(
-        mesh.points[:count, : len(box)], radii, species, np.array(box), engine=f"read from {Path(path).name}"
+        points[:count, : box.shape[1]],
+        radii[:count],
+        species[:count],
+        box[0],
+        engine=f"read from {Path(path).name}",
     )

@@ -186,7 +186,7 @@ def test_a_dataset_of_such_lenses_says_its_mixtures_and_runs_again_without_the_d
 def test_mixtures_that_cannot_be_are_refused_when_settings_are_read(tmp_path, mixture, words):
     rows = [
         {"size_ratio": 0.4, "small_fraction": x, "bulk_modulus": k, "phi_j": 0.6, "dim": 3}
-        for x, k in ((0.0, 0.3), (0.9, 0.6), (1.0, 0.5))
+        for x, k in ((0.0, 0.3), (0.4, 0.4), (0.7, 0.5), (0.9, 0.6), (1.0, 0.5))
     ]
     (tmp_path / "diagram.json").write_text(json.dumps({"rows": [*rows, {**rows[0], "dim": 2, "size_ratio": 0.1}]}))
     where = "" if "diagram" in mixture else f'diagram = "{tmp_path / "diagram.json"}"\n'

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wavesim.errors import WavesimError
-from wavesim.fem import Medium, Nodes, assemble, jammed, read_diagram, simulation, stepper
+from wavesim.fem import Diagram, Medium, Mixtures, Nodes, assemble, jammed, read_diagram, simulation, stepper
 
 ROWS = [
     {"size_ratio": ratio, "small_fraction": x, "bulk_modulus": ratio * (1 + 2 * x), "phi_j": 0.64 + 0.1 * x, "dim": 3}
@@ -58,6 +58,42 @@ def test_a_mixture_that_was_not_measured_is_refused(diagram):
     medium = jammed(diagram, 0.5, lambda x, y: 0.6 * x + 0 * y, (0.5, 0.3))
     with pytest.raises(WavesimError, match=r"concentration of small particles 0 is outside of the diagram, 0.1 to 0.5"):
         medium.bulk_modulus(np.linspace(0, 1, 3), np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("mixture", "background", "words"),
+    [
+        ((0.05, 0.3), (0.4, 0.3), "size ratio 0.05 is outside of the diagram, 0.4 to 0.8"),
+        ((0.4, 1.3), (0.4, 0.3), "concentration of small particles 1.3 is outside of the diagram, 0.1 to 0.5"),
+        ((lambda x, y: 0.4 + 0 * x, 1.3), (0.4, 0.3), "small particles 1.3 is outside"),
+        ((0.05, lambda x, y: 0.3 + 0 * x), (0.4, 0.3), "size ratio 0.05 is outside"),
+        ((0.4, float("nan")), (0.4, 0.3), "small particles nan is outside"),
+        ((0.4, 0.3), 0.9, r"background 0.9 is no pair of numbers: give the \(size_ratio, small_fraction\)"),
+        ((0.4, 0.3), (0.4, 0.9), "small particles 0.9 is outside"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_at_the_call(diagram, mixture, background, words):
+    with pytest.raises(WavesimError, match=words):
+        Medium.from_diagram(diagram, *mixture, background)
+
+
+def test_no_line_is_drawn_over_a_wide_gap_of_concentrations():
+    """Measured at 0.1, 0.3 and 0.9 of one size ratio, all over at another one, and halfway between them."""
+    x = [np.array([0.1, 0.3, 0.9]), np.array([0.1, 0.5, 0.9])]
+    known = Diagram(np.array([0.4, 0.8]), x, [1 + one for one in x], [np.ones(3)] * 2)
+    ends = np.array([0.1, 0.2, 0.3, 0.9])
+    np.testing.assert_allclose(known.at(np.array(0.4), ends)[0], 1 + ends)
+    np.testing.assert_allclose(known.at(np.array(0.8), np.array(0.7))[0], 1.7)
+    for ratio, fraction in ((0.4, 0.7), (0.6, 0.5)):
+        with pytest.raises(WavesimError, match=r"lies between 0.3 and 0.9, .* size ratio 0.4, .* more than 0.4 apart"):
+            jammed(known, ratio, fraction, (0.4, 0.1))
+    assert known.of(0.6).small_fractions[0].tolist() == [0.1, 0.3, 0.9]
+    for ratio in (0.4, 0.6):
+        with pytest.raises(WavesimError, match=r"lies between 0.3 and 0.9"):
+            Mixtures.between(known, ratio, (0.1, 0.9))
+        assert Mixtures.between(known, ratio, (0.15, 0.3)).small_fractions.tolist() == [0.15, 0.3]
+    whole = Mixtures.between(known, 0.8, (0.2, 0.9))
+    assert whole.small_fractions.tolist() == [0.2, 0.5, 0.9]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"rows": []}', '{"rows": [{"size_ratio": 1}]}', '{"rows": 3}'])

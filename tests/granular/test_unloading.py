@@ -154,7 +154,7 @@ def test_small_spheres_of_ratio_0_4_have_no_transition_of_their_own(without):
 
 
 def test_few_small_spheres_of_ratio_0_4_come_loose_in_parts_on_the_way(elsewhere):
-    """At X_S = 0.05 most carry far above jamming and a quarter at it: no second line only because that is above a tenth.
+    """At X_S = 0.05 most carry far above jamming, a quarter at it: no second line only because that is above a tenth.
 
     At 0.15 and 0.22 fewer than that are left, and then there is one.
     """

@@ -84,23 +84,32 @@ def with_spread(row: dict[str, Any], name: str, digits: int) -> str:
     return f"{row[name]:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
 
 
+def small(row: dict[str, Any], name: str) -> str:
+    """A mean, or the largest, in powers of ten."""
+    return "" if row.get(name) is None else f"{row[name]:.1e}"
+
+
 def _mixture(row: dict[str, Any]) -> Mixture:
     return Mixture(row["particles"], row["size_ratio"], row["small_fraction"], row["dim"])
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """One line a mixture."""
-    heads = "sweep|X_S|N|large|packings|others|failed|phi_J|without rattlers|K|LL|LS|SS|Z|small that carry|bracket|s"
+    heads = (
+        "sweep|X_S|N|large|packings|others|failed|phi_J|without rattlers|p|K|LL|LS|SS|K by strain / K|Z|"
+        "small that carry|bracket|outside|s"
+    )
     lines = [f"| {heads.replace('|', ' | ')} |", "|" + "---|" * (heads.count("|") + 1)]
     for row in rows:
         mixture = _mixture(row)
         cells = [row["sweep"], f"{row['small_fraction']:.2f}", f"{row['particles']}"]
         cells += [f"{row['particles'] - mixture.small}", f"{row['packings']}"]
         cells += [f"{row['others'] or ''}", f"{row['failed'] or ''}"]
-        cells += [with_spread(row, name, 4) for name in ("phi_j", "phi_j_carrying")]
-        cells += [with_spread(row, name, 3) for name in ("bulk_modulus", "LL", "LS", "SS", "coordination")]
-        cells += [with_spread(row, "carrying_small", 3)]
-        cells += [f"{row['bracket']:.0e}", f"{row['seconds']:.0f}"] if row["packings"] else ["", ""]
+        cells += [with_spread(row, name, 4) for name in ("phi_j", "phi_j_carrying")] + [small(row, "pressure")]
+        cells += [with_spread(row, name, 3) for name in ("bulk_modulus", "LL", "LS", "SS")]
+        cells += [f"{row['strain_ratio']:.4f}" if "strain_ratio" in row else ""]
+        cells += [with_spread(row, name, 3) for name in ("coordination", "carrying_small")]
+        cells += [small(row, "bracket"), small(row, "outside"), f"{row['seconds']:.0f}" if row["packings"] else ""]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -109,13 +118,13 @@ def second_table(rows: list[dict[str, Any]]) -> list[str]:
     """The second transition, a line a mixture that was unloaded from above, and where its line ends.
 
     phi_J2 by the extrapolated pressure of the small ones, the last state in which half of them carry, the range of phi
-    over which a fifth to four fifths of them join, K and their share in that last state, and K_path = phi dp/dphi
-    where their contacts carry a pressure of 0.01.
+    over which a fifth to four fifths of them join, pressure, K and their share in that last state, and
+    K_path = phi dp/dphi where their contacts carry a pressure of 0.01.
     """
     unloaded = [row for row in rows if row["packings"]]
     if not unloaded:
         return []
-    heads = "sweep|X_S|large|packings|with a second|phi_J|carry|K|phi_J2|last state|join over|K_2|carry_2|K_path"
+    heads = "sweep|X_S|large|packings|with a second|phi_J|carry|K|phi_J2|last state|join over|p_2|K_2|carry_2|K_path"
     lines = ["", f"| {heads.replace('|', ' | ')} |", "|" + "---|" * (heads.count("|") + 1)]
     for row in unloaded:
         mixture = _mixture(row)
@@ -123,6 +132,7 @@ def second_table(rows: list[dict[str, Any]]) -> list[str]:
         cells += [f"{row['packings']}", f"{row['second']}", with_spread(row, "phi_j", 3)]
         cells += [with_spread(row, name, 2) for name in ("carrying_small", "bulk_modulus")]
         cells += [with_spread(row, name, 3) for name in ("phi_j2", "phi_j2_jammed", "phi_j2_width")]
+        cells += [small(row, "pressure_2")]
         cells += [with_spread(row, name, 2) for name in ("bulk_modulus_2", "carrying_small_2", "bulk_modulus_path")]
         lines.append("| " + " | ".join(cells) + " |")
     for sweep in dict.fromkeys(row["sweep"] for row in unloaded):
@@ -173,9 +183,10 @@ def main() -> None:
     lines = [
         f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}, load {os.getloadavg()[1]:.1f}, "
         "seed 0; ± standard deviation over packings; of two kinds, over the larger, and others counts the smaller; "
-        "K and its parts in k_n / d^(D-2), at pressures of 1e-5, and of 1e-3 and more where X_S is mixed and the size "
-        "ratio below 0.3, in 0.4-above and those from below; the bracket is between the last jammed state and "
-        "the first unjammed one.",
+        "K and its parts in k_n / d^(D-2), at the pressure p, the mean of the last states; K by strain of one packing; "
+        "the bracket, the widest of them, is from the last jammed state to the first one that carries nothing, and "
+        "outside is how far phi_J by K or by the last two pressures lies from it at most; blank where packings were "
+        "made before these were measured.",
         "",
         table(rows),
         *second_table(unloaded),

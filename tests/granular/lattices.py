@@ -15,6 +15,12 @@ def triangular(spacing: float, columns: int = 6, rows: int = 6) -> Packing:
     return equal(positions, np.array([columns, rows * np.sqrt(3) / 2]) * spacing)
 
 
+def square(spacing: float, side: int = 6) -> Packing:
+    """Disks, four contacts each where `spacing` is below 1: balanced, but rows slide and buckle under load."""
+    i, j = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
+    return equal(np.stack([i, j], axis=-1).reshape(-1, 2) * spacing, np.full(2, side * spacing))
+
+
 def face_centred_cubic(spacing: float, cells: int = 3) -> Packing:
     """Spheres, twelve contacts each where `spacing`, the distance of neighbours, is below 1."""
     basis = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2

@@ -60,8 +60,10 @@ def test_the_limits_of_furnas_cross_where_they_should():
 def test_every_line_holds_a_balanced_packing_whose_two_phi_j_agree(swept):
     for line in lines(swept[0]):
         assert line["unbalanced_force"] < 1e-4
-        assert line["phi_unjammed"] < line["phi_j"] < line["phi_jammed"] < line["phi_unjammed"] + 2e-4
-        assert line["phi_unjammed"] < line["phi_j_extrapolated"] < line["phi_jammed"]
+        found = Bracket(line["phi_unjammed"], line["phi_jammed"], line["probes"])
+        assert 0 < found.width <= line["pressure"] < 2e-5
+        for way in ("phi_j", "phi_j_extrapolated"):
+            assert found.misses(line[way]) < 0.5 * line["pressure"]
         assert line["phi_j"] == pytest.approx(line["phi_j_extrapolated"], abs=2e-4)
         assert line["phi_j_carrying"] <= line["phi_j"]
         assert line["LL"] + line["LS"] + line["SS"] == pytest.approx(line["bulk_modulus"], rel=1e-4)
@@ -84,7 +86,7 @@ def test_means_and_deviations_are_those_of_the_lines(swept):
 
 def test_a_mean_is_never_over_packings_of_two_kinds():
     """Two in which the large ones jam alone, at phi_J 0.79, and one joint at 0.81; without the gap all three count."""
-    line = {"phi_jammed": 0.8, "phi_unjammed": 0.79, "seconds": 1.0}
+    line = {"seconds": 1.0}
     lines = [{**line, "phi_j": phi, "carrying_small": share} for phi, share in ((0.79, 0.0), (0.81, 0.9), (0.80, 0.01))]
     mixture = points((0.15,), (0.2,), 3000, 3)[0]
     row = diagram._row(mixture, lines, 0)
@@ -233,11 +235,27 @@ def test_a_packing_of_two_minds_about_phi_j_is_no_point_of_the_diagram(monkeypat
     packing = read_packings(SAMPLE)[3]
     assert packing.bulk_modulus is not None
     distance = packing.phi - packing.phi_j
-    monkeypatch.setattr(diagram, "bracket", lambda packing, _: Bracket(packing.phi - 10 * distance, packing.phi))
+    near = Bracket(packing.phi_j - 0.1 * distance, packing.phi_j + 0.1 * distance, 4)
+    monkeypatch.setattr(diagram, "bracket", lambda *_: near)
     assert diagram.measured(packing, Compression())["phi_j"] == packing.phi_j
     wrong = replace(packing, phi_j=packing.phi - 20 * distance)
     with pytest.raises(NotJammedError, match="differ by more than"):
         diagram.measured(wrong, Compression())
+    far = Bracket(packing.phi_j - 1e-3, packing.phi_j - 9e-4, 4)  # both extrapolations agree, and what carries does not
+    monkeypatch.setattr(diagram, "bracket", lambda *_: far)
+    with pytest.raises(NotJammedError, match="by what carries, which differ"):
+        diagram.measured(packing, Compression())
+
+
+def test_a_row_tells_how_far_phi_j_lies_outside_of_its_brackets():
+    line = {"seconds": 1.0, "phi_j": 0.64, "phi_j_extrapolated": 0.6401}
+    inside, outside = (0.6399, 0.6402), (0.6404, 0.6408)
+    lines = [{**line, "phi_unjammed": a, "phi_jammed": b, "probes": 4} for a, b in (inside, outside)]
+    lines[0]["bulk_modulus_strain"], lines[0]["bulk_modulus"] = 0.303, 0.3
+    row = diagram._row(GRID[0], lines, 0)
+    assert row["bracket"] == pytest.approx(4e-4) and row["outside"] == pytest.approx(4e-4)
+    assert row["strain_ratio"] == pytest.approx(1.01)
+    assert "bracket" not in diagram._row(GRID[0], [{**line, "phi_unjammed": 0.5, "phi_jammed": 0.7}], 0)
 
 
 def test_what_is_there_is_summarised_without_making_more(swept, tmp_path):

@@ -12,7 +12,7 @@ import h5py
 import meshio
 import numpy as np
 import pytest
-from lattices import equal, face_centred_cubic, triangular
+from lattices import equal, face_centred_cubic, square, triangular
 
 from wavesim.cli import main
 from wavesim.errors import WavesimError
@@ -151,9 +151,19 @@ def test_a_packing_that_leaves_and_comes_back_has_the_same_measurements(tmp_path
         assert wavesim(monkeypatch, "import", path, "--out", tmp_path / "back") == 0
     (found,), expected = read_packings(tmp_path / "back"), read_packings(SAMPLE)[3]
     assert same(found, expected)
-    assert found.bulk_modulus == expected.bulk_modulus and found.phi_j == expected.phi_j
+    assert found.bulk_modulus == pytest.approx(expected.bulk_modulus, rel=1e-10)
+    assert found.phi_j == pytest.approx(expected.phi_j, rel=1e-10)
     with h5py.File(tmp_path / "back" / "packings.h5") as file:
         assert file["000000"].attrs["converged"]
+
+
+def test_a_saddle_point_is_named_and_not_imported(tmp_path):
+    """The square lattice is in equilibrium, and any touch makes it buckle."""
+    source = write_dump(tmp_path / "two.dump", [square(0.98), triangular(0.98)])
+    (found,) = import_packings(source, tmp_path / "out")
+    assert found.name == "000001" and found.converged
+    (line,) = [json.loads(line) for line in (tmp_path / "out" / "failed.jsonl").read_text().splitlines()]
+    assert line["name"] == "000000" and "saddle point" in line["reason"]
 
 
 def test_what_is_not_balanced_is_named_and_not_imported(tmp_path):

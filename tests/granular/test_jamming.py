@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict, replace
+from unittest import mock
 
 import numpy as np
 import pytest
+from lattices import square
 
 from wavesim.errors import WavesimError
 from wavesim.granular import Packing, mixture
-from wavesim.granular._lammps import Engine
-from wavesim.granular.jamming import Compression, NotJammedError, Protocol, jam
+from wavesim.granular._lammps import Engine, EngineState
+from wavesim.granular.jamming import Compression, NotJammedError, Protocol, jam, stable
 from wavesim.granular.mixture import Mixture
-from wavesim.granular.moduli import bulk_modulus_by_strain, shear_modulus, wave_speeds
+from wavesim.granular.moduli import SaddleError, bulk_modulus, bulk_modulus_by_strain, shear_modulus, wave_speeds
 from wavesim.granular.packing import force_scale
-from wavesim.provenance import generator
+from wavesim.granular.saddle import out_of_saddles
+from wavesim.provenance import generator, settings_hash
 
 
 def jammed(mixture: Mixture, seed: int, protocol: Protocol) -> Packing:
@@ -119,12 +123,92 @@ def test_spheres_jam_too(elsewhere):
     assert packing.coordination == pytest.approx(6, abs=0.1)
 
 
+def jammed_and_restored(mixture: Mixture, seed: int, protocol: Protocol) -> tuple[Packing, int]:
+    """And how often an earlier state was gone back to."""
+    restore = Engine.restore
+    with mock.patch.object(Engine, "restore", autospec=True, side_effect=restore) as counted:
+        return jammed(mixture, seed, protocol), counted.call_count
+
+
 def test_a_step_that_unjams_is_taken_back(elsewhere):
     """Asked for a ten-thousandth of the pressure at once, Newton's step overshoots; the packing is none the worse."""
-    bold = elsewhere(jammed, Mixture(64, 1 / 1.4), 3, Protocol(reduction=1e4))
-    careful = elsewhere(jammed, Mixture(64, 1 / 1.4), 3, Protocol())
+    bold, restored = elsewhere(jammed_and_restored, Mixture(64, 1 / 1.4), 9, Protocol(reduction=1e4))
+    careful = elsewhere(jammed, Mixture(64, 1 / 1.4), 9, Protocol())
+    assert restored == 2
     assert bold.converged and 0 < bold.pressure <= 1.5e-5
     assert bold.phi_j == pytest.approx(careful.phi_j, abs=0.01)
+
+
+def left(packing: Packing) -> tuple[EngineState, EngineState]:
+    """Where FIRE alone leaves a packing, and the state next to it that is no saddle point."""
+    with Engine(packing.positions, packing.radii, packing.species, packing.box) as engine:
+
+        def settle() -> EngineState:
+            engine.relax(1e-10, 100_000)
+            return engine.state()
+
+        def measure(state: EngineState) -> Packing:
+            found = replace(packing, positions=state.positions)
+            bulk_modulus(found)
+            return found
+
+        state = settle()
+        return state, out_of_saddles(engine, state, measure, settle, 0.0, 1.0)[0]
+
+
+def test_a_square_lattice_buckles(elsewhere):
+    """FIRE leaves it as it is; a touch, and its rows slide to where the energy is lower and rises all around."""
+    lattice = square(0.9)
+    before, after = elsewhere(left, lattice)
+    assert np.abs(np.mod(before.positions - lattice.positions + 0.1, lattice.box) - 0.1).max() < 1e-9
+    assert before.energy == pytest.approx(lattice.energy)
+    assert after.energy < 0.9 * lattice.energy
+    bulk_modulus(replace(lattice, positions=after.positions))
+
+
+def test_an_equilibrium_that_stays_at_a_saddle_point_is_no_packing(elsewhere):
+    with pytest.raises(NotJammedError, match="saddle point"):
+        elsewhere(held, square(0.9))
+
+
+def held(packing: Packing) -> None:
+    """As `left`, but every relaxation ends where it began, and so at the saddle point again."""
+    with Engine(packing.positions, packing.radii, packing.species, packing.box) as engine:
+        state = engine.state()
+
+        def settle() -> EngineState:
+            engine.restore(state)
+            return engine.state()
+
+        stable(engine, state, packing, settle, 1e-6)
+
+
+def committed(size_ratio: float, small_fraction: float, number: int) -> tuple[Packing, int, float]:
+    """A packing of the committed diagram, made again; how many displacements it took, and K by strain."""
+    mixture = Mixture(1000, size_ratio, small_fraction)
+    rng = generator(0, "diagram", settings_hash(asdict(mixture)), number, 0)
+    with mock.patch.object(SaddleError, "__init__", autospec=True, side_effect=SaddleError.__init__) as met:
+        packing = jam(mixture, rng, Compression())
+    return packing, met.call_count, strained(packing)
+
+
+@pytest.mark.parametrize(
+    ("size_ratio", "small_fraction", "number"),
+    [
+        (1 / 1.4, 0.8, 0),
+        (0.4, 0.8, 0),
+        pytest.param(1 / 1.4, 0.9, 0, marks=pytest.mark.slow),
+        pytest.param(0.4, 0.9, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_disks_that_came_to_a_saddle_point_leave_it_for_a_packing_whose_bulk_moduli_agree(
+    elsewhere, size_ratio, small_fraction, number
+):
+    """Where one kind is rare. At the saddle points K was 1.11 and is 0.31 by strain (1 / 1.4 at X_S = 0.9)."""
+    packing, met, by_strain = elsewhere(committed, size_ratio, small_fraction, number)
+    assert met > 0
+    assert packing.bulk_modulus == pytest.approx(by_strain, rel=0.01)
+    assert packing.bulk_modulus == pytest.approx(0.3, abs=0.05)
 
 
 def test_the_same_start_gives_the_same_packing_and_another_start_another(elsewhere):

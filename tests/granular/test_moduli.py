@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lattices import face_centred_cubic, triangular
+from lattices import face_centred_cubic, square, triangular
 
 from wavesim.errors import WavesimError
 from wavesim.granular import Mixture, Packing
 from wavesim.granular._lammps import Engine
 from wavesim.granular.jamming import Protocol, jam
 from wavesim.granular.moduli import (
+    SaddleError,
     acoustic_tensor,
     bulk_modulus,
     carrying_fraction,
@@ -78,6 +79,53 @@ def test_the_face_centred_cubic_lattice_has_the_shear_modulus_of_its_closed_form
     assert shear_modulus(packing) == pytest.approx(expected, rel=1e-9)
     along = np.sqrt((bulk_modulus(packing) + 4 / 3 * expected) / packing.phi)
     assert wave_speeds(packing) == pytest.approx((along, np.sqrt(expected / packing.phi)), rel=1e-9)
+
+
+@pytest.mark.parametrize("side", [5, 6])
+@pytest.mark.parametrize("measure", [bulk_modulus, partial_bulk_moduli, shear_modulus, wave_speeds])
+def test_a_square_lattice_is_a_saddle_point_and_has_no_moduli(side, measure):
+    """Waves have 2 k (1 - cos q_x) - 2 k (delta / r) (1 - cos q_y): negative for q_x = 0, 2 (n - 1) with both ways.
+
+    Its pressure k (1 - r) / r grows under compression all the same, by K = k / (2 r), so that K > 0 does not tell.
+    """
+    lattice = square(0.98, side)
+    assert lattice.balanced
+    with pytest.raises(SaddleError, match="saddle point") as found:
+        measure(lattice)
+    assert found.value.directions == 2 * (side - 1)
+
+
+def test_the_energy_falls_along_the_direction_that_a_saddle_point_names():
+    lattice = square(0.98)
+    with pytest.raises(SaddleError) as found:
+        bulk_modulus(lattice)
+    direction = found.value.direction
+    assert np.linalg.norm(direction, axis=1).max() == pytest.approx(1)
+    for step in (1e-3, -1e-3):
+        assert replace(lattice, positions=lattice.positions + step * direction).energy < lattice.energy - 1e-9
+
+
+def test_moduli_of_a_stable_packing_know_no_direction_in_which_the_energy_falls(packing):
+    """All eigenvalues of the Hessian by numerical derivatives are positive but those of translations."""
+    contacts, step = packing.backbone, 1e-6
+    particles, ends = np.unique(contacts.pairs, return_inverse=True)
+    first, second = ends.reshape(-1, 2).T
+    reach = contacts.overlap + np.linalg.norm(contacts.vectors, axis=1)
+
+    def gradient(u: np.ndarray) -> np.ndarray:
+        moved = u.reshape(-1, packing.dim)
+        vectors = contacts.vectors + moved[second] - moved[first]
+        length = np.linalg.norm(vectors, axis=1)
+        push = ((reach - length) / length)[:, None] * vectors
+        out = np.zeros_like(moved)
+        np.add.at(out, first, push)
+        np.add.at(out, second, -push)
+        return out.ravel()
+
+    columns = step * np.eye(len(particles) * packing.dim)
+    values = np.linalg.eigvalsh(np.array([gradient(e) - gradient(-e) for e in columns]) / (2 * step))
+    assert np.abs(values[: packing.dim]).max() < 1e-7 < values[packing.dim]
+    assert bulk_modulus(packing) > 0
 
 
 def mixed(dim: int) -> Packing:

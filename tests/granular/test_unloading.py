@@ -11,7 +11,15 @@ from wavesim.granular._lammps import Engine
 from wavesim.granular.jamming import NotJammedError, descended, jam
 from wavesim.granular.moduli import bulk_modulus_by_strain
 from wavesim.granular.packing import LARGE, SMALL, force_scale
-from wavesim.granular.transition import Bracket, bracket, extrapolated, modulus_on_the_way, second_transition
+from wavesim.granular.transition import (
+    FEW,
+    JOINED,
+    Bracket,
+    bracket,
+    extrapolated,
+    modulus_on_the_way,
+    second_transition,
+)
 from wavesim.granular.unloading import Unloading, usual
 from wavesim.provenance import generator
 
@@ -145,9 +153,24 @@ def test_small_spheres_of_ratio_0_4_have_no_transition_of_their_own(without):
     assert second_transition(without) is None
 
 
+def test_few_small_spheres_of_ratio_0_4_come_loose_in_parts_on_the_way(elsewhere):
+    """At X_S = 0.05 most carry far above jamming, a quarter at it: no second line only because that is above a tenth.
+
+    At 0.15 and 0.22 fewer than that are left, and then there is one.
+    """
+    passed = elsewhere(descended, Mixture(182, 0.4, 0.05, 3), generator(1, "test"), Unloading())
+    share = np.array([packing.carrying(SMALL) for packing in passed])
+    assert share[0] > 0.8 and FEW < share[-1] < JOINED
+    assert (share >= JOINED).sum() > len(share) / 2
+    assert second_transition(passed) is None
+
+
 def test_a_packing_unloaded_comes_apart_below_its_phi_j(elsewhere, without):
-    found: Bracket = elsewhere(bracket, without[-1], Unloading())
-    assert found.unjammed < without[-1].phi_j < found.jammed
+    """At a pressure of 1e-3 contacts still open on the way: phi_j and the bracket differ by some of that way."""
+    packing = without[-1]
+    found: Bracket = elsewhere(bracket, packing, Unloading())
+    assert found.width <= packing.pressure * packing.phi < 2e-3
+    assert found.misses(packing.phi_j) < 0.25 * (packing.phi - packing.phi_j)
 
 
 def test_mixtures_of_small_size_ratio_are_unloaded_unless_told_otherwise():

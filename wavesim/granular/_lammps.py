@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from wavesim.errors import WavesimError, missing_engine
-from wavesim.granular.packing import SPRING_CONSTANT, packing_fraction
+from wavesim.granular.packing import SPRING_CONSTANT, Packing, packing_fraction
 from wavesim.processes import LAUNCHERS
 
 TIMESTEP = 0.05
@@ -181,7 +181,7 @@ class Engine:
         """Scale the box and the positions in it, not the particles, by `factor` along every axis."""
         self._resize(self._box() * factor)
 
-    def restore(self, state: EngineState) -> None:
+    def restore(self, state: EngineState | Packing) -> None:
         """Go back to an earlier state's box and positions."""
         self._resize(state.box)
         flat = _spatial(state.positions).ravel()

@@ -28,13 +28,20 @@ import numpy as np
 
 from wavesim import processes
 from wavesim.errors import WavesimError
-from wavesim.granular._lammps import EngineError, require_engine
+from wavesim.granular._lammps import Engine, EngineError, require_engine
 from wavesim.granular.jamming import NotJammedError, Protocol, descended
 from wavesim.granular.mixture import Mixture
-from wavesim.granular.moduli import partial_bulk_moduli, shear_modulus
+from wavesim.granular.moduli import bulk_modulus_by_strain, partial_bulk_moduli, shear_modulus
 from wavesim.granular.packing import LARGE, SMALL, Packing
 from wavesim.granular.progress import counted
-from wavesim.granular.transition import JOINED, bracket, extrapolated, modulus_on_the_way, second_transition
+from wavesim.granular.transition import (
+    JOINED,
+    Bracket,
+    bracket,
+    extrapolated,
+    modulus_on_the_way,
+    second_transition,
+)
 from wavesim.granular.unloading import Unloading, usual
 from wavesim.lock import sole_user
 from wavesim.provenance import generator, log_lines, read_lines, revision, settings_hash, versions, write_json
@@ -47,9 +54,10 @@ AGREEMENT = 2e-4
 AGREEMENT_ABOVE = 0.5
 SPREAD = ("phi_j", "phi_j_carrying", "pressure", "bulk_modulus", "LL", "LS", "SS", "shear_modulus", "coordination",
           "carrying_small", "carrying_large", "contacts_LL", "contacts_LS", "contacts_SL", "contacts_SS",
-          "phi_j2", "phi_j2_jammed", "phi_j2_width", "bulk_modulus_2", "LL_2", "LS_2", "SS_2", "carrying_small_2",
-          "bulk_modulus_path", "distance")  # fmt: skip
+          "phi_j2", "phi_j2_jammed", "phi_j2_width", "pressure_2", "bulk_modulus_2", "LL_2", "LS_2", "SS_2",
+          "carrying_small_2", "bulk_modulus_path", "distance")  # fmt: skip
 EACH = ("phi_j", "bulk_modulus", "carrying_small", "phi_j2", "bulk_modulus_2")  # told of every packing
+WAYS = ("phi_j", "phi_j_extrapolated")  # that a bracket tests
 # Shares of small particles that carry, further apart than this, are of two kinds of packings, whose mean is neither.
 TWO_KINDS = 0.5
 PRESSURE_SMALL = 0.01  # of the contacts with small particles, at which bulk_modulus_path is taken
@@ -163,17 +171,18 @@ def measured(packing: Packing, protocol: Protocol) -> dict[str, Any]:
     """What a line of diagram.jsonl says of a packing. Loads the engine, for the bracket of phi_J.
 
     phi_j_carrying counts no rattlers; carrying_small and carrying_large are shares of their species (absent without
-    one); LL, LS and SS are the parts of bulk_modulus.
+    one); LL, LS and SS are the parts of bulk_modulus; probes: of the bracket phi_unjammed to phi_jammed.
 
     Raises:
         NotJammedError: no bracket was found, or the ways to phi_J do not agree.
     """
     found, by_pressure = bracket(packing, protocol), extrapolated(packing)
     allowed = max(AGREEMENT, AGREEMENT_ABOVE * (packing.phi - packing.phi_j))
-    if abs(by_pressure - packing.phi_j) > allowed:
+    if max(abs(by_pressure - packing.phi_j), found.misses(packing.phi_j)) > allowed:
         raise NotJammedError(
-            f"phi_J is {packing.phi_j:.5f} by the bulk modulus {packing.bulk_modulus:.3g} and {by_pressure:.5f} by the "
-            f"last two pressures, which differ by more than {allowed:.2g}"
+            f"phi_J is {packing.phi_j:.5f} by the bulk modulus {packing.bulk_modulus:.3g}, {by_pressure:.5f} by the "
+            f"last two pressures and within {found.unjammed:.5f} to {found.jammed:.5f} by what carries, which differ "
+            f"by more than {allowed:.2g}"
         )
     volumes = packing.radii**packing.dim
     carrying = ~packing.rattlers
@@ -188,6 +197,7 @@ def measured(packing: Packing, protocol: Protocol) -> dict[str, Any]:
         "phi_j_extrapolated": by_pressure,
         "phi_unjammed": found.unjammed,
         "phi_jammed": found.jammed,
+        "probes": found.probes,
         "pressure": packing.pressure,
         "unbalanced_force": packing.unbalanced_force,
         "bulk_modulus": packing.bulk_modulus,
@@ -197,6 +207,13 @@ def measured(packing: Packing, protocol: Protocol) -> dict[str, Any]:
         **{f"contacts_{kind}": mean for kind, mean in packing.coordination_by_kind.items()},
         **shares,
     }
+
+
+def strained(packing: Packing, protocol: Protocol) -> float:
+    """K by a small strain, from an engine that knows no more than the positions."""
+    pace = protocol.pace(packing.size_ratio, packing.dim)
+    with Engine(packing.positions, packing.radii, packing.species, packing.box, pace) as engine:
+        return bulk_modulus_by_strain(engine, packing.radii)
 
 
 def measured_on_the_way(passed: Sequence[Packing]) -> dict[str, Any]:
@@ -215,7 +232,7 @@ def measured_on_the_way(passed: Sequence[Packing]) -> dict[str, Any]:
         row |= {"pressure_2": second.packing.pressure, "carrying_small_2": second.packing.carrying(SMALL)}
         try:
             parts = partial_bulk_moduli(second.packing)
-        except WavesimError:  # half of the small ones have just come loose: a floppy mode may be left
+        except WavesimError:  # half of the small ones have just come loose: it may be floppy, or a saddle point
             pass
         else:
             row |= {"bulk_modulus_2": sum(parts.values()), **{f"{kind}_2": part for kind, part in parts.items()}}
@@ -241,6 +258,8 @@ def _make(job: _Job) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
             row = measured(passed[-1], job.protocol)
             if isinstance(job.protocol, Unloading):
                 row |= measured_on_the_way(passed)
+            elif job.number == 0:  # a check, which takes as long as the packing where small ones rattle by the thousand
+                row["bulk_modulus_strain"] = strained(passed[-1], job.protocol)
         except (NotJammedError, EngineError) as error:
             failures.append({**of, "attempt": attempt, "reason": str(error)})
             continue
@@ -287,16 +306,26 @@ def _row(mixture: Mixture, lines: list[dict[str, Any]], failed: int) -> dict[str
     row: dict[str, Any] = {**asdict(mixture), "packings": len(lines), "others": len(lines) - len(alike)}
     row |= {"failed": failed, "each": {name: [line.get(name) for line in lines] for name in EACH}}
     alike = [{**line, **_on_the_way(line)} for line in alike]
+    for line in lines:
+        if "bulk_modulus_strain" in line:
+            row["strain_ratio"] = line["bulk_modulus_strain"] / line["bulk_modulus"]
     for name in SPREAD:
         values = [line[name] for line in alike if name in line]
         if values:
             row[name] = float(np.mean(values))
             row[f"{name}_deviation"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
     row["second"] = sum("phi_j2" in line for line in lines)
+    brackets = [(line, _bracket(line)) for line in lines if "probes" in line]  # once it was twice phi - phi_j wide
+    if brackets:
+        row["bracket"] = max(found.width for _, found in brackets)
+        row["outside"] = max(found.misses(line[way]) for line, found in brackets for way in WAYS)
     if lines:
-        row["bracket"] = max(line["phi_jammed"] - line["phi_unjammed"] for line in lines)
         row["seconds"] = float(np.mean([line["seconds"] for line in lines]))
     return row
+
+
+def _bracket(line: dict[str, Any]) -> Bracket:
+    return Bracket(line["phi_unjammed"], line["phi_jammed"], line["probes"])
 
 
 def _alike(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,6 +6,10 @@ With the strain epsilon scaling all lengths by 1 + epsilon, and u the particles'
 Rattlers are left out, and one particle is held to take the translations away. It is the second derivative of E along
 the relaxed path. The pressure being a sum over contacts, so is its derivative: the parts of LL, LS and SS make up K.
 
+Forces balance at saddle points of E too, where K by this formula is no modulus of anything. With E_uu = L diag(d) L^T,
+pivoted symmetrically, E_uu has as many negative eigenvalues as there are d < 0 (Sylvester), and L^-T e_k is a direction
+in which its curvature is d_k.
+
 Shear: x -> exp(gamma M / 2) x at constant volume, M = diag(1, -1) or its turn by 45 degrees, gives
     G = d^2 E / dgamma^2 / V, averaged over directions.
 
@@ -20,22 +24,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sparse
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import splu, spsolve
 
 from wavesim.errors import WavesimError
 from wavesim.granular.packing import KINDS, SPRING_CONSTANT, Contacts, Packing, force_scale, packing_fraction
 
-# The factors of 4000 spheres take half the memory (136 MB) and the time (6 s) of the default; for disks both are small.
+# Pivots on the diagonal, whose signs can be read; and the factors of 4000 spheres take half the memory (136 MB) and the
+# time (6 s) of the default.
 SYMMETRIC = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
 
 if TYPE_CHECKING:
     from wavesim.granular._lammps import Engine
 
 
+class SaddleError(WavesimError):
+    """Forces balance, but the energy falls along `direction` (N, D), by which no particle moves further than 1."""
+
+    def __init__(self, packing: Packing, directions: int, direction: np.ndarray):
+        super().__init__(
+            f"a saddle point at phi {packing.phi:.5f}: the energy falls in {directions} "
+            f"direction{'s' if directions > 1 else ''}, so that it has no elastic moduli; displace and relax it again"
+        )
+        self.directions, self.direction = directions, direction
+
+
 def bulk_modulus(packing: Packing) -> float:
     """K from the Hessian of the load-bearing network; the packing must be in equilibrium.
 
     Raises:
+        SaddleError: of an equilibrium that is not stable.
         WavesimError: no network carries load, or it has a floppy mode.
     """
     network, dim = _Network.of(packing), packing.dim
@@ -187,12 +204,19 @@ class _Network:
         stiffness = SPRING_CONSTANT * projector - prestress[:, None, None] * (np.eye(dim) - projector)
         blocks = sparse.bsr_array((stiffness, rows, np.arange(len(contacts) + 1)))
         hessian = (relative.T @ blocks @ relative).tocsc()
+        floppy = WavesimError(f"the network of {len(particles)} particles has a floppy mode: no elastic moduli")
         try:
-            factor = splu(hessian[dim:, dim:], **(SYMMETRIC if dim == 3 else {}))
+            factor = splu(hessian[dim:, dim:], **SYMMETRIC)
         except RuntimeError as error:
-            raise WavesimError(
-                f"the network of {len(particles)} particles has a floppy mode: no elastic moduli"
-            ) from error
+            raise floppy from error
+        if not np.array_equal(factor.perm_r, factor.perm_c):  # a pivot that is exactly zero was gone around
+            raise floppy
+        pivots = factor.U.diagonal()
+        if (pivots < 0).any():
+            moved = np.zeros((len(packing.radii), dim))
+            moved[particles[1:]] = _along(factor, int(pivots.argmin())).reshape(-1, dim)
+            furthest = np.linalg.norm(moved, axis=1).max()
+            raise SaddleError(packing, int((pivots < 0).sum()), moved / furthest)
         return cls(contacts, length, normal, relative, stiffness, factor)
 
     def answer(self, coupling: np.ndarray) -> np.ndarray:
@@ -205,3 +229,11 @@ class _Network:
         affine = self.contacts.vectors @ strain
         coupling = self.relative.T @ np.einsum("cij,cj->ci", self.stiffness, affine).ravel()
         return affine - (self.relative @ self.answer(coupling)).reshape(affine.shape)
+
+
+def _along(factor: Any, pivot: int) -> np.ndarray:
+    """L^-T e_k in the order of the matrix; with U = diag(d) L^T it is proportional to U^-1 e_k."""
+    chosen = np.zeros(factor.shape[0])
+    chosen[pivot] = 1.0
+    found: np.ndarray = spsolve(factor.U, chosen, permc_spec="NATURAL")[factor.perm_c]
+    return found

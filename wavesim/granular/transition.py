@@ -1,8 +1,10 @@
 """Where a packing jams, and where its small particles join: by extrapolation, and between two states.
 
 Near jamming p = K (phi - phi_J) / phi with a constant K, so that the straight line through the last two states passed
-on the way down meets p = 0 at phi_J. The bracket knows nothing of K: a packing in equilibrium under load is above
-phi_J, and one that relaxes until it carries nothing is below.
+on the way down meets p = 0 at phi_J. The bracket knows neither K nor phi_J: a packing in equilibrium under load is
+above phi_J, and one that relaxes until it carries nothing is below. From the packing phi is lowered by 2 p of itself,
+p in k_n / d^(D-2), then by twice as much each time, until nothing is carried; the gap is halved until p of phi is left,
+a third of phi - phi_J where K is 0.3.
 
 The second transition, phi_J2 > phi_J, is where the small particles in the gaps of a jammed network of large ones jam
 too. It is found likewise on the way down: the part of the pressure that contacts with small particles carry, LS + SS,
@@ -19,22 +21,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wavesim.granular._lammps import Engine
-from wavesim.granular.jamming import LOST, NotJammedError, Protocol, relaxed
-from wavesim.granular.packing import LARGE, SMALL, Packing, packing_fraction
+from wavesim.granular._lammps import Engine, EngineState
+from wavesim.granular.jamming import NotJammedError, Protocol, relaxed
+from wavesim.granular.packing import LARGE, SMALL, Packing
 
 JOINED = 0.5  # share of the small ones that carry above the second transition; well above, it is 0.9 and more
 FEW = 0.1  # and at the first one, where the network is one of large particles; at size ratio 0.4, 0.4 carry there
 WIDEST = 0.01  # of phi, between two states whose slope is a modulus
-DOUBLINGS = 6  # a packing that is still jammed after as many had another phi_J than its pressure and K say
+STEP, WIDTH = 2.0, 1.0  # of the bracket's first probe and of itself, as parts of phi and in units of the pressure
+PROBES = 12  # at most, the last one some 8000 p below
+LOOSE = 0.01  # of the pressure: what carries less carries nothing; p / K at a hundredth of p is a hundredth of p / K
 
 
 @dataclass(frozen=True)
 class Bracket:
-    """Packing fractions of the last jammed state, and of a state below it that carries nothing."""
+    """Packing fractions of the last jammed state, and of a state below it that carries nothing; how many were tried."""
 
     unjammed: float
     jammed: float
+    probes: int
+
+    @property
+    def width(self) -> float:
+        return self.jammed - self.unjammed
+
+    def misses(self, phi: float) -> float:
+        """How far outside a packing fraction is."""
+        return max(self.unjammed - phi, phi - self.jammed, 0.0)
 
 
 @dataclass(frozen=True)
@@ -101,27 +114,36 @@ def extrapolated(packing: Packing) -> float:
 
 
 def bracket(packing: Packing, protocol: Protocol | None = None) -> Bracket:
-    """Expand a jammed packing until it carries nothing: first as far below its phi_j as it is above, then by twice as
-    much each time.
+    """Expand a jammed packing until it carries nothing, and halve the gap between.
 
+    It is wider than said above where a state next to phi_J came neither to equilibrium nor apart in time.
     Loads the engine: call it in a process of its own.
 
     Raises:
         NotJammedError: it carries load far below its phi_j.
     """
     protocol = protocol or Protocol()
-    lost = LOST * packing.pressure
-    pace = protocol.pace(packing.size_ratio, packing.dim)
+    pace, lost = protocol.pace(packing.size_ratio, packing.dim), LOOSE * packing.pressure
+    jammed: Packing | EngineState = packing
+    above, below, step = packing.phi, 0.0, STEP * packing.pressure * packing.phi
     with Engine(packing.positions, packing.radii, packing.species, packing.box, pace) as engine:
-        step = 2 * (1 - packing.phi_j / packing.phi)
-        for _ in range(DOUBLINGS):
-            engine.scale((1 - step) ** (-1 / packing.dim))
+        for probes in range(1, PROBES + 1):
+            phi = (above + below) / 2 if below else above - step
+            engine.restore(jammed)
+            engine.scale((above / phi) ** (1 / packing.dim))
             try:
                 state = relaxed(engine, packing.radii, protocol, lost)
-            except NotJammedError:  # neither jammed nor loose in time, which is likely next to phi_J: look further down
-                state = engine.state()
-            below = packing_fraction(packing.radii, state.box)
+            except NotJammedError:  # neither jammed nor loose in time, as happens next to phi_J
+                if below:
+                    return Bracket(below, above, probes)
+                step *= 2
+                continue
             if state.pressure < lost:
-                return Bracket(unjammed=below, jammed=packing.phi)
-            step *= 2
-    raise NotJammedError(f"still under pressure {state.pressure:.1e} at {below:.5f}, below phi_J {packing.phi_j:.5f}")
+                below = phi
+            else:
+                jammed, above, step = state, phi, 2 * step
+            if below and above - below <= WIDTH * packing.pressure * packing.phi:
+                return Bracket(below, above, probes)
+    if below:
+        return Bracket(below, above, PROBES)
+    raise NotJammedError(f"still under load at {phi:.5f}, below phi_J {packing.phi_j:.5f}")

@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from wavesim.granular._lammps import Engine, EngineState, Pace
-from wavesim.granular.jamming import LOST, Compression, NotJammedError, Protocol, with_modulus
+from wavesim.granular.jamming import LOST, Compression, NotJammedError, Protocol, stable
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.packing import SMALL, Packing, force_scale, packing_fraction
 
@@ -100,7 +100,7 @@ class _Way:
         unbalanced = NotJammedError(f"not in mechanical equilibrium at any pressure below {lowest:.1e}")
         if len(passed) < 2:
             raise unbalanced
-        last = with_modulus(passed[-1])
+        last = self._stable(passed[-1])
         assert last.bulk_modulus is not None
         if last.pressure > FARTHEST * last.bulk_modulus:
             raise unbalanced
@@ -144,6 +144,16 @@ class _Way:
             if state.pressure < lost or state.largest_force <= allowed:
                 break
         return state
+
+    def _stable(self, packing: Packing) -> Packing:
+        """With its bulk modulus; displaced and relaxed again where it is at a saddle point."""
+        self.engine.restore(packing)
+        state = self.engine.state()
+        lost = LOST * state.pressure
+        found = stable(self.engine, state, self.start, lambda: self._settled(lost), lost)[1]
+        if found is None:
+            raise NotJammedError(f"at pressure {state.pressure:.1e} it was at a saddle point, and came apart beside it")
+        return found
 
     def _kept(self, state: EngineState) -> list[Packing]:
         packing = self._packing(state)

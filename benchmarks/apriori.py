@@ -190,10 +190,8 @@ def training_of(scale: Scale, iterations: int) -> TrainingConfig:
 def finished(arm: Arm, seed: int, scale: Scale, folder: Path, iterations: int) -> dict[str, Any]:
     """Train one arm with one seed, and measure it: on what trains and what validates, and once on the test split."""
     data, training = dataset(arm.preset, scale, folder, arm.size), training_of(scale, iterations)
-    path = folder / "models" / f"{key_of(arm, seed, scale, iterations)}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
-    train(arm.forecaster(), training, data, path, seed)
+    path = trained(arm, seed, scale, folder, iterations)
     seconds, model = time.perf_counter() - begin, load(path)
     row: dict[str, Any] = {}
     if arm.afterwards:
@@ -209,6 +207,19 @@ def finished(arm: Arm, seed: int, scale: Scale, folder: Path, iterations: int) -
     for split in ("train", "valid", "test"):
         row[split] = errors(model, data, split)
     return {**row, "bytes": path.stat().st_size, "seconds": round(seconds, 1), "revision": revision()}
+
+
+def trained(arm: Arm, seed: int, scale: Scale, folder: Path, iterations: int) -> Path:
+    """The file of an arm's forecaster, trained anew in any case: the seconds of a training are part of its line."""
+    path = model_of(arm, seed, scale, folder, iterations)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = dataset(arm.preset, scale, folder, arm.size)
+    return train(arm.forecaster(), training_of(scale, iterations), data, path, seed)
+
+
+def model_of(arm: Arm, seed: int, scale: Scale, folder: Path, iterations: int) -> Path:
+    """Where an arm's forecaster lies."""
+    return folder / "models" / f"{key_of(arm, seed, scale, iterations)}.safetensors"
 
 
 def errors(model: Forecaster, data: Path, split: str) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def test_a_second_call_does_nothing_again_and_other_settings_are_refused(demo_ru
     run_demo(demo_run, settings("quick"), seed=0, progress=False)
     assert time.perf_counter() - start < 60  # the report is drawn again, nothing is computed
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    with pytest.raises(WavesimError, match="another the seed"):
+    with pytest.raises(WavesimError, match=r"other settings \(seed 0 there, 1 now\)"):
         run_demo(demo_run, settings("quick"), seed=1, progress=False)
     with pytest.raises(WavesimError, match=r"packings\.particles"):
         run_demo(demo_run, settings("demo"), seed=0, progress=False)

@@ -140,6 +140,10 @@ def test_the_tables_name_every_measure_and_older_results_have_none(results: dict
         assert heading in said
     assert "growing" not in said and "nan" not in said and "None" not in said
     assert further({key: value for key, value in results.items() if key != "floors"}) == ""
+    assert "it takes 16 frames" not in said
+    assert "misfit of phase (0.1 is a twentieth of a period) (left out here: it takes 16 frames, and there are 9)" in (
+        further({**results, "frames": 8})
+    )
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> tuple[int, str]:

@@ -1,11 +1,13 @@
 """`wavesim info` of whatever a user may point it at: what ships, what a run leaves, and what is not ours."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from wavesim.errors import WavesimError
+from wavesim.granular import storage
 from wavesim.info import info_text
 
 DATA = Path(__file__).parents[1] / "data"
@@ -71,5 +73,50 @@ def test_a_sweep_of_the_jamming_diagram_is_told_finished_or_not(tmp_path: Path) 
     assert "5 packings measured; 1 attempts" in first and f"{mixtures} mixtures" in second and "phi_j" in head
     assert len(rows) == mixtures and info_text(DATA / "diagram.json").splitlines()[2:] == rows
     (tmp_path / "diagram.json").write_text("[]")
+    assert "5 packings measured" in (told := info_text(tmp_path)) and "is no jamming diagram" in told
     with pytest.raises(WavesimError, match="is no jamming diagram"):
-        info_text(tmp_path)
+        info_text(tmp_path / "diagram.json")
+
+
+def test_of_a_folder_with_a_broken_file_the_rest_is_told_and_which_one_it_is(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(DATA / "models" / "demo", tmp_path / "models"))
+    whole = (folder / "compressed.safetensors").read_bytes()
+    (folder / "compressed.safetensors").write_bytes(whole[:3000])
+    (folder / "packings.h5").write_bytes((DATA / "sample" / "packings.h5").read_bytes()[:5000])
+    lines = info_text(folder).splitlines()
+    assert "2 forecasters" in "\n".join(lines)
+    broken = [line for line in lines if line.startswith("broken: ")]
+    assert [any(name in line for line in broken) for name in ("packings.h5", "compressed.safetensors")] == [True, True]
+    assert len(broken) == 2 and "classical" in "\n".join(lines)
+
+    waves = Path(shutil.copytree(DATA / "sample", tmp_path / "waves"))
+    (waves / "packings.h5").unlink()
+    file = next((waves / "data" / "test").glob("*.hdf5"))
+    file.write_bytes(file.read_bytes()[:5000])
+    first, *rest = info_text(waves).splitlines()
+    assert "waves, " in first and len(rest) == 1 and rest[0].startswith("broken: ") and str(file) in rest[0]
+
+
+def test_of_what_a_kill_has_left_it_is_told_how_far_it_came_and_how_to_go_on(tmp_path: Path) -> None:
+    def folder(name: str, **files: str) -> Path:
+        (tmp_path / name).mkdir()
+        for file, text in files.items():
+            (tmp_path / name / file.replace("_", ".")).write_text(text)
+        return tmp_path / name
+
+    run = folder("run", config_json="{}", stages_json='{"packings": 3.0}')
+    (run / "packings.h5").symlink_to(DATA / "sample" / "packings.h5")
+    told = info_text(run)
+    assert "finished stages: packings; call `wavesim demo --out" in told and "48 packings" in told
+    (run / "results.json").write_text('{"rows": [')
+    assert f"broken: {run / 'results.json'}" in info_text(run) and "48 packings" in info_text(run)
+
+    training = folder("training", config_toml="seed = 0", log_txt="begun\niteration 40 of 80: loss 1\n")
+    assert info_text(training).endswith("from its last validation\n  iteration 40 of 80: loss 1")
+    assert "0 train, 0 valid, 0 test files so far; call" in info_text(folder("waves", settings_json="{}"))
+    failed = info_text(folder("failed", failed_jsonl='{"reason": "it came apart"}\n'))
+    assert failed.endswith("1 attempts came to no equilibrium, the last: it came apart")
+    (folder("pruned") / ".small.pruning").mkdir()
+    assert "pruning to small.safetensors is not whole" in info_text(tmp_path / "pruned")
+    storage.begin(tmp_path / "none" / "packings.h5", {"seed": 0})
+    assert "no packing yet" in info_text(tmp_path / "none")

@@ -162,9 +162,9 @@ def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(run: Path, dat
     (tmp_path / "full" / "model.safetensors").write_bytes(b"mine")
     before = {path: path.read_bytes() for path in (*run.iterdir(), *tmp_path.rglob("*")) if path.is_file()}
     for message, call in (
-        (r"was begun with another training\.batch; give another --out", (other, data, run, 3)),
-        ("was begun with another seed; give", (RECIPE, data, run, 4)),
-        ("was begun with another data_hash; give", (RECIPE, spoiled, run, 3)),
+        (r"other settings \(training\.batch 2 there, 3 now\); give another --out", (other, data, run, 3)),
+        (r"other settings \(seed 3 there, 4 now\); give", (RECIPE, data, run, 4)),
+        (r"other settings \(data_hash \w+ there, \w+ now\); give", (RECIPE, spoiled, run, 3)),
         (r"full is there and holds no training \(no config.toml\)", (RECIPE, data, tmp_path / "full", 3)),
     ):
         with pytest.raises(WavesimError, match=message):

@@ -4,12 +4,13 @@ import pytest
 
 from wavesim.evaluate import Row, _with_equal_fe
 from wavesim.report import as_text, verdict
-from wavesim.tables import efficient, table
+from wavesim.tables import HEADINGS, efficient, table
 
 
 def row(name: str, kind: str, error: float, milliseconds: float | None = None, **more: object) -> dict[str, object]:
     values = {"first_frames": error, "one_crossing": error, "last_frame": error, "vrmse": error, "mass_norm": error}
     rest = {"correlation_time": 1.0, "parameters": None, "stored_bytes": None, "macs": None, "equal_fe": None}
+    rest["trajectories"] = [0, 2] if kind in ("fe", "truth") else [0, 1, 2, 3]
     return {"name": name, "kind": kind, **values, **rest, "milliseconds": milliseconds, **more}
 
 
@@ -103,6 +104,13 @@ def test_fe_runs_that_another_beats_in_error_and_cost_are_not_shown() -> None:
     assert shown == ["persistence", "coarse step", "classical", "compressed", "FE coarse", "FE fine", "FE truth"]
     cells = table(results(0.1, 1.0))
     assert cells[3][-1] == "FE fine, 2.00 ms" and cells[-1][1:6] == [""] * 5
+
+
+def test_the_table_says_over_how_many_trajectories_each_row_is() -> None:
+    column = HEADINGS.index("trajectories")
+    assert [cells[column] for cells in table(results(0.1, 1.0))] == ["4", "4", "4", "4", "2", "2", ""]
+    assert len(table(results(0.1, 1.0))[0]) == len(HEADINGS)
+    assert "as many test trajectories as the table says, of 4, on 64 x 64 cells" in as_text(results(0.1, 1.0))
 
 
 @pytest.mark.parametrize(("error", "expected"), [(0.5, "cheap"), (0.2, "middle"), (0.05, "truth")])

@@ -151,6 +151,7 @@ def prune(
 
     from wavesim.pruning import prune as prune_it
     from wavesim.pruning import trainings_of
+    from wavesim.pruning.report import nothing_cut
     from wavesim.surrogate.checkpoint import trained_by
 
     model = model / "model.safetensors" if model.is_dir() else model
@@ -163,6 +164,8 @@ def prune(
     with tqdm(total=trainings_of(pruning) * pruning.iterations, desc="prune", disable=None) as bar:
         rows = prune_it(model, data, pruning, trained_by(model) or chosen.training, out, seed, shown(bar))
     typer.echo(columns(rows, ("round", "pq_index", "density", "parameters", "milliseconds", "validation_error")))
+    if why := nothing_cut(rows, pruning):
+        typer.echo(why)
 
 
 app.command()(evaluate)

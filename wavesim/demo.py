@@ -29,6 +29,7 @@ from wavesim.config import ForecasterConfig, RunConfig, TrainingConfig
 from wavesim.errors import WavesimError
 from wavesim.lock import sole_user
 from wavesim.provenance import file_hash, write_json
+from wavesim.settings import differences
 
 STAGES = ("packings", "truth", "forecasters", "pruning", "evaluation", "report")
 
@@ -78,14 +79,11 @@ def _claim(out: Path, config: RunConfig, seed: int) -> None:
     if not ours:
         raise WavesimError(f"{out / 'config.json'} is not of a run of wavesim; give another --out")
     if found != settings:
-        changed = [
-            f"{table}.{key}"
-            for table, values in settings["config"].items()
-            for key, value in values.items()
-            if found.get("config", {}).get(table, {}).get(key) != value
-        ]
-        what = ", ".join(changed) or f"the seed ({found.get('seed')})"
-        raise WavesimError(f"{out} was begun with another {what}; give another --out, or move that folder away")
+        old, new = ({**one.get("config", {}), "seed": one.get("seed")} for one in (found, settings))
+        raise WavesimError(
+            f"{out} was begun with other settings ({', '.join(differences(old, new))}); give another --out, or move "
+            "that folder away"
+        )
     write_json(out / "config.json", settings)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from wavesim.metrics import one_crossing
+from wavesim.metrics.misfits import SHORTEST
 from wavesim.tables import efficient
 
 Row = Mapping[str, Any]
@@ -61,14 +62,16 @@ def explained(results: Mapping[str, Any]) -> str:
     """What the columns mean."""
     longer, shorter = results["band_limits"]
     drift = abs(results["truth_drift"][-1])
+    heard = results["frames"] + 1
+    short = f" (left out here: it takes {SHORTEST} frames, and there are {heard})" if heard < SHORTEST else ""
     return (
-        "Means over the test trajectories. VRMSE: over windows of frames, as The Well has them. Mass norm: relative L2 "
-        "of weight 1/kappa, mean over the first crossing. Energy norm: after one crossing, the error in "
+        "Means over the same trajectories as above. VRMSE: over windows of frames, as The Well has them. Mass norm: "
+        "relative L2 of weight 1/kappa, mean over the first crossing. Energy norm: after one crossing, the error in "
         "sqrt(v^2 / kappa + |grad p|^2 / rho). Energy drift: |E(t) / E(0) - 1| at the last frame; that of the truth on "
         f"this grid is {drift:.3f}. Long waves are longer than {longer:g} cells, short ones shorter than {shorter:g}: "
         "errors after one crossing, as shares of the whole truth; in each trajectory their squares sum to that of the "
         f"relative L2. At {len(results['receivers'])} receivers: lag of arrival, the same with its sign (+ late), "
-        "misfit of envelope, and misfit of phase (0.1 is a twentieth of a period). Superposition, homogeneity, "
+        f"misfit of envelope, and misfit of phase (0.1 is a twentieth of a period){short}. Superposition, homogeneity, "
         "reciprocity: what the exact solution keeps, and by how much the forecast misses it after one crossing."
     )
 

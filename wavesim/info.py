@@ -1,15 +1,19 @@
-"""What a file or folder is, and where it comes from: models, datasets, packings, runs, and folders that hold them."""
+"""What a file or folder is, and where it comes from: models, datasets, packings, runs, and folders that hold them.
+
+Of a folder that a kill or a failure has left, what is there is told all the same, with what is broken and why.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from wavesim.errors import WavesimError
 from wavesim.provenance import read_lines
 
+BROKEN = "broken:"
 KINDS = "a model, a dataset, a packings file, a jamming diagram or a run"
 PACKING = ("size_ratio", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")
 MIXTURE = ("dim", "size_ratio", "small_fraction", "particles", "packings", "phi_j", "phi_j_deviation", "bulk_modulus")
@@ -19,7 +23,7 @@ def info_text(path: str | Path) -> str:
     """What `wavesim info` prints.
 
     Raises:
-        WavesimError: nothing there, or nothing of ours.
+        WavesimError: nothing there, nothing of ours, or a single file that is broken.
     """
     path = Path(path)
     if not path.exists():
@@ -28,24 +32,48 @@ def info_text(path: str | Path) -> str:
         return _model(path)
     if path.suffix in (".h5", ".hdf5") and path.is_file():
         return _hdf5(path)
-    if (path / "config.json").is_file() and not (path / "data").is_dir():
-        from wavesim.report import summary
-
-        return summary(path)
     if path.name == "diagram.json":
         return _diagram(path)
-    models = sorted(path.glob("*.safetensors"))
-    found = [
-        *([_dataset(path)] if (path / "data").is_dir() else []),
-        *([_hdf5(path / "packings.h5")] if (path / "packings.h5").is_file() else []),
-        *([_sweep(path)] if (path / "diagram.jsonl").is_file() else []),
-        *([_models(path, models)] if models else []),
-    ]
+    found = _folder(path)
     if not found:
         inside = sorted(each.name for each in path.iterdir() if each.is_dir()) if path.is_dir() else []
         hint = f"; of the folders in it, give one: {', '.join(inside[:5])}" if inside else ""
         raise WavesimError(f"{path} is not {KINDS}, and holds none{hint}")
     return "\n".join(found)
+
+
+def _folder(path: Path) -> list[str]:
+    """What each kind of thing in a folder is, as far as it is there and can be read."""
+    run, told = (path / "config.json").is_file() and not (path / "data").is_dir(), []
+    if run and (path / "results.json").is_file():
+        from wavesim.report import summary
+
+        told = [_or_why(lambda _: summary(path), path / "results.json")]
+        if not told[0].startswith(BROKEN):
+            return told
+    models, claim = sorted(path.glob("*.safetensors")), path / "settings.json"
+    failed, sweep = path / "failed.jsonl", path / "diagram.jsonl"
+    kinds: list[tuple[bool, Callable[[Path], str], Path]] = [
+        (run, _demo, path),
+        ((path / "config.toml").is_file() and not (path / "model.safetensors").is_file(), _training, path),
+        ((path / "data").is_dir() or claim.is_file(), _dataset, path),
+        ((path / "packings.h5").is_file(), _packings, path),
+        (sweep.is_file(), _sweep, path),
+        (failed.is_file() and not sweep.is_file(), _failed, failed),
+        (bool(models), _models, path),
+        (any(path.glob(".*.pruning")), _pruning, path),
+    ]
+    return told + [_or_why(tell, of) for there, tell, of in kinds if there]
+
+
+def _or_why(tell: Callable[[Path], str], path: Path) -> str:
+    """What `tell` says of `path`, or that it is broken and why."""
+    try:
+        return tell(path)
+    # h5py, json and what reads their contents have no common word for what is damaged.
+    except (WavesimError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        why = str(error) if isinstance(error, WavesimError) else f"{type(error).__name__}: {error}"
+        return f"{BROKEN} {'' if str(path) in why else f'{path}: '}{' '.join(why.split())}"
 
 
 def columns(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
@@ -78,12 +106,13 @@ def _model(path: Path) -> str:
     )
 
 
-def _models(folder: Path, paths: Sequence[Path]) -> str:
+def _models(folder: Path) -> str:
     from wavesim.surrogate import load
     from wavesim.surrogate.checkpoint import read_header
 
-    rows = []
-    for path in paths:
+    rows: list[dict[str, Any]] = []
+
+    def add(path: Path) -> str:
         header, model = read_header(path), load(path)
         rows.append(
             {
@@ -95,8 +124,16 @@ def _models(folder: Path, paths: Sequence[Path]) -> str:
                 "validation error": header["about"].get("validation_error"),
             }
         )
+        return ""
+
+    paths = sorted(folder.glob("*.safetensors"))
+    broken = [why for path in paths if (why := _or_why(add, path))]
+    if not rows:
+        return "\n".join(broken)
     several = f"{len(rows)} forecasters" if len(rows) > 1 else "a forecaster"
-    return f"{folder}: {several}; `wavesim info {paths[0]}` says more of one\n" + columns(rows, tuple(rows[0]))
+    one = folder / f"{rows[0]['name']}.safetensors"
+    table = columns(rows, tuple(rows[0]))
+    return "\n".join([f"{folder}: {several}; `wavesim info {one}` says more of one", table, *broken])
 
 
 def _hdf5(path: Path) -> str:
@@ -104,6 +141,7 @@ def _hdf5(path: Path) -> str:
 
     try:
         with h5py.File(path, "r") as file:
+            begun = "settings_hash" in file.attrs  # a packings.h5, be there a packing in it or none yet
             whole = {name: group.attrs for name, group in file.items() if "phi_j" in group.attrs}
             rows = [{"name": name, **{key: found.get(key) for key in PACKING}} for name, found in whole.items()]
             shape = list(file["t0_fields/pressure"].shape) if "t0_fields/pressure" in file else []
@@ -114,9 +152,54 @@ def _hdf5(path: Path) -> str:
             f"{path}: a dataset's file, {shape[0]} x {shape[1]} frames on {shape[2]} x {shape[3]} cells; "
             "give the dataset's folder, the one that holds data/, to learn more"
         )
+    if not rows and begun:
+        return f"{path}: no packing yet; call `wavesim generate packings` as before to go on"
     if not rows:
         raise WavesimError(f"{path} is an HDF5 file, but not {KINDS}")
     return f"{path}: {len(rows)} packings\n" + columns(rows, ("name", *PACKING))
+
+
+def _packings(folder: Path) -> str:
+    failed = folder / "failed.jsonl"
+    told = _hdf5(folder / "packings.h5")
+    return f"{told}\n{_or_why(_failed, failed)}" if failed.is_file() else told
+
+
+def _failed(path: Path) -> str:
+    reasons = [line.get("reason") for line in read_lines(path)]
+    last = f", the last: {reasons[-1]}" if reasons else ""
+    return f"{path}: {len(reasons)} attempts came to no equilibrium{last}"
+
+
+def _demo(folder: Path) -> str:
+    """A run of the demo without results: its finished stages, and what they left."""
+    from wavesim.demo import STAGES
+
+    stages = folder / "stages.json"
+    finished = json.loads(stages.read_text()) if stages.is_file() else {}
+    done = ", ".join(name for name in STAGES if name in finished) or "none"
+    told = [f"{folder}: a run without results; finished stages: {done}; call `wavesim demo --out {folder}` to go on"]
+    for part in (folder / "waves", folder / "models"):
+        if part.is_dir():
+            told += _folder(part)
+    return "\n".join(told)
+
+
+def _training(folder: Path) -> str:
+    log = folder / "log.txt"
+    last = log.read_text(errors="replace").splitlines()[-1:] if log.is_file() else []
+    return "\n".join(
+        [
+            f"{folder}: a training that is not whole; call `wavesim train` as before to go on from its last validation",
+            *(f"  {line}" for line in last),
+        ]
+    )
+
+
+def _pruning(folder: Path) -> str:
+    names = sorted(path.name[1 : -len(".pruning")] for path in folder.glob(".*.pruning"))
+    files = ", ".join(f"{name}.safetensors" for name in names)
+    return f"{folder}: pruning to {files} is not whole; call `wavesim prune` as before to go on from its last round"
 
 
 def _diagram(path: Path) -> str:
@@ -133,13 +216,24 @@ def _sweep(folder: Path) -> str:
     attempts = f"; {len(failed)} attempts came to no equilibrium, see failed.jsonl" if failed else ""
     begun = f"{folder}: {len(finished)} packings measured{attempts}"
     whole = folder / "diagram.json"  # written when the sweep ends
-    return f"{begun}\n{_diagram(whole)}" if whole.is_file() else f"{begun}; call `wavesim generate diagram` to go on"
+    if not whole.is_file():
+        return f"{begun}; call `wavesim generate diagram` to go on"
+    return f"{begun}\n{_or_why(_diagram, whole)}"
 
 
 def _dataset(path: Path) -> str:
-    from wavesim.dataset import WaveDataset, check
+    from wavesim.dataset import SPLITS, WaveDataset, check
 
-    counts = check(path)
+    files = {split: sorted((path / "data" / split).glob("*.hdf5")) for split in SPLITS}
+    begun = ", ".join(f"{len(own)} {split}" for split, own in files.items())
+    broken = [why for own in files.values() for file in own if (why := _or_why(_opens, file))]
+    if (path / "settings.json").is_file() and not (all(files.values()) and (path / "checksums.txt").is_file()):
+        go_on = "call `wavesim generate waves` as before to go on"
+        return "\n".join([f"{path}: waves that are not whole, {begun} files so far; {go_on}", *broken])
+    counts: dict[str, int] = {}
+    broken = broken or [why for why in [_or_why(lambda root: counts.update(check(root)) or "", path)] if why]
+    if broken:
+        return "\n".join([f"{path}: waves, {begun} files", *broken])
     data = WaveDataset(path, next(iter(counts)))
     return "\n".join(
         (
@@ -149,3 +243,10 @@ def _dataset(path: Path) -> str:
             f"  settings: {data.about(0).get('config', 'not said')}",
         )
     )
+
+
+def _opens(file: Path) -> str:
+    from wavesim.shard import open_shard
+
+    open_shard(file).close()
+    return ""

@@ -23,6 +23,7 @@ import numpy as np
 
 from wavesim.errors import WavesimError
 
+NAMES = {2: "disks", 3: "spheres"}
 KEYS = ("size_ratio", "small_fraction", "bulk_modulus", "phi_j")
 
 
@@ -102,13 +103,21 @@ def read_diagram(path: str | Path, dim: int = 3) -> Diagram:
     """
     path = Path(path) / "diagram.json" if Path(path).is_dir() else Path(path)
     if not path.is_file():
-        raise WavesimError(f"{path} does not exist; `wavesim generate diagram` makes one, data/diagram.json is another")
+        raise WavesimError(
+            f"{path} does not exist; `wavesim generate diagram` makes one, the project's data/diagram.json is another: "
+            "give the whole path"
+        )
     try:
         rows = json.loads(path.read_text())["rows"]
         measured = [row for row in rows if row.get("dim", dim) == dim and all(row.get(k) is not None for k in KEYS)]
         whole = [[float(row[key]) for key in KEYS] for row in measured]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WavesimError(f"{path} is no jamming diagram ({error!r}); `wavesim generate diagram` makes one") from error
+    if not whole and (others := {row.get("dim", dim) for row in rows} - {dim}):
+        raise WavesimError(
+            f"{path} is of {', '.join(NAMES.get(other, f'dim {other}') for other in sorted(others))} alone, and "
+            f"{NAMES[dim]} are asked for: give a diagram made by `wavesim generate diagram --dim {dim}`"
+        )
     if not whole:
         raise WavesimError(f"{path} has no mixture of dim {dim} with {', '.join(KEYS)}; let the sweep go on")
     table = np.array(sorted(whole))

@@ -10,6 +10,7 @@ Lengths, times and units are those of config.py; pairs of numbers go along x and
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -141,7 +142,10 @@ class MixtureConfig(Settings):
         known = info.data
         if points or not {"diagram", "size_ratio", "small_fractions"} <= known.keys():
             return points
-        found = Mixtures.between(read_diagram(known["diagram"]), known["size_ratio"], known["small_fractions"])
+        try:
+            found = Mixtures.between(read_diagram(known["diagram"]), known["size_ratio"], known["small_fractions"])
+        except WavesimError as error:
+            raise WavesimError(f"[mixture]: {error}") from error
         columns = (found.small_fractions, found.bulk_moduli, found.phi_j)
         return tuple(zip(*(column.tolist() for column in columns), strict=True))
 
@@ -223,10 +227,20 @@ def dataset_config(name: str | Path) -> PresetConfig | GrainsConfig:
         raise WavesimError(f"unknown preset '{name}'; presets: {', '.join(NAMES)}; or give a .toml file")
     content = read(name)
     if "preset" in content:
+        if "waves" in content:
+            raise WavesimError(
+                f"{name} has both preset and a table [waves]: a preset's keys stand without a table above them; "
+                "remove the line [waves], or preset"
+            )
         return preset_config(content, str(name))
     if "waves" not in content:
-        raise WavesimError(f'{name} says no preset; add preset = "NAME", one of {", ".join(NAMES)}')
-    return parse(content, RunConfig, str(name)).waves
+        near = get_close_matches("waves", content, n=1)
+        hint = f"; or did you mean [waves] by [{near[0]}]?" if near else ""
+        raise WavesimError(
+            f'{name} says no preset and has no table [waves]; add preset = "NAME", one of {", ".join(NAMES)}{hint}'
+        )
+    parse({table: {} for table in content}, RunConfig, str(name))  # their names; what is in the others is not for here
+    return parse(content["waves"], WavesConfig, f"{name}: [waves]")
 
 
 def preset_config(content: dict[str, Any], source: str) -> PresetConfig | GrainsConfig:

@@ -258,8 +258,8 @@ def reading(results: dict[str, Any]) -> str:
     """How the columns are meant, and the truth's own error."""
     y, x = results["grid"]
     said = (
-        "All errors are of the pressure, means over "
-        f"{results['trajectories']} test trajectories on {x} x {y} cells: relative L2, |forecast - truth| / |truth| in "
+        "All errors are of the pressure, means over as many test trajectories as the table says, of "
+        f"{results['trajectories']}, on {x} x {y} cells: relative L2, |forecast - truth| / |truth| in "
         "a frame; VRMSE, the root mean square error over the truth's standard deviation, mean over the first crossing. "
         "Milliseconds: one trajectory, one thread, the smallest of interleaved runs, forecasters in the faster of ONNX "
         "Runtime and compiled loops. "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -22,6 +23,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+LONGEST = 60  # characters of a value in a message
 Config = TypeVar("Config", bound=Settings)
 
 
@@ -73,7 +75,38 @@ def as_toml(config: Settings) -> str:
             head, body = as_toml(value).split("\n", 1)
             lines = [*lines[len(lines) == 1 :], head, f"[{key}]", body]
             continue
+        if value is None and (table := _table_of(field.annotation)):  # its keys, for whoever takes the marks away
+            body = as_toml(table.model_construct()).split("\n", 1)[1]
+            asleep = [f"# {line}" for line in (f"[{key}]", *body.splitlines())]
+            lines += [f"# {field.description}", f"# {key} is not set", *asleep]
+            continue
         # JSON's numbers, strings, booleans and arrays are TOML's too; TOML has no null.
         text = f"# {key} is not set" if value is None else f"{key} = {json.dumps(value)}"
         lines += [*([f"# {field.description}"] if field.description else []), text]
     return "\n".join(lines) + "\n"
+
+
+def _table_of(annotation: Any) -> type[Settings] | None:
+    """The settings that a field may hold, or none."""
+    kinds = [one for one in get_args(annotation) if isinstance(one, type) and issubclass(one, Settings)]
+    return kinds[0] if kinds else None
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> list[str]:
+    """What differs between two sets of settings, as `config.particles 64 there, 100 now`."""
+    found = []
+    for key in sorted({*there, *now}):
+        before, after = there.get(key), now.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differences(before, after, f"{above}{key}.")
+        elif before != after:
+            found.append(f"{above}{key} {_short(before)} there, {_short(after)} now")
+    return found
+
+
+def _short(value: Any) -> str:
+    """A value as settings have it, in a few words where it is long."""
+    if isinstance(value, dict):
+        return "given"
+    text = "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

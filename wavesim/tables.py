@@ -22,7 +22,7 @@ def _equal(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
 
 HEADINGS = (
     "", "rel. L2, first 10 frames", "one crossing", "last frame", "VRMSE", "crossings until correlation < 0.9",
-    "parameters", "stored", "MMAC a frame", "ms a frame", "cheapest FE run as good",
+    "trajectories", "parameters", "stored", "MMAC a frame", "ms a frame", "cheapest FE run as good",
 )  # fmt: skip
 
 
@@ -36,6 +36,7 @@ def table(results: Mapping[str, Any]) -> list[list[str]]:
         [
             row["name"],
             *_errors(row, results["frames"] * results["frame_interval"]),
+            "" if row["kind"] == "truth" else str(len(row["trajectories"])),
             number(row["parameters"], "{:,}"),
             number(row["stored_bytes"] and row["stored_bytes"] / 1e3, "{:.1f} kB"),
             number(row["macs"] and row["macs"] / 1e6, "{:.2f}"),

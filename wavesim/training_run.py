@@ -23,6 +23,7 @@ from wavesim.lock import sole_user
 from wavesim.metrics import relative_l2
 from wavesim.provenance import discard_parts, file_hash, machine, revision, versions, whole_file
 from wavesim.recipes import RecipeConfig
+from wavesim.settings import differences
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.checkpoint import read_header
 from wavesim.surrogate.data import between_its_sides, courant_of, data_hash, validation_batch
@@ -93,20 +94,13 @@ def _claimed(out: Path, settings: str) -> bool:
         if out.exists() and any(path.name != ".lock" for path in out.iterdir()):
             raise WavesimError(f"{out} is there and holds no training (no config.toml); give another --out")
         return False
-    found, wanted = (_flat(tomllib.loads(text)) for text in ((out / "config.toml").read_text(), settings))
-    changed = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key) and key != "data")
+    found, wanted = (tomllib.loads(text) for text in ((out / "config.toml").read_text(), settings))
+    changed = differences(found, {**wanted, "data": found.get("data")})
     if changed:
         raise WavesimError(
-            f"{out} was begun with another {', '.join(changed)}; give another --out, or move that folder away"
+            f"{out} was begun with other settings ({', '.join(changed)}); give another --out, or move that folder away"
         )
     return all((out / name).is_file() for name in (MODEL, CARD))
-
-
-def _flat(table: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat |= {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
-    return flat
 
 
 def card(run: Path, result: Fitted, splits: tuple[WaveDataset, WaveDataset], command: str, where: str) -> str:

@@ -27,7 +27,15 @@ from wavesim.fem.plan import Job, Plan, file_splits, plan_preset
 from wavesim.fem.presets import draw
 from wavesim.fem.trial import estimate
 from wavesim.fem.waves import require_room
-from wavesim.preset_config import NAMES, PRESETS, CavityConfig, RandomConfig, ResolvedConfig, dataset_config
+from wavesim.preset_config import (
+    NAMES,
+    PRESETS,
+    CavityConfig,
+    MixtureConfig,
+    RandomConfig,
+    ResolvedConfig,
+    dataset_config,
+)
 from wavesim.provenance import generator
 
 # Wider than high, other cells along x than along y, and nothing symmetric: an exchange of x and y shows.
@@ -198,6 +206,27 @@ def test_what_the_disk_cannot_hold_is_refused_before_it_starts(tmp_path, monkeyp
     require_room(tmp_path / "deep", needed)
 
 
+@pytest.mark.parametrize(("frames", "runs"), [(6, [2, 6]), (40, [2, 2, 8])])
+def test_a_trial_runs_no_more_frames_than_it_needs_and_counts_no_compiling(tmp_path, monkeypatch, frames, runs):
+    made, clock = [], [0.0]
+
+    def make(job):  # the first one compiles for 100 s, and each takes 3 s and 2 s a frame
+        made.append(job.config.frames)
+        clock[0] += 3 + 2 * job.config.frames + 100 * (len(made) == 1)
+        job.path.parent.mkdir(parents=True)
+        job.path.write_bytes(b"." * (50 + 10 * job.config.frames))
+
+    for name in ("write_statistics", "write_checksums", "check"):
+        monkeypatch.setattr(trial, name, lambda root: None)
+    monkeypatch.setattr(trial, "make_shard", make)
+    monkeypatch.setattr(trial.time, "perf_counter", lambda: clock[0])
+    job = plan_preset(RANDOM.model_copy(update={"frames": frames}), tmp_path / "out", 7, 5).jobs[0]
+    assert trial._trial(job) == pytest.approx((3 + 2 * frames, 50 + 10 * frames)) and made == runs
+    made.append(0)
+    assert trial._trial(job, cold=False) == pytest.approx((3 + 2 * frames, 50 + 10 * frames))
+    assert made[len(runs) + 1 :] == runs[1:]
+
+
 def test_a_dry_run_leaves_nothing_and_knows_the_bytes(dataset, tmp_path):
     plan = plan_preset(RANDOM, tmp_path / "out", 7, 5)
     said = estimate(plan, workers=2)
@@ -226,7 +255,7 @@ def test_a_dry_run_counts_the_trajectories_that_are_run_twice(tmp_path, monkeypa
     """Files of 4 trajectories at 60 seconds, and 30 more for each verified one, that is 6 * 60 + 3 * 30 in all."""
     jobs = [Job(tmp_path / f"{k}", RANDOM, 0, k, 4, twice) for k, twice in enumerate([(), (), (1,), (), (0, 1), ()])]
     monkeypatch.setattr(processes, "pool", lambda _: ThreadPoolExecutor(1))
-    monkeypatch.setattr(trial, "_trial", lambda job: (60.0 + 30.0 * len(job.verified), 1e6))
+    monkeypatch.setattr(trial, "_trial", lambda job, cold=True: (60.0 + 30.0 * len(job.verified), 1e6))
     said = estimate(Plan(tmp_path, jobs, {}), workers=3)
     assert said["minutes"] == pytest.approx((6 * 60 + 3 * 30) / 3 / 60) and said["trajectories"] == 24
 
@@ -246,6 +275,10 @@ def test_a_dry_run_counts_the_trajectories_that_are_run_twice(tmp_path, monkeypa
         ),
         ('preset = "cavity"\nbulk_moduli = [2.0, 1.0]', "the second must not be below the first"),
         ("frames = 3", "says no preset"),
+        ("[wave]\nframes = 9", r"did you mean \[waves\] by \[wave\]\?"),
+        ("[waves]\nframs = 9", r"waves.toml: \[waves\]: unknown key 'frams'; did you mean 'frames'\?"),
+        ("[waves]\n[trainin]", "unknown key 'trainin'; did you mean 'training'"),
+        ('preset = "lens"\n[waves]\nframes = 9', r"has both preset and a table \[waves\]: .*remove the line \[waves\]"),
     ],
 )
 def test_settings_that_contradict_themselves_are_refused(tmp_path, text, message):
@@ -260,10 +293,23 @@ def test_a_toml_file_may_hold_a_preset_or_the_waves_of_a_whole_run(tmp_path):
     assert dataset_config(path) == RandomConfig(contrast=0.1)
     path.write_text("[waves]\ngrid = 32\n")
     assert dataset_config(path) == dataset_config("packing-smooth").model_copy(update={"grid": 32})
+    path.write_text("[waves]\nframes = 8\n")  # fewer than training takes, which is another command's business
+    assert dataset_config(path) == dataset_config("packing-smooth").model_copy(update={"frames": 8})
     path.write_text('preset = "packing-smooth"\ngrid = 32\n')
     assert dataset_config(path) == dataset_config("packing-smooth").model_copy(update={"grid": 32})
     path.write_text('preset = "packing"\ngrid = 32\n')
     assert dataset_config(path) == ResolvedConfig(grid=32)
+
+
+def test_the_settings_of_a_lens_show_the_keys_of_its_mixture_asleep(tmp_path, capsys, monkeypatch):
+    from wavesim.cli import print_settings
+
+    print_settings("lens")
+    head, table = capsys.readouterr().out.split("# [mixture]\n")
+    awake = "\n".join(line.removeprefix("# ") for line in table.splitlines())
+    (tmp_path / "lens.toml").write_text(f"{head}[mixture]\n{awake}\n")
+    monkeypatch.chdir(Path(__file__).parents[2])  # where data/diagram.json is
+    assert dataset_config(tmp_path / "lens.toml").mixture == MixtureConfig()
 
 
 @pytest.mark.parametrize("name", NAMES)

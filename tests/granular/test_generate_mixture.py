@@ -142,7 +142,7 @@ def test_a_killed_call_is_completed_by_a_second_one_with_the_same_bytes(disks, t
 
 
 def test_another_mixture_is_refused_in_the_same_folder(disks):
-    with pytest.raises(WavesimError, match=r"mixture\.dim 2, now 3"):
+    with pytest.raises(WavesimError, match=r"mixture\.dim 2 there, 3 now"):
         generate_mixture(Mixture(32, 0.7, 0.4, 3), 4, disks, seed=3, progress=False)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from lattices import face_centred_cubic
+from lattices import face_centred_cubic, triangular
 
 from wavesim.granular import read_packings
-from wavesim.granular.picture import BACKGROUND, CHAINS, COLOURS, draw_packing
+from wavesim.granular.picture import BACKGROUND, CHAINS, COLOURS, THICKEST, _chains, _thickest, draw_packing
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "packings.h5"
 
@@ -45,6 +46,34 @@ def test_force_chains_join_the_centres_of_particles_that_carry(tmp_path):
         assert share(picture[int(y) : int(y) + 1, int(x) : int(x) + 1], CHAINS) == 1
     for x, y in packing.positions[packing.rattlers] / packing.box * picture.shape[0]:
         assert share(picture[int(y) : int(y) + 1, int(x) : int(x) + 1], CHAINS) == 0
+
+
+def test_bars_leave_the_smallest_disks_to_be_seen(tmp_path):
+    large = triangular(0.98)
+    small = replace(
+        large,
+        positions=0.15 * large.positions,
+        radii=0.15 * large.radii,
+        species=np.zeros_like(large.species),
+        box=0.15 * large.box,
+    )
+    shown = [
+        share(imageio.imread(draw_packing(tmp_path / f"{name}.png", packing)), COLOURS[name])
+        for name, packing in (("large", large), ("small", small))
+    ]
+    assert shown[0] > 0.2 and shown[1] == pytest.approx(shown[0], abs=0.01)  # one picture at two scales
+    radii = np.where(np.arange(len(large.radii)) % 2, 0.5, 0.075)
+    assert _thickest(replace(large, radii=radii)) < 0.075 < THICKEST
+
+
+def test_weak_contacts_of_spheres_are_left_out_and_none_of_a_lattice():
+    packing = face_centred_cubic(0.99)
+    middle = int(np.argmin(np.linalg.norm(packing.positions - packing.box / 2, axis=1)))
+    moved = packing.positions.copy()
+    moved[middle, 0] += 0.002  # four of its twelve contacts become stronger, four weaker, four hardly change
+    tube = _chains(packing).n_points / len(packing.backbone)
+    left_out = (_chains(packing).n_points - _chains(replace(packing, positions=moved)).n_points) / tube
+    assert len(packing.backbone) == 6 * len(packing.radii) and 3 < left_out < 9
 
 
 def test_spheres_are_drawn_with_their_box_and_chains(tmp_path):

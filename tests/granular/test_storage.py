@@ -124,7 +124,7 @@ def test_a_packing_out_of_equilibrium_is_not_written(path):
 
 def test_other_settings_are_refused_and_named(path):
     begin(path, SETTINGS)
-    with pytest.raises(WavesimError, match=r"config\.particles 36, now 64, seed 3, now 4"):
+    with pytest.raises(WavesimError, match=r"config\.particles 36 there, 64 now, seed 3 there, 4 now"):
         begin(path, {"config": {"particles": 64, "size_ratios": (0.5, 1 / 3)}, "seed": 4})
 
 

@@ -31,6 +31,20 @@ def test_a_forecast_in_which_nothing_moves_lacks_the_envelope_and_has_no_phase(k
     assert envelope == pytest.approx(1, abs=1e-12) and np.isnan(phase)
 
 
+def test_traces_of_a_few_frames_have_neither_misfit_and_those_of_sixteen_have_that_of_their_delay() -> None:
+    period, delay, time = 6.0, 0.6, np.arange(16)
+
+    def packets(late: float) -> np.ndarray:
+        t = time - np.linspace(3, 13, 21)[:, None] - late
+        return np.exp(-(t**2) / (2 * 4.5**2)) * np.cos(2 * np.pi * t / period)
+
+    for frames in (1, 5, 15):
+        for misfit in envelope_and_phase_misfit(packets(delay)[:, :frames], packets(0)[:, :frames]):
+            assert misfit.shape == (21,) and np.isnan(misfit).all()
+    phase = envelope_and_phase_misfit(packets(delay), packets(0))[1]
+    assert phase.mean() == pytest.approx(2 * delay / period, rel=0.05)
+
+
 def test_a_reversed_trace_is_half_a_turn_off_and_has_the_same_envelope() -> None:
     envelope, phase = envelope_and_phase_misfit(-trace(), trace())
     assert envelope == pytest.approx(0, abs=1e-12) and phase == pytest.approx(1, abs=1e-12)

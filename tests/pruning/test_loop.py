@@ -17,6 +17,7 @@ from wavesim.pruning import METHODS, kept, prune
 from wavesim.pruning.beginnings import beginning_of
 from wavesim.pruning.hooks import Freeze
 from wavesim.pruning.plans import Mask, units
+from wavesim.pruning.report import nothing_cut
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.train import fit, train
 
@@ -57,12 +58,28 @@ def test_every_method_of_the_settings_is_there():
     assert tuple(METHODS) == get_args(PruningConfig.model_fields["method"].annotation)
 
 
+def test_nothing_cut_is_told_with_what_to_change(trained, standing_waves, tmp_path):
+    nothing = PruningConfig(method="sap", gamma=1e-12, rounds=1, iterations=2)
+    rows = prune(trained["one-way"], standing_waves, nothing, TRAINING, tmp_path / "same.safetensors")
+    assert "let none of " in (nothing_cut(rows, nothing) or "")
+
+
+def test_a_cut_too_small_for_a_multiple_is_told_with_what_to_change(trained, standing_waves, tmp_path):
+    coarse = BY_UNIT.model_copy(update={"multiple": 6, "rounds": 1, "eta": 0.1})
+    out = tmp_path / "same.safetensors"
+    rows = prune(trained["one-way"], standing_waves, coarse, TRAINING, out)
+    assert_equal(weights_of(out), weights_of(trained["one-way"]))
+    why = nothing_cut(rows, coarse) or ""
+    assert "by a multiple of 6; lower multiple, or raise rounds or eta (now 0.1)" in why and "\n" not in why
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_units_are_cut_round_by_round(trained, standing_waves, tmp_path, family):
     before = units(load(trained[family]))
     rows = prune(trained[family], standing_waves, BY_UNIT, TRAINING, tmp_path / "small.safetensors")
     after = units(load(tmp_path / "small.safetensors"))
     assert all(after[group] % BY_UNIT.multiple == 0 or after[group] == before[group] for group in before)
+    assert nothing_cut(rows, BY_UNIT) is None
     assert after["width"] < before["width"] and after["encoder_width"] < before["encoder_width"]
     for smaller, larger in zip(rows[1:], rows[:-1], strict=True):
         for key in ("parameters", "nonzero", "stored_bytes", "macs_per_frame", "density"):

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from wavesim.config import ForecasterConfig
+from wavesim.dataset import Trajectory
 from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, load, rollout, save, step
 from wavesim.surrogate.checkpoint import read_header
@@ -53,6 +54,26 @@ def test_one_medium_serves_a_whole_batch() -> None:
 def test_what_cannot_be_forecast_is_refused_in_one_sentence(spoil, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(WavesimError, match=message):
         init(forecaster(), *spoil(*fields(2)))
+
+
+def of_interval(frame_interval: float) -> Trajectory:
+    """Five frames on 16 x 20 cells of 0.05."""
+    (state,), (medium,) = fields(1)
+    about: dict[str, object] = {}
+    return Trajectory(np.stack([state] * 5), medium, frame_interval, "mine:0", about, lengths=(1.0, 0.8))
+
+
+def test_a_trajectory_of_another_frame_interval_is_refused_and_one_of_the_same_is_forecast(tmp_path: Path) -> None:
+    model = forecaster()  # of two cells a frame
+    same = of_interval(0.1)
+    np.testing.assert_array_equal(rollout(model, same), rollout(model, same.state[0], same.medium, 4))
+    assert rollout(model, same, frames=2).shape == (2, 2, 16, 20)
+    export_onnx(model, tmp_path / "model", (16, 20))
+    for stepper in (model, OnnxForecaster(tmp_path / "model")):
+        with pytest.raises(WavesimError, match=r"frames of 2\.000 cells .* mine:0 has 1\.000: .* frame_interval 0\.1$"):
+            rollout(stepper, of_interval(0.05))
+    with pytest.raises(WavesimError, match="a bare state says no medium"):
+        rollout(model, same.state[0])
 
 
 def test_a_forecast_without_frames_is_refused() -> None:

@@ -1,8 +1,9 @@
 """What a dataset will take: its bytes, and the minutes from a short run of its first file, measured here and now.
 
 A file of F frames takes a + b F seconds, and c + d F bytes. Two runs of that file, with few frames and with more, give
-a to d; a third one before them compiles what has to be compiled, and is not counted. Where files differ in the number v
-of trajectories that are run once more, one degree higher, files of the fewest and of the most give a line in v.
+a to d; another one before them compiles what has to be compiled, and is not counted. A file of few frames is run as it
+is. Where files differ in the number v of trajectories that are run once more, one degree higher, files of the fewest
+and of the most give a line in v.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def estimate(plan: Plan, workers: int) -> dict[str, Any]:
     more = len(most.verified) - len(fewest.verified)
     with processes.pool(1) as pool:
         seconds, size = pool.submit(_trial, fewest).result()
-        each = max(0.0, pool.submit(_trial, most).result()[0] - seconds) / more if more else 0.0
+        each = max(0.0, pool.submit(_trial, most, False).result()[0] - seconds) / more if more else 0.0
     total = sum(seconds * job.rows / fewest.rows + each * (len(job.verified) - len(fewest.verified)) for job in missing)
     return {
         "trajectories": rows,
@@ -53,12 +54,12 @@ def estimate(plan: Plan, workers: int) -> dict[str, Any]:
     }
 
 
-def _trial(job: Job) -> tuple[float, float]:
-    """Seconds and bytes that the file takes."""
+def _trial(job: Job, cold: bool = True) -> tuple[float, float]:
+    """Seconds and bytes that the file takes; `cold`: in a process that has not compiled anything yet."""
     taken = {}
+    lengths = (FEW, MORE) if job.config.frames > MORE else (job.config.frames,)  # a short one as it is, no line drawn
     with tempfile.TemporaryDirectory() as folder:
-        for number, frames in enumerate((FEW, FEW, MORE)):
-            frames = min(frames, job.config.frames)
+        for number, frames in enumerate((FEW, *lengths) if cold else lengths):
             root = Path(folder) / str(number)
             short = replace(
                 job,
@@ -71,7 +72,7 @@ def _trial(job: Job) -> tuple[float, float]:
             write_checksums(root)
             check(root)
             taken[frames] = time.perf_counter() - begin, short.path.stat().st_size
-    few, more = min(taken), max(taken)
+    few, more = lengths[0], lengths[-1]
     each = [max(0.0, b - a) / max(more - few, 1) for a, b in zip(taken[few], taken[more], strict=True)]
     seconds, size = (a + b * (job.config.frames - few) for a, b in zip(taken[few], each, strict=True))
     return seconds, size

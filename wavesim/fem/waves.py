@@ -52,6 +52,7 @@ from wavesim.provenance import (
     versions,
     write_json,
 )
+from wavesim.settings import differences
 from wavesim.shard import Shard, write_shard
 
 
@@ -315,12 +316,18 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
             f"{mark} is not what made this folder any more ({type(error).__name__}); choose another folder"
         ) from error
     old, new = ({**{key: s[key] for key in s if key != "config"}, **s["config"]} for s in (found, settings))
-    changed = (key for key in sorted(old | new) if old.get(key) != new.get(key))
-    differ = [f"{key} {old.get(key)!r} (now {new.get(key)!r})" for key in changed]
+    differ = differences(old, json.loads(json.dumps(new)))
     if differ and not any((out / "data").rglob("*.hdf5")):  # nothing came of those
         write_json(mark, settings)
     elif differ:
-        raise WavesimError(f"{out} was made with {'; '.join(differ)}: choose another folder, or the same settings")
+        if all(line.startswith("mixture.points ") for line in differ):
+            raise WavesimError(
+                f"{new['mixture']['diagram']} has changed since {out} was begun: give another --out, or in [mixture] "
+                f"the `points` that {mark} has kept"
+            )
+        raise WavesimError(
+            f"{out} was begun with other settings ({', '.join(differ)}); give another --out, or the same settings"
+        )
     discard_parts(out)
 
 

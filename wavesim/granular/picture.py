@@ -1,7 +1,11 @@
 """A picture of a packing and its force chains: contacts as bars as thick as their forces, between the particles.
 
 Disks fill the picture with the periodic box, images at its border included; spheres are glassy, in perspective. Large
-particles are blue, small ones orange, rattlers grey.
+particles are blue, small ones orange, rattlers grey. The thickest bar leaves the smallest disks to be seen. Of
+spheres, which lie behind each other, small ones are the glassier the smaller, and contacts of more than the mean force
+are drawn: the strong network.
+
+Reference: Radjai, Wolf, Jean, Moreau, Phys. Rev. Lett. 80, 61 (1998): the strong network.
 """
 
 from __future__ import annotations
@@ -18,7 +22,9 @@ from wavesim.provenance import whole_file
 BACKGROUND = "#ffffff"
 COLOURS = {"rattlers": "#dddddd", "small": "#f5c18a", "large": "#9ec3e6"}
 CHAINS = "#8b1a1a"
-THICKEST = 0.12  # of the large diameter, the half width of the strongest contact's bar
+# Half width of the strongest contact's bar: of the largest diameter, and of disks at most of the smallest one's radius.
+THICKEST, OF_SMALLEST = 0.12, 0.72
+GLASS = 0.25  # opacity of a large sphere
 PIXELS = 900
 
 
@@ -39,6 +45,9 @@ def draw_packing(path: str | Path, packing: Packing, chains: bool = True) -> Pat
     places, particle = _images(packing) if flat else (packing.positions, np.arange(len(packing.radii)))
     shape = pyvista.Disc(inner=0, outer=1, c_res=60) if flat else pyvista.Sphere(radius=1)
     large = packing.species == LARGE
+    # The smaller they are, the more of them does a line of sight meet in the same volume.
+    small = GLASS * min(1.0, 4 * float(packing.radii.min()))
+    opacity = {"rattlers": small, "small": small, "large": GLASS}
     groups = zip(COLOURS, (packing.rattlers, ~packing.rattlers & ~large, ~packing.rattlers & large), strict=True)
     for name, mask in groups:
         chosen = mask[particle]
@@ -46,7 +55,7 @@ def draw_packing(path: str | Path, packing: Packing, chains: bool = True) -> Pat
             points = pyvista.PolyData(np.pad(places[chosen], ((0, 0), (0, 3 - packing.dim))))
             points["radius"] = packing.radii[particle][chosen]
             glyphs = points.glyph(scale="radius", orient=False, geom=shape)
-            plotter.add_mesh(glyphs, color=COLOURS[name], opacity=1.0 if flat else 0.25, lighting=not flat)
+            plotter.add_mesh(glyphs, color=COLOURS[name], opacity=1.0 if flat else opacity[name], lighting=not flat)
     if chains and len(packing.backbone):
         plotter.add_mesh(_chains(packing), color=CHAINS, lighting=not flat)
     _look(plotter, packing)
@@ -74,17 +83,24 @@ def _chains(packing: Packing) -> Any:
     import pyvista
 
     contacts, dim = packing.backbone, packing.dim
+    least = 0.0 if dim == 2 else 0.999 * contacts.overlap.mean()  # all of a lattice's, whose forces are equal
     begins = np.mod(packing.positions, packing.box)[contacts.pairs[:, 0]]
     shifts = np.array(list(itertools.product((-1, 0, 1), repeat=dim)) if dim == 2 else [(0,) * dim]) * packing.box
     ends = np.stack([begins, begins + contacts.vectors], axis=1) + shifts[:, None, None]  # (shift, contact, end, D)
-    seen = ((ends > 0) & (ends < packing.box)).all(axis=-1).any(axis=-1)
+    seen = ((ends > 0) & (ends < packing.box)).all(axis=-1).any(axis=-1) & (contacts.overlap >= least)
     # Over the disks, which lie in the plane z = 0.
     points = np.pad(ends[seen].reshape(-1, dim), ((0, 0), (0, 3 - dim)), constant_values=packing.radii.max())
     strength = np.broadcast_to(contacts.overlap / contacts.overlap.max(), seen.shape)[seen]
     lines = np.insert(np.arange(len(points)).reshape(-1, 2), 0, 2, axis=1)
     network = pyvista.PolyData(points, lines=lines.ravel())
-    network["width"] = np.repeat(0.02 + 0.98 * strength, 2) * THICKEST
+    network["width"] = np.repeat(0.02 + 0.98 * strength, 2) * _thickest(packing)
     return network.tube(scalars="width", absolute=True)
+
+
+def _thickest(packing: Packing) -> float:
+    """Half the width of the strongest contact's bar."""
+    most = THICKEST * 2 * float(packing.radii.max())
+    return min(most, OF_SMALLEST * float(packing.radii.min())) if packing.dim == 2 else most
 
 
 def _look(plotter: Any, packing: Packing) -> None:

@@ -20,6 +20,7 @@ from wavesim.errors import WavesimError
 from wavesim.granular.packing import LARGE, SMALL, SPRING_CONSTANT, Packing
 from wavesim.hdf5 import whole_hdf5
 from wavesim.provenance import settings_hash
+from wavesim.settings import differences
 
 DATASETS = ("positions", "radii", "species", "box", "path/phi", "path/pressure")
 ATTRIBUTES = ("phi_j", "protocol", "seed", "engine", "provenance")
@@ -63,7 +64,7 @@ def begin(path: Path, settings: Mapping[str, Any]) -> list[str]:
         if "settings_hash" not in file.attrs or "settings" not in file.attrs:
             raise WavesimError(f"{path} was not made by `wavesim generate packings`; give another folder")
         if file.attrs["settings_hash"] != settings_hash(settings):
-            changed = ", ".join(_changed(json.loads(file.attrs["settings"]), json.loads(json.dumps(settings))))
+            changed = ", ".join(differences(json.loads(file.attrs["settings"]), json.loads(json.dumps(settings))))
             raise WavesimError(f"{path} was begun with other settings ({changed}); give another folder or move it")
         return _whole(file)
 
@@ -165,15 +166,3 @@ def _opened(path: Path) -> h5py.File:
 
 def _whole(file: h5py.File) -> list[str]:
     return sorted(name for name in file if "complete" in file[name].attrs)
-
-
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any], above: str = "") -> list[str]:
-    """What differs, as `config.particles 64, now 100`."""
-    found = []
-    for key in sorted({*old, *new}):
-        before, now = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(now, dict):
-            found += _changed(before, now, f"{above}{key}.")
-        elif before != now:
-            found.append(f"{above}{key} {before}, now {now}")
-    return found

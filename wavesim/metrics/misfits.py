@@ -10,7 +10,7 @@ and with W of the forecast and V of the truth, sums over time and frequencies,
 
 A trace a times as large has EM = |a - 1| and PM = 0; one whose phase is turned by phi has PM = |phi| / pi and EM = 0.
 The frequencies stand in equal ratios, from two periods in the whole trace to 0.4 a frame. Traces lose their own mean
-first, and are surrounded by zeros.
+first, and are surrounded by zeros. One of less than 16 frames has neither misfit: the band is then too narrow.
 
 References: Kristekova, Kristek, Moczo, Day, Bull. Seismol. Soc. Am. 96, 1836 (2006), globally normalised;
 Kristekova, Kristek, Moczo, Geophys. J. Int. 178, 813 (2009).
@@ -25,6 +25,9 @@ from wavesim.metrics.receivers import without_mean
 
 OMEGA = 6.0
 FREQUENCIES = 24
+# Frames. Packets of periods of 4 to 10 frames, delayed by 0.3 and 0.6, have the PM of their delay within 9 % from here
+# on in the mean of 40; at 12 frames within 12 %, each by 5 to 27 %, and at 5 the band above is empty.
+SHORTEST = 16
 SILENCE = 1e-12  # of the truth's largest W: what rounding leaves of a trace that does not change
 
 
@@ -51,8 +54,11 @@ def morlet(trace: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
 def envelope_and_phase_misfit(forecast: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """EM and PM, (...), of traces (..., time).
 
-    Neither is a number where the truth does not change, and PM is none where the forecast does not: it has no phase.
+    Neither is a number where the truth does not change, nor where it is shorter than 16 frames, and PM is none where
+    the forecast does not change: it has no phase.
     """
+    if np.shape(truth)[-1] < SHORTEST:
+        return np.full(np.shape(truth)[:-1], np.nan), np.full(np.shape(truth)[:-1], np.nan)
     forecast, truth = without_mean(forecast), without_mean(truth)
     frequencies = frequencies_of(truth.shape[-1])
     mine, theirs = morlet(forecast, frequencies), morlet(truth, frequencies)

@@ -6,8 +6,12 @@ in it, beside which `milliseconds` shows that only what is cut out makes it fast
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
+from wavesim.config import PruningConfig
 from wavesim.errors import WavesimError
 from wavesim.pruning.materialise import materialise
 from wavesim.pruning.plans import Mask
@@ -49,6 +53,23 @@ def measured(run: Run, scores: Scores) -> Row:
         **costs,
         **times(model, result, valid.window(0, 0, 1)[0], valid.medium(0)),
     }
+
+
+def nothing_cut(rows: Sequence[Mapping[str, Any]], config: PruningConfig) -> str | None:
+    """Why a run cut nothing, in a line, and what to change; None where it cut something."""
+    first, last = rows[0], rows[-1]
+    if last["parameters"] < first["parameters"] or last["density"] < 1:
+        return None
+    left, units = last["survivors"], first["survivors"]
+    if left == units:
+        return (
+            f"nothing was cut: the PQ index, and multiple = {config.multiple}, which each group keeps at least, let "
+            f"none of {units} units or weights go; raise eta (now {config.eta:g}), or lower multiple, in [pruning]"
+        )
+    return (
+        f"nothing was cut: the PQ index lets {units - left} of {units} units go, too few anywhere to come down by a "
+        f"multiple of {config.multiple}; lower multiple, or raise rounds or eta (now {config.eta:g}) in [pruning]"
+    )
 
 
 def cost(model: Forecaster, grid: tuple[int, int]) -> dict[str, int]:

@@ -47,9 +47,14 @@ class Job:
     settings: str
 
     def errors(self, model: Forecaster, split: str = "valid") -> tuple[float, float]:
-        """Relative L2 of the pressure after one frame, and in the mean over 32, of 8 trajectories of a split."""
-        found = rollout_errors(model, *validation_batch(open_split(self.data, split)))
-        return float(found[0].mean()), float(found.mean())
+        """As `errors_on`, of the run's data."""
+        return errors_on(model, self.data, split)
+
+
+def errors_on(model: Forecaster, data: Path, split: str) -> tuple[float, float]:
+    """Relative L2 of the pressure after one frame, and in the mean over 32, of 8 trajectories of a split."""
+    found = rollout_errors(model, *validation_batch(open_split(data, split)))
+    return float(found[0].mean()), float(found.mean())
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,8 @@ class OnnxForecaster:
         about = self._start.get_modelmeta().custom_metadata_map
         if not {"courant", "substeps"} <= about.keys():
             raise WavesimError(f"{self.graphs[0]} says no courant and substeps; export the forecaster again")
-        self._coarse = CoarseStep(float(about["courant"]), int(about["substeps"]))
+        self.courant = float(about["courant"])
+        self._coarse = CoarseStep(self.courant, int(about["substeps"]))
 
     def start(self, state: np.ndarray, medium: np.ndarray) -> dict[str, np.ndarray]:
         """The context of a medium (1 or batch, 2, y, x) and the budget of a state (batch, 2, y, x), both float32.

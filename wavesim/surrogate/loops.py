@@ -63,7 +63,7 @@ class CompiledForecaster:
             raise WavesimError("only forecasters with conserve_energy are compiled: one without it can blow up")
         self._refuse_others(model)
         self.model = copy.deepcopy(model).eval().cpu()
-        self.precision = precision
+        self.courant, self.precision = model.courant, precision
         half: dict[str, int] = {}
         if precision == "bfloat16":
             if not multiplies_bfloat16():

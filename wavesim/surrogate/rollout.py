@@ -2,11 +2,14 @@
 
     model = load("compressed.safetensors")
     forecast = rollout(model, state, medium, frames=64)
+    forecast = rollout(model, WaveDataset("runs/waves", "test").trajectory(0))
+A trajectory says how far apart its frames are, and a forecaster of another interval is refused; bare arrays do not.
 `model` is a Forecaster or an exported one (`export.OnnxForecaster`): both encode a medium once and step with it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
@@ -14,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from wavesim.dataset import Trajectory
 from wavesim.errors import WavesimError
 from wavesim.surrogate.models import Forecaster
 
@@ -93,16 +97,26 @@ def _called(model: Forecaster | Stepper, current: ForecastState) -> tuple[Any, .
         return tuple(islice(model.frames(current.state, current.context, budget), model.config.bundle))
 
 
-def rollout(model: Forecaster | Stepper, state: Array, medium: Array, frames: int) -> np.ndarray:
+def rollout(
+    model: Forecaster | Stepper, state: Array | Trajectory, medium: Array | None = None, frames: int | None = None
+) -> np.ndarray:
     """Forecast `frames` frames from one initial state.
 
     Args:
-        state: (2, y, x) or (batch, 2, y, x); medium likewise. frames: how many to forecast.
+        state: (2, y, x) or (batch, 2, y, x); medium likewise. Or a trajectory alone: its first state, in its medium.
+        frames: how many to forecast; of a trajectory, by default, all after the first.
     Returns:
         (time, 2, y, x) or (batch, time, 2, y, x) float32, the initial state not included.
     Raises:
-        WavesimError: as `init`, or no frames. UnboundedError: a forecast that grew without bound, with its frame.
+        WavesimError: as `init`, no frames, or a trajectory of another frame interval than the forecaster's.
+            UnboundedError: a forecast that grew without bound, with its frame.
     """
+    if isinstance(state, Trajectory):
+        _require_interval(model, state)
+        frames = len(state.state) - 1 if frames is None else frames
+        return rollout(model, state.state[0], state.medium if medium is None else medium, frames)
+    if medium is None or frames is None:
+        raise WavesimError("a bare state says no medium and no number of frames: give both, or a whole trajectory")
     if frames < 1:
         raise WavesimError(f"frames is {frames}: a forecast has 1 or more")
     current = init(model, state, medium)
@@ -117,6 +131,18 @@ def rollout(model: Forecaster | Stepper, state: Array, medium: Array, frames: in
         steps.append(values)
     forecast = np.stack(steps, axis=1)
     return forecast[0] if np.ndim(state) == 3 else forecast
+
+
+def _require_interval(model: Forecaster | Stepper, trajectory: Trajectory) -> None:
+    """Raises WavesimError where a frame is another time to the forecaster than to the trajectory, in cells."""
+    mine, cell = getattr(model, "courant", None), trajectory.lengths[0] / trajectory.state.shape[-1]
+    theirs = trajectory.frame_interval / cell
+    if mine is not None and not math.isclose(mine, theirs, rel_tol=1e-4):
+        raise WavesimError(
+            f"the forecaster was trained on frames of {mine:.3f} cells (frame interval over cell size), trajectory "
+            f"{trajectory.name} has {theirs:.3f}: train one on such data, or make data with frame_interval "
+            f"{mine * cell:.5g}"
+        )
 
 
 def _numbers(states: Array) -> np.ndarray:

@@ -43,6 +43,7 @@ class OpenVinoForecaster:
         import openvino
 
         self._onnx, core = OnnxForecaster(path), openvino.Core()
+        self.courant = self._onnx.courant
         hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
         settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": hint}
         self._request = core.compile_model(

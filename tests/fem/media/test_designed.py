@@ -126,6 +126,33 @@ def test_a_plane_wave_through_the_presets_lens_of_mixtures_is_brightest_where_it
     assert np.hypot(x[column] - meeting[0], y[row] - meeting[1]) < wavelength / 2
 
 
+def test_a_diagram_of_disks_is_no_lens_and_one_that_changed_is_told_when_a_run_goes_on(tmp_path):
+    disks = {"size_ratio": 0.4, "small_fraction": 0.5, "bulk_modulus": 0.3, "phi_j": 0.8, "dim": 2}
+    diagram = tmp_path / "diagram.json"
+    diagram.write_text(json.dumps({"rows": [disks]}))
+    text = (
+        'preset = "lens"\ngrid = [16, 16]\nelements = [4, 4]\nframes = 2\nshard = 1\nlayer = 1\nverified = 0\n'
+        f'[mixture]\ndiagram = "{diagram}"\nsize_ratio = 0.4\nsmall_fractions = [0.1, 0.9]\n'
+    )
+    (tmp_path / "lens.toml").write_text(text)
+    with pytest.raises(WavesimError, match=r"is of disks alone, and spheres are asked for: .* --dim 3`$"):
+        dataset_config(tmp_path / "lens.toml")
+    diagram.write_text(DIAGRAM.read_text())
+    config = dataset_config(tmp_path / "lens.toml")
+    generate_dataset(config, tmp_path / "out", 3, seed=2, workers=1, progress=False)
+    rows = json.loads(diagram.read_text())["rows"]
+    diagram.write_text(json.dumps({"rows": [{**row, "bulk_modulus": 1.001 * row["bulk_modulus"]} for row in rows]}))
+    changed = dataset_config(tmp_path / "lens.toml")
+    with pytest.raises(
+        WavesimError, match=r"diagram\.json has changed since .* in \[mixture\] the `points` that"
+    ) as told:
+        generate_dataset(changed, tmp_path / "out", 3, seed=2, workers=1, progress=False)
+    assert "\n" not in str(told.value) and len(str(told.value)) < 400
+    kept = json.loads((tmp_path / "out/settings.json").read_text())["config"]["mixture"]["points"]
+    (tmp_path / "lens.toml").write_text(f"{text}points = {json.dumps(kept)}\n")
+    assert dataset_config(tmp_path / "lens.toml") == config
+
+
 def test_a_dataset_of_such_lenses_says_its_mixtures_and_runs_again_without_the_diagram(tmp_path):
     (tmp_path / "mine.json").write_text(DIAGRAM.read_text())
     (tmp_path / "lens.toml").write_text(
@@ -150,7 +177,7 @@ def test_a_dataset_of_such_lenses_says_its_mixtures_and_runs_again_without_the_d
     ("mixture", "words"),
     [
         ('diagram = "no.json"', "no.json does not exist; `wavesim generate diagram`"),
-        ("size_ratio = 0.1", "size ratio 0.1 is outside of the diagram, 0.4 to 0.4"),
+        ("size_ratio = 0.1", r"\[mixture\]: size ratio 0.1 is outside of the diagram, 0.4 to 0.4"),
         ("small_fractions = [0.0, 1.0]", "does not rise or fall all the way"),
         ("small_fractions = [0.0, 2.0]", "mixture.small_fractions.1: Input should be less than or equal to 1"),
         ("ratio = 0.4", "unknown key 'mixture.ratio'; did you mean"),

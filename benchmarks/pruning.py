@@ -1,0 +1,182 @@
+"""Every pruning method on the same forecasters: error against density, stored bytes and milliseconds.
+
+The forecasters are the classical and the one-way one of apriori.py, with its data and trainings; an arm prunes one of
+them. Groups of arms:
+    methods     each published method once, in layers, to a tenth of the weights (of the units: half)
+    scopes      SAP and the lottery ticket where all weights, or those of one output channel, are compared
+    restarts    SAP and the lottery ticket going on instead of rewinding, and rewinding to a later step
+    collapse    SAP with (p, q) = (1, 2) in global scope for twelve rounds: until nothing is left to forecast with
+Rows of rounds are judged on the validation split; the test split is seen once, when a pruning is finished. A finished
+pruning is a line of results/pruning/runs.jsonl and is not run again.
+
+    OMP_NUM_THREADS=1 python benchmarks/pruning.py [--quick] [--groups methods] [--presets packing] [--seeds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import apriori
+import pruning_tables
+import torch
+from apriori import QUICK, Scale
+
+from wavesim.config import PruningConfig
+from wavesim.lock import sole_user
+from wavesim.provenance import log_lines, read_lines, revision, settings_hash
+from wavesim.pruning import prune
+from wavesim.pruning.run import errors_on
+from wavesim.surrogate import load
+
+RESULTS = Path(__file__).parent / "results" / "pruning"
+PRESETS = ("packing", "random")
+FAMILIES = {"classical": "classical, 5 taps", "one-way": "one-way, rank 32, 5 taps"}
+USUAL = {"density": 0.1, "rounds": 5, "iterations": 300, "restart": "rewind", "eta": 0.0}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One pruning of one forecaster. changes: to USUAL; like: name of the arm whose counts a control takes."""
+
+    group: str
+    name: str
+    family: str
+    preset: str
+    changes: dict[str, Any]
+    like: str | None = None
+
+    def settings(self, quick: bool, like: Path | None) -> PruningConfig:
+        short = {"iterations": 3, "rounds": min(2, self.changes.get("rounds", 2))} if quick else {}
+        return PruningConfig.model_validate({**USUAL, **self.changes, **short, "like": like})
+
+
+def recipes() -> list[tuple[str, str, dict[str, Any], str | None]]:
+    """Group, name, changes, and whose counts a control takes; the most telling first."""
+    one_round = {"rounds": 1, "iterations": 1500}  # as many steps as five rounds have
+    by_units = {"density": 0.5, "restart": "fine-tune"}
+    return [
+        ("methods", "sap", {"method": "sap"}, None),
+        ("methods", "lottery-ticket", {"method": "lottery-ticket"}, None),
+        ("methods", "random, counts of sap", {"method": "random"}, "sap"),
+        ("methods", "random, counts of lottery-ticket", {"method": "random"}, "lottery-ticket"),
+        ("methods", "structured-sap", {"method": "structured-sap", "eta": 0.1, **by_units}, None),
+        ("methods", "one-shot", {"method": "one-shot", **one_round}, None),
+        ("methods", "one-shot-dense", {"method": "one-shot-dense"}, None),
+        ("scopes", "sap, global", {"method": "sap", "scope": "global"}, None),
+        ("scopes", "sap, neuron", {"method": "sap", "scope": "neuron"}, None),
+        ("scopes", "lottery-ticket, global", {"method": "lottery-ticket", "scope": "global"}, None),
+        ("restarts", "sap, fine-tuned", {"method": "sap", "restart": "fine-tune"}, None),
+        ("restarts", "lottery-ticket, fine-tuned", {"method": "lottery-ticket", "restart": "fine-tune"}, None),
+        ("restarts", "lottery-ticket, from step 60", {"method": "lottery-ticket", "rewind_to": 60}, None),
+        ("collapse", "sap (1, 2), global",
+         {"method": "sap", "scope": "global", "p": 1.0, "q": 2.0, "density": None, "rounds": 12, "multiple": 1}, None),
+    ]  # fmt: skip
+
+
+def arms() -> list[Arm]:
+    return [
+        Arm(group, name, family, preset, changes, like)
+        for group, name, changes, like in recipes()
+        for preset in PRESETS
+        for family in FAMILIES
+    ]
+
+
+def forecaster_of(arm: Arm, seed: int, scale: Scale, folder: Path) -> Path:
+    """The forecaster that an arm prunes, trained by apriori.py or, where it is missing, now."""
+    name = FAMILIES[arm.family]
+    base = next(one for one in apriori.arms() if (one.name, one.preset, one.size) == (name, arm.preset, None))
+    path = apriori.model_of(base, seed, scale, folder, scale.iterations)
+    return path if path.exists() else apriori.trained(base, seed, scale, folder, scale.iterations)
+
+
+def finished(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
+    """Prune once, and tell what came of it; where a like arm is missing, that one is pruned first."""
+    model, data = forecaster_of(arm, seed, scale, folder), apriori.dataset(arm.preset, scale, folder)
+    like = None
+    if arm.like:
+        other = next(one for one in arms() if (one.name, one.preset, one.family) == (arm.like, arm.preset, arm.family))
+        like = result_of(other, seed, scale, folder)
+        if not like.exists():
+            finished(other, seed, scale, folder)
+    pruning, training = arm.settings(scale == QUICK, like), apriori.training_of(scale, scale.iterations)
+    out = result_of(arm, seed, scale, folder)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    rows = prune(model, data, pruning, training, out, seed)
+    told = ("round", "pq_index", "gini_index", "density", "nonzero", "parameters", "stored_bytes", "macs_per_frame",
+            "milliseconds", "masked_milliseconds", "one_step_error", "validation_error", "seconds")  # fmt: skip
+    return {
+        "rounds": [{key: row[key] for key in told} for row in rows],
+        "dense_test_error": errors_on(load(model), data, "test")[1],
+        "test_error": rows[-1]["test_error"],
+        "test_one_step_error": rows[-1]["test_one_step_error"],
+        "revision": revision(),
+    }
+
+
+def result_of(arm: Arm, seed: int, scale: Scale, folder: Path) -> Path:
+    """Where an arm's result lies."""
+    return folder / "pruned" / f"{key_of(arm, seed, scale)}.safetensors"
+
+
+def key_of(arm: Arm, seed: int, scale: Scale) -> str:
+    return settings_hash([asdict(arm), USUAL, asdict(scale), apriori.training_of(scale, 1).model_dump(), seed])
+
+
+def of_these_settings(rows: list[dict[str, Any]], scale: Scale) -> list[dict[str, Any]]:
+    """Without the lines of prunings with others: they stay in the file, and out of the tables."""
+    known = {(arm.group, arm.name, arm.preset, arm.family): arm for arm in arms()}
+    asked = [(row, known.get((row["group"], row["name"], row["preset"], row["family"]))) for row in rows]
+    return [row for row, arm in asked if arm and key_of(arm, row["seed"], scale) == row["key"]]
+
+
+def jobs(chosen: list[Arm], seeds: int) -> Iterator[tuple[Arm, int]]:
+    """All arms with the first seed, then with the second."""
+    return ((arm, seed) for seed in range(seeds) for arm in chosen)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small, short and few: whether it runs")
+    parser.add_argument("--groups", nargs="*", default=None, choices=sorted({arm.group for arm in arms()}))
+    parser.add_argument("--presets", nargs="*", default=list(PRESETS), choices=PRESETS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no pruning after so many")
+    parser.add_argument("--finished", action="store_true", help="only show what is there")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/apriori"), help="data and models, those of apriori.py"
+    )
+    parser.add_argument("--out", type=Path, help="lines and tables; default: results/pruning, --quick: FOLDER/quick")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    scale = QUICK if given.quick else Scale()
+    chosen = [
+        arm
+        for arm in arms()
+        if arm.preset in given.presets and (given.groups is None or arm.group in given.groups)
+        and (not given.quick or arm.name in QUICK_ARMS)
+    ]  # fmt: skip
+    out = given.out or (given.folder / "quick" if given.quick else RESULTS)
+    begin = time.perf_counter()
+    with sole_user(given.folder):  # two at once would train the same forecaster, and lose each other's lines
+        for arm, seed in jobs(chosen, given.seeds) if not given.finished else ():
+            done = {line["key"] for line in read_lines(out / "runs.jsonl")}
+            key = key_of(arm, seed, scale)
+            if key in done or time.perf_counter() - begin > 60 * given.minutes:
+                continue
+            print(f"{arm.preset}, {arm.family}: {arm.name}, seed {seed}", file=sys.stderr, flush=True)
+            about = {"group": arm.group, "name": arm.name, "preset": arm.preset, "family": arm.family, "seed": seed}
+            log_lines(out / "runs.jsonl", [{**about, **finished(arm, seed, scale, given.folder)}], key=key)
+        pruning_tables.write(of_these_settings(read_lines(out / "runs.jsonl"), scale), out)
+
+
+QUICK_ARMS = ("sap", "random, counts of sap", "structured-sap")
+
+if __name__ == "__main__":
+    main()

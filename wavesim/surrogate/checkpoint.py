@@ -40,7 +40,7 @@ def save(model: Forecaster, path: str | Path, about: Mapping[str, Any] | None = 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in named_weights(model).items()}
     header["fingerprint"] = fingerprint(header, weights)
     with whole_file(path) as part:
-        part.write_bytes(_in_order(serialized(packed(weights), header)))
+        part.write_bytes(in_order(serialized(packed(weights), header)))
     return Path(path)
 
 
@@ -64,7 +64,7 @@ def fingerprint(header: Mapping[str, str], weights: Mapping[str, torch.Tensor]) 
     return digest.hexdigest()[:12]
 
 
-def _in_order(content: bytes) -> bytes:
+def in_order(content: bytes) -> bytes:
     """A safetensors file with its metadata sorted: the library writes them in an order that changes from run to run.
 
     The first 8 bytes are the header's length, a multiple of 8; then comes the header, JSON, and then the weights.

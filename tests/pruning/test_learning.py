@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from wavesim.cli import app
 from wavesim.config import PruningConfig
 from wavesim.errors import WavesimError
+from wavesim.info import info_text
 from wavesim.pruning import prune
 from wavesim.pruning.beginnings import beginning_of
 from wavesim.pruning.features import gradients
@@ -109,6 +110,11 @@ def test_features_have_the_scale_of_their_layer_and_lifetimes_that_of_their_hist
     assert 0.1 < float(inward.features[:, 0].abs().mean()) < 3
 
 
+def test_a_folder_that_holds_lifetimes_is_still_one_of_models(history):
+    assert {path.suffix for path in history.parent.iterdir()} == {".safetensors", ".lifetimes", ".jsonl"}
+    assert f"{history.parent}: a forecaster;" in info_text(history.parent)
+
+
 def test_before_any_step_only_the_last_layer_has_a_gradient(trained, standing_waves, tmp_path):
     """It starts at zero."""
     out = tmp_path / "out.safetensors"
@@ -126,7 +132,7 @@ def test_learning_is_a_function_of_its_seed_and_tells_what_it_held_out(history, 
     (row,), (_, about) = rows[0], read_regressor(tmp_path / "a")
     assert row["held out"] == "layers" and row["weights"] == sum(v.numel() for v in read_lifetimes(history)[0].values())
     assert all(-1 <= row[scorer] <= 1 for scorer in ("regressor", "|theta|", "|g theta|"))
-    assert about["held_out"] == [row] and about["sources"][str(history)]["method"] == "lottery-ticket"
+    assert about["held_out"] == [row] and [source["method"] for source in about["sources"]] == ["lottery-ticket"]
 
 
 def test_of_several_models_each_is_held_out(history, trained, standing_waves, tmp_path):

@@ -63,8 +63,8 @@ def learn(results: Sequence[str | Path], data: str | Path, out: str | Path, seed
         for model in models:
             names = dict.fromkeys(tensor.history for tensor in tensors if tensor.model == model)
             rows.append(_row(f"the model of {', '.join(names)}", tensors, [[t.model == model for t in tensors]], seed))
-    headers = {str(result): read_lifetimes(result)[1] for result in results}
-    write_regressor(Path(out), _learned(tensors, seed), {"sources": headers, "held_out": rows, "seed": seed})
+    sources = [{"name": Path(result).name, **read_lifetimes(result)[1]} for result in results]
+    write_regressor(Path(out), _learned(tensors, seed), {"sources": sources, "held_out": rows, "seed": seed})
     return rows
 
 

@@ -1,8 +1,8 @@
 """The loop that every method shares: approach, score, quota, plan, cut, restart, retrain, and again.
 
-    OUT.safetensors              the last round's network, materialised
-    OUT.rounds.jsonl             one row a round; row 0 is the network as it came
-    OUT.lifetimes.safetensors    how many rounds each weight survived (methods that cut single weights)
+    OUT.safetensors      the last round's network, materialised
+    OUT.rounds.jsonl     one row a round; row 0 is the network as it came
+    OUT.lifetimes        how many rounds each weight survived (methods that cut single weights)
 A round with nothing to cut leaves the network as it is, untrained. After each round the run is on disk: a call after
 a kill goes on from there, and inside of the round in hand from its last validation.
 """

@@ -1,9 +1,9 @@
 """What every method leaves beside its result, for tables, for controls of equal counts, and to learn from.
 
-OUT.rounds.jsonl             rows, one a round
-OUT.lifetimes.safetensors    parameter -> uint8 of its shape: in how many rounds each weight was left; the header
-                             tells by which `method` and `restart` and of what: `model` (SHA-256 of its file), `data`
-                             (data_hash), `beginning` (beginnings.py), the steps `rewind_to` and the `training` after it
+OUT.rounds.jsonl     rows, one a round
+OUT.lifetimes        safetensors: parameter -> uint8 of its shape, in how many rounds each weight was left; the header
+                     tells by which `method` and `restart` and of what: `model` (SHA-256 of its file), `data`
+                     (data_hash), `beginning` (beginnings.py), the steps `rewind_to` and the `training` after it
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_rows(out: str | Path) -> list[Row]:
 
 def lifetimes_beside(out: Path) -> Path:
     """Where the lifetimes of a result lie."""
-    return out.with_suffix(".lifetimes.safetensors")
+    return out.with_suffix(".lifetimes")  # not .safetensors: a folder's models are its files of that name
 
 
 def write_lifetimes(out: Path, model: Path, run: Run) -> None:

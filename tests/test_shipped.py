@@ -11,7 +11,7 @@ from well_format import format_defects
 import wavesim
 from wavesim.dataset import check
 from wavesim.metrics import relative_l2
-from wavesim.viz.session import find_run
+from wavesim.viz.runs import find_run
 
 ROOT = Path(__file__).parents[1]
 MODELS, SAMPLE = ROOT / "data" / "models" / "demo", ROOT / "data" / "sample"

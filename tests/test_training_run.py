@@ -23,7 +23,7 @@ from wavesim.surrogate import load, rollout
 from wavesim.surrogate.checkpoint import read_header
 from wavesim.surrogate.logs import tensorboard
 from wavesim.training_run import train_run
-from wavesim.viz.session import find_run
+from wavesim.viz.runs import find_run
 
 RECIPE = RecipeConfig(
     forecaster=ForecasterConfig(width=8, ranks=(4,), encoder_width=8, encoder_ranks=(2, 2), kernel_size=3, substeps=4),

@@ -29,7 +29,7 @@ app = typer.Typer(
 app.add_typer(generate, name="generate")
 
 METHODS = ", ".join(get_args(PruningConfig.model_fields["method"].annotation)) + "; default: as in the settings"
-Data = Annotated[Path, typer.Option(help="a dataset's folder, made by `wavesim generate waves`")]
+Data = Annotated[Path, typer.Option(help="a dataset's folder, or one of The Well's acoustic files")]
 
 
 @app.command()
@@ -211,8 +211,10 @@ def export(
         typer.echo(write_xdmf(out or beside / f"{split}_{trajectory}.xdmf", chosen))
         return
     from wavesim.surrogate import export_onnx, load
+    from wavesim.surrogate.checkpoint import read_header
 
-    for path in export_onnx(load(source), out or source.with_suffix(""), (grid, grid), batch):
+    data = read_header(source)["about"].get("data")
+    for path in export_onnx(load(source), out or source.with_suffix(""), (grid, grid), batch, data):
         typer.echo(f"{path}  {path.stat().st_size / 1e3:.1f} kB")
 
 
@@ -225,7 +227,7 @@ def view(
     """Watch truth, forecast and error, live: a click drops a pulse, space pauses, keys switch forecaster or packing."""
     import torch
 
-    from wavesim.viz.session import open_run
+    from wavesim.viz.runs import open_run
     from wavesim.viz.window import run_window
 
     torch.set_num_threads(1)  # the solver's process and the window need the other cores
@@ -233,6 +235,8 @@ def view(
         film = run_window(session, record=record, seconds=seconds)
         if session.why_recorded:
             typer.echo(f"the truth was recorded, not live: {session.why_recorded}", err=True)
+        for line in session.log:
+            typer.echo(line, err=True)
         if film:
             typer.echo(film)
 

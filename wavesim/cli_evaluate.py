@@ -16,7 +16,10 @@ PICKLED = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="a run's folder, one of models, or one model's .safetensors file")],
-    data: Annotated[Path | None, typer.Option(help="a dataset's folder; default: the one with the run")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="a dataset's folder, or one of The Well's acoustic files; default: the one with the run"),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="folder for results.json, table.md, figures and ONNX files; default: RUN/evaluation"),
@@ -33,17 +36,17 @@ def evaluate(
     ] = None,
 ) -> None:
     """Errors against the FE truth over the test split, beside cost, floors, and the best FE run of equal error."""
-    from wavesim.dataset import WaveDataset
     from wavesim.evaluate import evaluate as evaluate_them
     from wavesim.further_tables import further
     from wavesim.metrics import PLACES
     from wavesim.provenance import whole_file, write_json
     from wavesim.report import as_text
     from wavesim.viz.evaluation_figures import draw_evaluation
+    from wavesim.well_dataset import open_split
 
     models, data = _found(run, data)
     out = out or (run.parent if run.suffix == ".safetensors" else run) / "evaluation"
-    places = _shares(receiver, WaveDataset(data, "test").lengths) if receiver else PLACES
+    places = _shares(receiver, open_split(data, "test").lengths) if receiver else PLACES
     with clock(f"evaluate {', '.join(models)}"):
         results = evaluate_them(models, data, out, ladder, receivers=places)
     text = f"{as_text(results)}\n\n{further(results)}\n"
@@ -57,7 +60,7 @@ def evaluate(
 
 def _found(run: Path, data: Path | None) -> tuple[dict[str, Path], Path]:
     """The models, name -> file, and the dataset. Raises WavesimError where there is none of the one or the other."""
-    from wavesim.viz.session import find_models, find_run, named
+    from wavesim.viz.runs import find_models, find_run, named
 
     if run.suffix in PICKLED:
         raise WavesimError(f"{run} is a pickle, which runs code when it is read: give a .safetensors file")

@@ -4,7 +4,7 @@ Every forecaster rolls out whole test trajectories from one initial state. Besid
 state for ever), the coarse step that the forecasters start from, alone, and a ladder of cheaper FE runs (costs.py),
 because a forecast is worth its cost only where no FE run is as good for less. The ladder is compared on the same
 trajectories, one of each test packing. Errors are those of wavesim.metrics, floors those of floors.py; trajectories are
-read one by one.
+read one by one, The Well's acoustic files where they lie.
 
 A forecaster that grows without bound is stopped, named with its trajectory and frame, and has no row.
 """
@@ -27,6 +27,7 @@ from wavesim.fits import check_fits, check_units
 from wavesim.floors import floors, truth_error
 from wavesim.surrogate import Forecaster, load, rollout
 from wavesim.surrogate.rollout import UnboundedError
+from wavesim.well_dataset import open_split
 
 FIRST_FRAMES = 10
 
@@ -91,14 +92,15 @@ def evaluate(
     Args:
         receivers: places (x, y) in shares of the domain's sides.
     Returns:
-        {"rows": [Row as dict], "frame_interval", "frames", "trajectories", "grid", "first_frames", "ladder",
+        {"rows": [Row as dict], "frame_interval", in crossings, "crossing", its time, "untold": {measure: why there is
+        none}, "frames", "trajectories", "grid", "first_frames", "ladder",
         "truth_error": {"pressure" or "pressure_rate": {"mean", "last"}}, as far as the test files state it; "floors":
         {name: (time,)}, "truth_drift": (time,) of E(t)/E(0) - 1, "band_limits", "receivers", "traces": what one
         receiver heard of the first trajectory, "stopped": {name: {"trajectory", "frame"}}}, ready for JSON.
     Raises:
         WavesimError: no test split, one in units that do not fit each other, or a model made for other data.
     """
-    test = WaveDataset(data, "test")
+    test = open_split(data, "test")
     forecasters = {name: load(path) for name, path in models.items()}
     for name, model in forecasters.items():
         check_fits(models[name], model, test)
@@ -149,22 +151,50 @@ def evaluate(
                 truth = judge.read(i)
                 judge.add(run[0], i, truth.state[1:] if own else jobs[k].result()[:, None])
             rows.append(judge.row(run[0], "truth" if own else "fe", **times[run[0]]))
+    floor = {name: _rounded(curve) for name, curve in floors(test).items()}
     return {
         "rows": [asdict(_with_equal_fe(row, rows, judge.crossing) if runs else row) for row in rows],
-        "frame_interval": test.frame_interval,
+        "frame_interval": test.frame_interval / judge.crossing_time,
+        "crossing": judge.crossing_time,
+        "untold": _untold(floor, ladder, runs),
         "frames": test.frames - 1,
         "trajectories": len(test),
         "grid": list(test.grid),
         "first_frames": FIRST_FRAMES,
         "ladder": bool(runs),
         "truth_error": truth_error(test),
-        "floors": {name: _rounded(curve) for name, curve in floors(test).items()},
+        "floors": floor,
         "truth_drift": _rounded(np.mean(judge.truth_drifts, axis=0)),
         "band_limits": list(metrics.LIMITS),
         "receivers": [list(place) for place in receivers],
         "traces": judge.traces,
         "stopped": stopped,
     }
+
+
+def crossing_time(test: WaveDataset) -> float:
+    """The time of one crossing: 1 in our units, in which the background's wave speed and side are 1.
+
+    What others made has units of its own, and no background: there it is Lx <sqrt(rho/kappa)>, what a wave takes along
+    x through a medium of the mean slowness of the test media.
+    """
+    if "imported" not in test.about(0):
+        return 1.0
+    media = (test.medium(i).astype(float) for i in range(len(test)))
+    return test.lengths[0] * float(np.mean([np.mean(np.sqrt(rho / kappa)) for kappa, rho in media]))
+
+
+def _untold(floors: Mapping[str, Any], ladder: bool, runs: Sequence[costs.Run]) -> dict[str, str]:
+    """Which measures there are none of, and why."""
+    silent = "the files do not say how the waves were computed"
+    found = {}
+    if ladder and not runs:
+        found["the FE run of equal error"] = silent if find_spec("dolfinx") else "dolfinx is not here"
+    if "truth" not in floors:
+        found["the truth's own error"] = "the files do not state it"
+    if "grid" not in floors:
+        found["the share of the field that the grid cannot hold"] = "the files do not state it"
+    return found
 
 
 class _Judge:
@@ -175,7 +205,8 @@ class _Judge:
 
     def __init__(self, test: WaveDataset, receivers: Places):
         self.test, self.receivers = test, receivers
-        self.crossing = metrics.one_crossing(test.frame_interval, test.frames - 1) - 1
+        self.crossing_time = crossing_time(test)
+        self.crossing = metrics.one_crossing(test.frame_interval / self.crossing_time, test.frames - 1) - 1
         self.courant = test.frame_interval / (test.lengths[0] / test.grid[1])
         self.found: dict[str, dict[int, Curves]] = {}
         self.truth_drifts: list[np.ndarray] = []
@@ -215,6 +246,7 @@ class _Judge:
         vrmse, norm = means["vrmse"], means["energy_norm"]
         drifts = [abs(one.energy_drift[-1]) for one in every if one.energy_drift is not None]
         correlations = np.stack([one.correlation for one in every])
+        interval = self.test.frame_interval / self.crossing_time
         return Row(
             name=name,
             kind=kind,
@@ -225,7 +257,7 @@ class _Judge:
             one_crossing=float(errors[:, crossing].mean()),
             last_frame=float(errors[:, -1].mean()),
             mass_norm=float(np.mean(means["mass_norm"][: crossing + 1])),  # type: ignore[index]
-            correlation_time=float(metrics.correlation_time(correlations, self.test.frame_interval).mean()),
+            correlation_time=float(metrics.correlation_time(correlations, interval).mean()),
             vrmse_windows={key: float(value) for key, value in metrics.windowed(vrmse).items()},  # type: ignore[arg-type]
             energy_norm=None if norm is None else float(norm[crossing]),
             energy_drift=float(np.mean(drifts)) if drifts else None,

@@ -55,7 +55,7 @@ def further(results: Mapping[str, Any]) -> str:
         names = list(tested[0]["symmetries"])
         parts.append(_table(names, tested, lambda row: [f"{row['symmetries'][name]:.1e}" for name in names]))
     parts.append(_floors(results))
-    return "\n".join([*parts, explained(results)])
+    return "\n".join([*parts, explained(results), *_apart(results)])
 
 
 def explained(results: Mapping[str, Any]) -> str:
@@ -74,6 +74,19 @@ def explained(results: Mapping[str, Any]) -> str:
         f"misfit of envelope, and misfit of phase (0.1 is a twentieth of a period){short}. Superposition, homogeneity, "
         "reciprocity: what the exact solution keeps, and by how much the forecast misses it after one crossing."
     )
+
+
+def _apart(results: Mapping[str, Any]) -> list[str]:
+    """What is other than for a dataset of ours: the crossing, and measures that there are none of."""
+    said = []
+    if (crossing := results.get("crossing", 1.0)) != 1:
+        said.append(
+            f"One crossing: {crossing:.4g} in the files' times, which a wave takes along x through a medium of the "
+            "mean slowness."
+        )
+    if untold := results.get("untold"):
+        said.append("Not told: " + "; ".join(f"{measure} ({why})" for measure, why in untold.items()) + ".")
+    return said
 
 
 def _floors(results: Mapping[str, Any]) -> str:

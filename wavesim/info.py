@@ -221,9 +221,34 @@ def _sweep(folder: Path) -> str:
     return f"{begun}\n{_or_why(_diagram, whole)}"
 
 
+def _theirs(path: Path) -> str | None:
+    """What there is to say of The Well's files; None for ours, and for what cannot be read."""
+    from wavesim.dataset import SPLITS
+    from wavesim.well_dataset import WellDataset, open_split
+
+    splits = [split for split in SPLITS if any((path / "data" / split).glob("*.hdf5"))]
+    try:
+        theirs = open_split(path, splits[0]) if splits else None
+    except WavesimError:
+        return None
+    if not isinstance(theirs, WellDataset):
+        return None
+    cells, name = f"{theirs.grid[1]} x {theirs.grid[0]} cells", theirs.about(0)["dataset"]
+    return "\n".join(
+        (
+            f"{path}: The Well's files of {name}, waves on {cells}, "
+            f"{theirs.frames} frames every {theirs.frame_interval:.5g}, sides {', '.join(theirs.sides)}",
+            "  " + ", ".join(f"{len(open_split(path, split))} {split}" for split in splits),
+            "  train, prune and evaluate read them as they are; `wavesim import` makes a dataset of them",
+        )
+    )
+
+
 def _dataset(path: Path) -> str:
     from wavesim.dataset import SPLITS, WaveDataset, check
 
+    if theirs := _theirs(path):
+        return theirs
     files = {split: sorted((path / "data" / split).glob("*.hdf5")) for split in SPLITS}
     begun = ", ".join(f"{len(own)} {split}" for split, own in files.items())
     broken = [why for own in files.values() for file in own if (why := _or_why(_opens, file))]

@@ -183,8 +183,10 @@ def open_shard(path: str | Path) -> h5py.File:
         raise WavesimError(f"{path} is not a whole HDF5 file ({error}); move it away and generate it again") from error
     defect = _layout_defect(file)
     if defect:
+        theirs = "t1_fields/velocity" in file and "wavesim" not in file.attrs
         file.close()
-        raise WavesimError(f"{path} is not a wavesim dataset file: {defect}")
+        hint = "; `wavesim import` makes a dataset of The Well's acoustic files" if theirs else ""
+        raise WavesimError(f"{path} is not a wavesim dataset file: {defect}{hint}")
     return file
 
 

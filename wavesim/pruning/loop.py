@@ -33,8 +33,10 @@ from wavesim.pruning.report import measured
 from wavesim.pruning.run import Job, Row, Run
 from wavesim.pruning.store import write_lifetimes, write_rows
 from wavesim.surrogate import Forecaster, load, save
+from wavesim.surrogate.data import described, require_trainable
 from wavesim.surrogate.devices import accelerator
 from wavesim.surrogate.train import Progress, fit
+from wavesim.well_dataset import open_split
 
 
 def prune(
@@ -50,6 +52,7 @@ def prune(
     """Prune a trained forecaster in rounds and write OUT (a .safetensors path) with its rows beside it.
 
     Args:
+        data: a dataset's folder, ours or The Well's.
         training: how the forecaster was trained; `retraining` says what a round takes of it.
         progress: called as in training, with the iterations of all rounds in one count.
     Returns:
@@ -72,6 +75,7 @@ def prune(
     settings = settings_hash({**told, "data": str(data.resolve())})
     job = Job(pruning, training, data, seed, device, out.parent / f".{out.stem}.pruning", settings)
 
+    require_trainable(model, retraining(job), open_split(data, "train"), open_split(data, "valid"))
     run = kept.resumed(job)
     if run is None:
         run = begun(job, method, model, model_path)
@@ -86,7 +90,8 @@ def prune(
         kept.keep(run)
     write_rows(out, run.rows)  # a kill may have come between the last two writes
     write_lifetimes(out, model_path, run)
-    save(result, out, {**told, "validation_error": run.rows[-1]["validation_error"]})
+    trained = described(open_split(data, "train"), open_split(data, "valid"))
+    save(result, out, {**told, "validation_error": run.rows[-1]["validation_error"], "data": trained})
     shutil.rmtree(job.folder)
     return list(run.rows)
 

@@ -38,7 +38,7 @@ def save(model: Forecaster, path: str | Path, about: Mapping[str, Any] | None = 
         "about": json.dumps({"versions": versions("torch"), "revision": revision(), **(about or {})}, sort_keys=True),
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in named_weights(model).items()}
-    header["fingerprint"] = fingerprint(header, weights)
+    header["fingerprint"] = fingerprint_of(model)
     with whole_file(path) as part:
         part.write_bytes(in_order(serialized(packed(weights), header)))
     return Path(path)
@@ -62,6 +62,12 @@ def fingerprint(header: Mapping[str, str], weights: Mapping[str, torch.Tensor]) 
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def fingerprint_of(model: Forecaster) -> str:
+    """The fingerprint of a forecaster as this version would write it."""
+    header = {"config": model.config.model_dump_json(), "courant": repr(model.courant)}
+    return fingerprint(header, {name: tensor.detach().cpu() for name, tensor in named_weights(model).items()})
 
 
 def in_order(content: bytes) -> bytes:

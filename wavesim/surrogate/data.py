@@ -26,6 +26,7 @@ from wavesim.surrogate.models import Forecaster
 
 VALIDATION_TRAJECTORIES = 8
 VALIDATION_FRAMES = 32
+NORMALISATION = "none: forecasts commute with the amplitude of the state, and see the medium by its logarithm"
 SAMPLED = 32  # trajectories that the statistics of a dataset are taken from
 
 Sides = tuple[Side, Side, Side, Side]
@@ -226,5 +227,5 @@ def described(train: WaveDataset, valid: WaveDataset) -> dict[str, Any]:
         "state_rms": [round(float(value), 9) for value in np.sqrt(squares)],
         "log_medium_mean": [round(float(value), 6) for value in log_media.mean(axis=(0, 2, 3))],
         "log_medium_std": [round(float(value), 6) for value in log_media.std(axis=(0, 2, 3))],
-        "normalisation": "none: forecasts commute with the amplitude of the state, and see the medium by its logarithm",
+        "normalisation": NORMALISATION,
     }

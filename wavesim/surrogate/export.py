@@ -3,7 +3,7 @@
     NAME.start.onnx   state, medium -> stencil, seen, budget             once for each medium
     NAME.frame.onnx   state, medium, stencil, seen, budget -> states     once for each call: a frame, or a bundle
 `seen` is what the network has seen of the medium, one tensor for each of its levels. Grid and batch are fixed at
-export: ONNX Runtime then plans its memory and layouts once. The first graph's metadata say courant and substeps.
+export: ONNX Runtime then plans its memory and layouts once. Both say in their metadata what they are for (graph_facts).
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from torch import nn
 from wavesim.errors import WavesimError
 from wavesim.provenance import whole_file
 from wavesim.surrogate.coarse import CoarseStep
+from wavesim.surrogate.graph_facts import facts_in, texts_of
 from wavesim.surrogate.layers import Convolution
 from wavesim.surrogate.models import Context, Forecaster
 
@@ -54,11 +57,18 @@ class _Frame(nn.Module):
         return torch.stack(frames, dim=1)
 
 
-def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batch: int = 1) -> tuple[Path, Path]:
+def export_onnx(
+    model: Forecaster,
+    path: str | Path,
+    grid: tuple[int, int],
+    batch: int = 1,
+    data: Mapping[str, Any] | None = None,
+) -> tuple[Path, Path]:
     """Write PATH.start.onnx and PATH.frame.onnx for a grid (y, x).
 
     Args:
-        path: a name without suffix; a suffix `.onnx` is dropped.
+        path: a name without suffix; a suffix `.onnx` is dropped. data: what the forecaster's file says of the data that
+            it was trained on, for the graphs' metadata.
     Returns:
         the two paths.
     Raises:
@@ -73,15 +83,14 @@ def export_onnx(model: Forecaster, path: str | Path, grid: tuple[int, int], batc
         raise WavesimError("only forecasters with conserve_energy are exported: one without it can blow up")
     path = Path(path)
     base = path.with_suffix("") if path.suffix == ".onnx" else path
-    model = _folded(model)
+    texts, model = texts_of(model, grid, batch, data), _folded(model)
     state, medium = torch.zeros(batch, 2, *grid), torch.ones(batch, 2, *grid)
     with torch.no_grad():
         known = _Start(model)(state, medium)
     names = ["stencil", *(f"seen{level}" for level in range(len(known) - 2)), "budget"]
     start, frame = base.with_name(base.name + ".start.onnx"), base.with_name(base.name + ".frame.onnx")
-    about = {"courant": repr(model.courant), "substeps": str(model.config.substeps)}
-    _export(_Start(model), (state, medium), ["state", "medium"], names, start, about)
-    _export(_Frame(model), (state, medium, *known), ["state", "medium", *names], ["next_states"], frame)
+    _export(_Start(model), (state, medium), ["state", "medium"], names, start, texts)
+    _export(_Frame(model), (state, medium, *known), ["state", "medium", *names], ["next_states"], frame, texts)
     return start, frame
 
 
@@ -91,7 +100,7 @@ def _export(
     inputs: list[str],
     outputs: list[str],
     path: Path,
-    about: dict[str, str] | None = None,
+    texts: dict[str, str],
 ) -> None:
     import onnx
 
@@ -102,14 +111,19 @@ def _export(
             module.eval(), arguments, str(part), input_names=inputs, output_names=outputs,
             dynamo=True, external_data=False, verbose=False, optimize=True,
         )  # fmt: skip
-        if about:
-            graph = onnx.load(part)
-            onnx.helper.set_model_props(graph, about)
-            onnx.save(graph, part)
+        graph = onnx.load(part)
+        onnx.helper.set_model_props(graph, texts)
+        onnx.save(graph, part)
 
 
 class OnnxForecaster:
-    """An exported forecaster in ONNX Runtime on `threads` threads; goes wherever a Forecaster goes in `rollout`."""
+    """An exported forecaster in ONNX Runtime on `threads` threads; goes wherever a Forecaster goes in `rollout`.
+
+    Attributes:
+        facts: what the graphs were exported for; `fits.check_fits` holds a dataset against them.
+    Raises:
+        WavesimError: a graph is missing, does not say what it is for, or is not of the same export as the other.
+    """
 
     def __init__(self, path: str | Path, threads: int = 1):
         import onnxruntime
@@ -127,11 +141,14 @@ class OnnxForecaster:
                 raise WavesimError(f"{file} does not exist; `wavesim export` makes it")
             sessions.append(onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"]))
         self._start, self._frame = sessions
-        about = self._start.get_modelmeta().custom_metadata_map
-        if not {"courant", "substeps"} <= about.keys():
-            raise WavesimError(f"{self.graphs[0]} says no courant and substeps; export the forecaster again")
-        self.courant = float(about["courant"])
-        self._coarse = CoarseStep(self.courant, int(about["substeps"]))
+        said = [session.get_modelmeta().custom_metadata_map for session in sessions]
+        self.facts, other = (facts_in(file, texts) for file, texts in zip(self.graphs, said, strict=True))
+        if self.facts != other:
+            raise WavesimError(
+                f"{self.graphs[0]} and {self.graphs[1].name} are not of one export; export the forecaster again"
+            )
+        self.courant = self.facts.courant
+        self._coarse = CoarseStep(self.courant, self.facts.substeps, self.facts.sides)
 
     def start(self, state: np.ndarray, medium: np.ndarray) -> dict[str, np.ndarray]:
         """The context of a medium (1 or batch, 2, y, x) and the budget of a state (batch, 2, y, x), both float32.

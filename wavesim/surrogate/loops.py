@@ -211,6 +211,25 @@ class CompiledForecaster:
         return _Bound(frame, [*arrays, *tables])
 
 
+class DoubleBuffered:
+    """Compiled loops whose frames take turns in two arrays of their context, so that a live view allocates none.
+
+    A frame stands until the one after next is forecast: who collects frames copies them, or takes CompiledForecaster.
+    """
+
+    def __init__(self, loops: CompiledForecaster):
+        self._loops = loops
+
+    def start(self, state: np.ndarray, medium: np.ndarray) -> tuple[list[_Bound], np.ndarray]:
+        """As CompiledForecaster; the state that is given is only read."""
+        return self._loops.start(state, medium), np.empty((2, len(state), 1, *state.shape[1:]), np.float32)
+
+    def advance(self, state: np.ndarray, context: tuple[list[_Bound], np.ndarray]) -> np.ndarray:
+        """As CompiledForecaster, in the array that does not hold `state`."""
+        bound, (one, other) = context
+        return self._loops.advance(state, bound, other if np.may_share_memory(state, one) else one)
+
+
 def multiplies_bfloat16() -> bool:
     """Whether this processor has AVX512-BF16."""
     cpuinfo = Path("/proc/cpuinfo")

@@ -14,28 +14,16 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wavesim import metrics
-from wavesim.dataset import SPLITS, WaveDataset
 from wavesim.errors import WavesimError
-from wavesim.recipes import trained_on
-from wavesim.viz.sources import (
-    Forecaster,
-    LiveTruth,
-    RecordedTruth,
-    SavedForecaster,
-    TruthSource,
-    as_array,
-    gaussian_cells,
-)
+from wavesim.viz.sources import Forecaster, TruthSource, as_array, gaussian_cells
 
-MODELS = ("classical", "compressed", "pruned")  # the order of the keys 1, 2, 3
 LATEST = 16  # frames whose median the milliseconds are: the first call, and a busy moment, take far longer
 
 
@@ -46,6 +34,7 @@ class Session:
         source: of the truth; models: name -> forecaster, the first being the one to begin with.
         pulse_width, pulse_amplitude: of the pulses that are dropped (width in domain sides).
         fallback: a source of the same packings that takes over for good if `source` cannot start.
+        log: what there is to say of the forecasters, a line each.
     Attributes:
         truth, forecast: (2, y, x) present states; medium: (2, y, x); empty until the first packing is ready.
         errors: name -> [(time since that forecast began, relative L2)], of the packing on show.
@@ -62,10 +51,11 @@ class Session:
         pulse_width: float = 0.05,
         pulse_amplitude: float = 1.0,
         fallback: TruthSource | None = None,
+        log: Sequence[str] = (),
     ):
         if not models or not source.names:
             raise WavesimError(f"a session needs a forecaster and a packing; got {len(models)} and {len(source.names)}")
-        self.source, self.models = source, dict(models)
+        self.source, self.models, self.log = source, dict(models), tuple(log)
         self.pulse_width, self.pulse_amplitude = pulse_width, pulse_amplitude
         self.model_name = next(iter(self.models))
         self.packing = 0
@@ -288,63 +278,3 @@ class Session:
         history = self.errors[self.model_name]
         lead = (len(history) + 1) * self.source.frame_interval
         history.append((lead, float(metrics.relative_l2(self.forecast[0], self.truth[0]))))
-
-
-def find_models(path: str | Path) -> dict[str, Path]:
-    """The forecasters (name -> file) of `path`, a run's folder or a folder of models.
-
-    Raises:
-        WavesimError: no such folder, or no model in it.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        raise WavesimError(f"{path} is not a folder; give a run's folder or one of models, such as data/models/demo")
-    folder = path / "models" if (path / "models").is_dir() else path
-    files = {named(file): file for file in sorted(folder.glob("*.safetensors"))}
-    if not files:
-        raise WavesimError(f"{folder} holds no .safetensors file; train a forecaster with `wavesim train`")
-    first = [name for name in MODELS if name in files]
-    return {name: files[name] for name in (*first, *(name for name in files if name not in first))}
-
-
-def named(model: Path) -> str:
-    """What a model's file is called: as its run's folder is, where it has the name that all runs give theirs."""
-    return model.resolve().parent.name if model.stem == "model" else model.stem
-
-
-def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:
-    """The forecasters (name -> file) and the dataset that belong to `path`, a run's folder or a folder of models.
-
-    Raises:
-        WavesimError: as `find_models`, or no dataset near it.
-    """
-    path, models = Path(path), find_models(path)
-    places = [
-        path / "waves",
-        *trained_on(path),
-        path.parent / "waves",
-        path.parent.parent / "sample",
-        Path("data/sample"),
-    ]
-    for place in places:
-        if (place / "data").is_dir():
-            return models, place
-    raise WavesimError(f"no dataset for {path}: looked for {', '.join(str(place) for place in places)}")
-
-
-def open_run(path: str | Path, live: bool | None = None) -> Session:
-    """A session on a run's folder (RUN/models, RUN/waves) or on a folder of models with a dataset near it.
-
-    Args:
-        live: whether the FE solver runs beside; by default where it can start, else the record is played.
-    Raises:
-        WavesimError: as `find_run`, a dataset without any split, or a forecaster made for another frame interval.
-    """
-    files, root = find_run(path)
-    split = next((name for name in reversed(SPLITS) if any((root / "data" / name).glob("*.hdf5"))), None)
-    if split is None:
-        raise WavesimError(f"{root} holds no trajectories; make some with `wavesim generate waves`")
-    data = WaveDataset(root, split)
-    models: dict[str, Forecaster] = {name: SavedForecaster(file, data) for name, file in files.items()}
-    source: TruthSource = RecordedTruth(data) if live is False else LiveTruth(data)
-    return Session(source, models, fallback=RecordedTruth(data) if live is None else None)

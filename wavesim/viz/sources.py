@@ -44,6 +44,7 @@ class TruthSource(Protocol):
 class Forecaster(Protocol):
     """`init(state, medium) -> s` and `step(s) -> s`, with the state (2, y, x) or (1, 2, y, x) in `s.state`.
 
+    A state need stand no longer than until the step after next: forecasters may write each over the last but one.
     engine: what computes it, for who reads its milliseconds.
     """
 
@@ -138,8 +139,10 @@ class LiveTruth(_FirstTrajectories):
 
 
 class SavedForecaster:
-    """A forecaster read from its .safetensors file, for the waves of a dataset.
+    """A forecaster read from its .safetensors file, for the waves of a dataset, in the runtime that is fastest here.
 
+    Attributes:
+        log: one line that says which runtime runs, what a frame takes in each, and what keeps it from the fastest.
     Raises:
         WavesimError: not the file of a forecaster, or of one for another frame interval.
     """
@@ -148,15 +151,21 @@ class SavedForecaster:
         import torch  # it takes seconds to import: only who forecasts pays for it
 
         from wavesim import surrogate
+        from wavesim.bench import fastest
 
-        threads = torch.get_num_threads()
-        self.engine = f"torch, batch 1, {'one thread' if threads == 1 else f'{threads} threads'}"
         self._surrogate = surrogate
-        self._model = surrogate.load(path)
-        check_fits(path, self._model, data)
+        model = surrogate.load(path)
+        check_fits(path, model, data)
+        chosen = fastest(model, data.window(0, 0, 1)[0], data.medium(0))
+        self._stepper = chosen.stepper
+        threads = torch.get_num_threads() if chosen.runtime == "torch" else 1
+        self.engine = f"{chosen.runtime}, {'one thread' if threads == 1 else f'{threads} threads'}"
+        times = ", ".join(f"{name} {taken:.2f}" for name, taken in chosen.milliseconds.items())
+        self.log = f"runs in {chosen.runtime} (milliseconds a frame here: {times})"
+        self.log += f"; {chosen.why_not}" if chosen.why_not else ""
 
     def init(self, state: np.ndarray, medium: np.ndarray) -> Any:
-        return self._surrogate.init(self._model, state, medium)
+        return self._surrogate.init(self._stepper, state, medium)
 
     def step(self, s: Any) -> Any:
-        return self._surrogate.step(self._model, s)
+        return self._surrogate.step(self._stepper, s)

@@ -15,6 +15,7 @@ import typer
 
 from wavesim.cli_evaluate import evaluate
 from wavesim.cli_generate import generate
+from wavesim.cli_learn import learn_pruning
 from wavesim.cli_options import Out, Seed, Settings, Workers, settings
 from wavesim.cli_progress import clock, shown
 from wavesim.config import PruningConfig, parse
@@ -145,6 +146,9 @@ def prune(
     rounds: Annotated[int | None, typer.Option(help="of pruning and retraining; default: the method's own")] = None,
     iterations: Annotated[int | None, typer.Option(help="optimiser steps of each training")] = None,
     like: Annotated[Path | None, typer.Option(help="for method random: a pruned model whose counts it takes")] = None,
+    regressor: Annotated[
+        Path | None, typer.Option(help="for method autosparse: what `wavesim learn-pruning` made")
+    ] = None,
     seed: Seed = 0,
     config: Settings = "demo",
 ) -> None:
@@ -159,7 +163,7 @@ def prune(
     model = model / "model.safetensors" if model.is_dir() else model
     chosen = settings(config)
     options = {"method": method, "scope": scope, "density": density, "restart": restart, "rounds": rounds,
-               "iterations": iterations, "like": like}  # fmt: skip
+               "iterations": iterations, "like": like, "regressor": regressor}  # fmt: skip
     update = {key: value for key, value in options.items() if value is not None}
     named = ", ".join(f"--{key}" for key in update) or "[pruning]"
     pruning = parse({**chosen.pruning.model_dump(), **update}, PruningConfig, named)
@@ -170,6 +174,7 @@ def prune(
         typer.echo(why)
 
 
+app.command()(learn_pruning)
 app.command()(evaluate)
 
 

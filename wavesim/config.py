@@ -248,9 +248,16 @@ class TrainingConfig(Settings):
 class PruningConfig(Settings):
     """Pruning in rounds; the defaults are those of structured SAP (SAP is arXiv 2302.05601, whose own eta is 0)."""
 
-    method: Literal["sap", "structured-sap", "lottery-ticket", "one-shot", "one-shot-dense", "random"] = Field(
-        default="structured-sap", description="how it is decided what goes"
-    )
+    method: Literal[
+        "sap",
+        "structured-sap",
+        "lottery-ticket",
+        "one-shot",
+        "one-shot-dense",
+        "autosparse",
+        "autosparse-shuffled",
+        "random",
+    ] = Field(default="structured-sap", description="how it is decided what goes")
     scope: Literal["global", "layer", "neuron"] = Field(default="layer", description="within what scores are compared")
     density: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="share that is left of what is scored; none: as the method's rounds come to"
@@ -279,6 +286,9 @@ class PruningConfig(Settings):
     )
     like: Path | None = Field(
         default=None, description="a pruned model whose counts in each tensor a random cut takes, round by round"
+    )
+    regressor: Path | None = Field(
+        default=None, description="what `wavesim learn-pruning` made: autosparse scores weights by it"
     )
     multiple: Count = Field(
         default=8,

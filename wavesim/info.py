@@ -93,9 +93,11 @@ def _model(path: Path) -> str:
 
     header, model = read_header(path), load(path)
     shape = header["config"]
+    zeros = sum(int((weight == 0).sum()) for weight in model.parameters())
+    sparse = f", {zeros:,} of them zero" if zeros else ""
     return "\n".join(
         (
-            f"{path}: a {shape.kind} forecaster, {model.weights():,} parameters, "
+            f"{path}: a {shape.kind} forecaster, {model.weights():,} parameters{sparse}, "
             f"{path.stat().st_size / 1e3:.1f} kB, {model.macs((64, 64))['frame'] / 1e6:.2f} MMAC a 64 x 64 frame",
             f"  width {shape.width}, kernel {shape.kernel_size}, ranks {list(shape.ranks)}, "
             f"coarse sub-steps {shape.substeps}",

@@ -10,8 +10,10 @@ import pytest
 import torch
 from pruning_cases import SMALL, TRAINING
 
-from wavesim.config import ForecasterConfig
+from wavesim.config import ForecasterConfig, PruningConfig
 from wavesim.dataset import Shard, write_shard
+from wavesim.pruning import prune
+from wavesim.pruning.learning import learn
 from wavesim.surrogate import Forecaster, train
 
 CELLS, FRAMES, FRAME_INTERVAL = 12, 9, 1 / 12
@@ -57,6 +59,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory, standing_waves: Path) -> d
         )
         for family in ("one-way", "classical")
     }
+
+
+@pytest.fixture(scope="session")
+def history(trained: dict[str, Path], standing_waves: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A forecaster that the lottery ticket cut in three rounds, each rewound to the weights after two steps."""
+    out = tmp_path_factory.mktemp("history") / "history.safetensors"
+    config = PruningConfig(
+        method="lottery-ticket", restart="rewind", rewind_to=2, density=0.3, rounds=3, iterations=4, multiple=2
+    )
+    prune(trained["one-way"], standing_waves, config, TRAINING, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def regressor(history: Path, standing_waves: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a regressor that learned from it."""
+    out = tmp_path_factory.mktemp("regressor") / "regressor.safetensors"
+    learn([history], standing_waves, out)
+    return out
 
 
 @pytest.fixture

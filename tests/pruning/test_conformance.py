@@ -26,10 +26,18 @@ TIMES = ("seconds", "milliseconds", "masked_milliseconds")
 DENSITY = 0.5
 
 
+OWN: dict[str, dict[str, object]] = {}  # settings without which a method does not run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def learned(regressor):
+    OWN.update({name: {"restart": "rewind", "regressor": regressor} for name in METHODS if "autosparse" in name})
+
+
 def settings(method: str, **changes) -> PruningConfig:
     """A short pruning by one method, to half of what it scores."""
     usual = {"density": DENSITY, "iterations": 6, "multiple": 2, "gamma": 10.0, "eta": 0.5}
-    return PruningConfig(method=method, **{**usual, **changes})
+    return PruningConfig(method=method, **{**usual, **OWN.get(method, {}), **changes})
 
 
 def weights(path):

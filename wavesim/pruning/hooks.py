@@ -28,7 +28,7 @@ class Freeze(lightning.Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, *_: Any) -> None:
         for name, keep in self.mask.weights.items():
             weight = network(module.model).get_parameter(name)
-            weight.mul_(keep.to(weight.device))
+            weight.masked_fill_(~keep.to(weight.device), 0)
 
 
 class LastCounts(lightning.Callback):

@@ -1,8 +1,8 @@
 """The loop that every method shares: approach, score, quota, plan, cut, restart, retrain, and again.
 
-    OUT.safetensors              the last round's network, materialised
-    OUT.rounds.jsonl             one row a round; row 0 is the network as it came
-    OUT.lifetimes.safetensors    how many rounds each weight survived (methods that cut single weights)
+    OUT.safetensors      the last round's network, materialised
+    OUT.rounds.jsonl     one row a round; row 0 is the network as it came
+    OUT.lifetimes        how many rounds each weight survived (methods that cut single weights)
 A round with nothing to cut leaves the network as it is, untrained. After each round the run is on disk: a call after
 a kill goes on from there, and inside of the round in hand from its last validation.
 """
@@ -23,7 +23,7 @@ from wavesim.config import PruningConfig, TrainingConfig
 from wavesim.errors import WavesimError
 from wavesim.provenance import file_hash, generator, settings_hash
 from wavesim.pruning import kept
-from wavesim.pruning.hooks import StopAfter
+from wavesim.pruning.beginnings import beginning_of
 from wavesim.pruning.materialise import materialise
 from wavesim.pruning.method import Method
 from wavesim.pruning.methods import METHODS
@@ -33,11 +33,9 @@ from wavesim.pruning.report import measured
 from wavesim.pruning.run import Job, Row, Run
 from wavesim.pruning.store import write_lifetimes, write_rows
 from wavesim.surrogate import Forecaster, load, save
-from wavesim.surrogate.checkpoint import read_header
 from wavesim.surrogate.data import described, require_trainable
 from wavesim.surrogate.devices import accelerator
-from wavesim.surrogate.train import Progress, fit, prepare, untrained
-from wavesim.surrogate.train import run as train_until_stopped
+from wavesim.surrogate.train import Progress, fit
 from wavesim.well_dataset import open_split
 
 
@@ -192,39 +190,12 @@ def with_test(run: Run, result: Forecaster) -> Run:
 def begun(job: Job, method: Method, model: Forecaster, model_path: Path) -> Run:
     """The run before the first round."""
     start = time.perf_counter()
-    initial = beginning(model_path)
+    before = beginning_of(model_path)
+    initial = before.initial() if before else None
     first = Run(job, model, {}, model, initial, initial)
     if job.pruning.restart == "rewind":
-        first = replace(first, early=steps_later(first.beginning(), model_path, job))
+        first.beginning()  # or the refusal
+        assert before
+        first = replace(first, early=before.later(job.pruning.rewind_to, job.data, job.folder / "early", job.device))
     scores = method.score(first)
     return with_row(replace(first, survivors=everything(scores)), method, start)
-
-
-def beginning(model_path: Path) -> Forecaster | None:
-    """The forecaster before its training, drawn again from the seed in its file as `surrogate.train` drew it.
-
-    None for a file of a forecaster that was not trained from scratch, such as a pruned one.
-    """
-    header = read_header(model_path)
-    if "seed" not in header["about"] or "pruning" in header["about"]:
-        return None
-    return untrained(header["config"], header["courant"], header["about"]["seed"]).eval()
-
-
-def steps_later(initial: Forecaster, model_path: Path, job: Job) -> Forecaster:
-    """The forecaster `rewind_to` optimiser steps after its beginning, made again as they were made first.
-
-    Frankle et al., Stabilizing the lottery ticket hypothesis, arXiv 1903.01611.
-
-    Raises:
-        WavesimError: steps that its training did not have.
-    """
-    about, steps = read_header(model_path)["about"], job.pruning.rewind_to
-    model = copy.deepcopy(initial)
-    if steps:
-        training = TrainingConfig.model_validate(about["training"])
-        if steps >= training.iterations:
-            raise WavesimError(f"rewind_to {steps} is not before the end of the training of {training.iterations}")
-        first = prepare(model, job.data, training, about["seed"], job.folder / "early", job.device)
-        train_until_stopped(first, callbacks=[StopAfter(steps)])
-    return model.eval()

@@ -66,7 +66,7 @@ def apply(model: Forecaster, plan: Plan) -> Forecaster:
     masked = copy.deepcopy(model)
     with torch.no_grad():
         for name, keep in plan.weights.items():
-            network(masked).get_parameter(name).mul_(keep)
+            network(masked).get_parameter(name).masked_fill_(~keep, 0)  # a product would leave -0.0, which is stored
     return masked
 
 

@@ -1,8 +1,9 @@
 """What every method leaves beside its result, for tables, for controls of equal counts, and to learn from.
 
-OUT.rounds.jsonl             rows, one a round
-OUT.lifetimes.safetensors    parameter -> uint8 of its shape: in how many rounds each weight was left; the header
-                             tells from which file (`model`, its SHA-256) by which `method`
+OUT.rounds.jsonl     rows, one a round
+OUT.lifetimes        safetensors: parameter -> uint8 of its shape, in how many rounds each weight was left; the header
+                     tells by which `method` and `restart` and of what: `model` (SHA-256 of its file), `data`
+                     (data_hash), `beginning` (beginnings.py), the steps `rewind_to` and the `training` after it
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ import torch
 
 from wavesim.errors import WavesimError
 from wavesim.provenance import file_hash, read_lines, whole_file, write_lines
+from wavesim.pruning.beginnings import beginning_of
 from wavesim.pruning.run import Row, Run
+from wavesim.surrogate.checkpoint import in_order
+from wavesim.surrogate.data import data_hash
+from wavesim.well_dataset import open_split
 
-FORMAT = "wavesim lifetimes 1"
+FORMAT = "wavesim lifetimes 2"
 
 
 def rows_beside(out: Path) -> Path:
@@ -48,15 +53,31 @@ def read_rows(out: str | Path) -> list[Row]:
 
 def lifetimes_beside(out: Path) -> Path:
     """Where the lifetimes of a result lie."""
-    return out.with_suffix(".lifetimes.safetensors")
+    return out.with_suffix(".lifetimes")  # not .safetensors: a folder's models are its files of that name
 
 
 def write_lifetimes(out: Path, model: Path, run: Run) -> None:
     """Write in how many rounds each weight of the file `model` was left; nothing where units were cut."""
     if run.lifetimes:
-        header = {"format": FORMAT, "method": run.settings.method, "model": file_hash(model)}
+        told, before = run.settings, beginning_of(model)
+        header = {
+            "format": FORMAT,
+            "method": told.method,
+            "restart": told.restart,
+            "rewind_to": str(told.rewind_to),
+            "model": file_hash(model),
+            "beginning": before.text() if before else "",
+            "training": run.job.training.model_dump_json(),
+            "data": trained_on(run.job.data),
+        }
         with whole_file(lifetimes_beside(out)) as part:
-            part.write_bytes(safetensors.torch.save(run.lifetimes, header))
+            part.write_bytes(in_order(safetensors.torch.save(run.lifetimes, header)))
+
+
+def trained_on(data: Path) -> str:
+    """Twelve characters that change with the files of a dataset that training looks at."""
+    train = open_split(data, "train")
+    return data_hash(train.root, (train, open_split(data, "valid")))
 
 
 def read_lifetimes(out: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -1,5 +1,7 @@
 """A forecaster as one safetensors file: weights, and in the header the settings that rebuild its exact shape.
 
+Tensors that are smaller without their zeros are stored so (sparse_weights.py); the fingerprint is of the dense ones.
+
 Nothing is pickled, so that loading a file runs no code. A pruned forecaster is a forecaster with smaller numbers in
 its settings: it is saved and loaded in the same way.
 """
@@ -21,6 +23,7 @@ from wavesim.config import ForecasterConfig, TrainingConfig, parse
 from wavesim.errors import WavesimError
 from wavesim.provenance import revision, versions, whole_file
 from wavesim.surrogate.models import Forecaster
+from wavesim.surrogate.sparse_weights import packed, unpacked
 
 
 def save(model: Forecaster, path: str | Path, about: Mapping[str, Any] | None = None) -> Path:
@@ -37,12 +40,17 @@ def save(model: Forecaster, path: str | Path, about: Mapping[str, Any] | None = 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in named_weights(model).items()}
     header["fingerprint"] = fingerprint_of(model)
     with whole_file(path) as part:
-        part.write_bytes(_in_order(serialized(weights, header)))
+        part.write_bytes(in_order(serialized(packed(weights), header)))
     return Path(path)
 
 
+def stored_bytes(model: Forecaster) -> int:
+    """Bytes that the weights take in a file, with its table of names and shapes; the settings are not counted."""
+    return len(serialized(packed(named_weights(model))))
+
+
 def named_weights(model: Forecaster) -> dict[str, torch.Tensor]:
-    """The tensors of a file: those of the network, by its own names. The coarse step has none."""
+    """The tensors of a file, dense: those of the network, by its own names. The coarse step has none."""
     return model.network.state_dict() if model.network else {}
 
 
@@ -62,7 +70,7 @@ def fingerprint_of(model: Forecaster) -> str:
     return fingerprint(header, {name: tensor.detach().cpu() for name, tensor in named_weights(model).items()})
 
 
-def _in_order(content: bytes) -> bytes:
+def in_order(content: bytes) -> bytes:
     """A safetensors file with its metadata sorted: the library writes them in an order that changes from run to run.
 
     The first 8 bytes are the header's length, a multiple of 8; then comes the header, JSON, and then the weights.
@@ -124,14 +132,18 @@ def load(path: str | Path) -> Forecaster:
     """Read a forecaster, ready to roll out.
 
     Raises:
-        WavesimError: as `read_header`, or weights of another shape than the settings say, or settings that were changed
-            after the file was written, be the shapes the same.
+        WavesimError: as `read_header`, or weights of another shape than the settings say, values that do not fit the
+            bits that mark them, or settings that were changed after the file was written, be the shapes the same.
     """
     header = read_header(path)
     model = Forecaster(header["config"], header["courant"])
     # Dense filters were once saved as `kernel`.
-    weights = {name.replace(".kernel", ".weight"): tensor for name, tensor in load_file(path).items()}
+    stored = {name.replace(".kernel", ".weight"): tensor for name, tensor in load_file(path).items()}
     expected = {name: tuple(tensor.shape) for name, tensor in named_weights(model).items()}
+    try:
+        weights = unpacked(stored, expected)
+    except WavesimError as error:
+        raise WavesimError(f"{path}: {error}; the file was changed after it was written") from error
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if got != expected:
         wrong = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))

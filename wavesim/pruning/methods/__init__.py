@@ -1,6 +1,7 @@
 """The methods by name. A new one is a file beside this one and an entry here."""
 
 from wavesim.pruning.method import Method
+from wavesim.pruning.methods.autosparse import AUTOSPARSE, AUTOSPARSE_SHUFFLED
 from wavesim.pruning.methods.lottery_ticket import LOTTERY_TICKET
 from wavesim.pruning.methods.one_shot import ONE_SHOT, ONE_SHOT_DENSE
 from wavesim.pruning.methods.random import RANDOM
@@ -8,5 +9,15 @@ from wavesim.pruning.methods.sap import SAP
 from wavesim.pruning.methods.structured_sap import STRUCTURED_SAP
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (SAP, STRUCTURED_SAP, LOTTERY_TICKET, ONE_SHOT, ONE_SHOT_DENSE, RANDOM)
+    method.name: method
+    for method in (
+        SAP,
+        STRUCTURED_SAP,
+        LOTTERY_TICKET,
+        ONE_SHOT,
+        ONE_SHOT_DENSE,
+        AUTOSPARSE,
+        AUTOSPARSE_SHUFFLED,
+        RANDOM,
+    )
 }

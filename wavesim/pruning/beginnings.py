@@ -1,0 +1,65 @@
+"""What a forecaster was before its training, and some steps into it, made again from what its file says.
+
+Frankle et al., Stabilizing the lottery ticket hypothesis, arXiv 1903.01611, rewind to those some steps.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wavesim.config import ForecasterConfig, TrainingConfig, parse
+from wavesim.errors import WavesimError
+from wavesim.pruning.hooks import StopAfter
+from wavesim.surrogate import Forecaster
+from wavesim.surrogate.checkpoint import read_header
+from wavesim.surrogate.train import prepare, run, untrained
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What its weights were drawn from, and `training`, the settings by which they were trained."""
+
+    config: ForecasterConfig
+    courant: float
+    seed: int
+    training: dict[str, Any]
+
+    def initial(self) -> Forecaster:
+        """Before any training, as `surrogate.train` drew it."""
+        return untrained(self.config, self.courant, self.seed).eval()
+
+    def later(self, steps: int, data: Path, folder: Path, device: str = "cpu") -> Forecaster:
+        """After so many optimiser steps on `data`, as they were made first; `folder` is left to the caller.
+
+        Raises:
+            WavesimError: steps that its training did not have.
+        """
+        model = self.initial()
+        if steps:
+            training = parse(self.training, TrainingConfig, "the training that the model's file tells of")
+            if steps >= training.iterations:
+                raise WavesimError(f"rewind_to {steps} is not before the end of the training of {training.iterations}")
+            run(prepare(model, data, training, self.seed, folder, device), callbacks=[StopAfter(steps)])
+        return model.eval()
+
+    def text(self) -> str:
+        """As a file's header holds it."""
+        return json.dumps({**vars(self), "config": self.config.model_dump()}, sort_keys=True)
+
+
+def beginning_of(model_path: Path) -> Beginning | None:
+    """None for a file of a forecaster that was not trained from scratch, such as a pruned one."""
+    header = read_header(model_path)
+    about = header["about"]
+    if "seed" not in about or "pruning" in about:
+        return None
+    return Beginning(header["config"], header["courant"], about["seed"], about.get("training", {}))
+
+
+def told(text: str, source: str) -> Beginning:
+    """The beginning whose `text` this is."""
+    content = json.loads(text)
+    return Beginning(**{**content, "config": parse(content["config"], ForecasterConfig, source)})

@@ -248,9 +248,20 @@ class TrainingConfig(Settings):
 class PruningConfig(Settings):
     """Pruning in rounds; the defaults are those of structured SAP (SAP is arXiv 2302.05601, whose own eta is 0)."""
 
-    method: Literal["sap", "structured-sap", "lottery-ticket", "one-shot", "one-shot-dense", "random"] = Field(
-        default="structured-sap", description="how it is decided what goes"
-    )
+    method: Literal[
+        "sap",
+        "structured-sap",
+        "lottery-ticket",
+        "one-shot",
+        "one-shot-dense",
+        "random",
+        "granet",
+        "granet-st",
+        "greg-1",
+        "greg-2",
+        "structured-greg",
+        "espn",
+    ] = Field(default="structured-sap", description="how it is decided what goes")
     scope: Literal["global", "layer", "neuron"] = Field(default="layer", description="within what scores are compared")
     density: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="share that is left of what is scored; none: as the method's rounds come to"
@@ -324,9 +335,9 @@ class RunConfig(Settings):
                 f"(frame_interval * grid * wave speed); it takes at least {needed}, or 0 for the network alone, or a "
                 "shorter waves.frame_interval"
             )
-        if self.pruning.method == "structured-sap" and self.pruning.scope != "layer":
+        if self.pruning.method.startswith("structured-") and self.pruning.scope != "layer":
             raise ValueError(
-                f"pruning.scope '{self.pruning.scope}' means nothing to structured-sap; set scope = 'layer', or "
+                f"pruning.scope '{self.pruning.scope}' means nothing to {self.pruning.method}; set scope = 'layer', or "
                 "method = 'sap'"
             )
         return self

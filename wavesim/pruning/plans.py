@@ -126,12 +126,12 @@ def left_by(model: Forecaster, plan: Plan) -> Mask:
         return plan
     stays = {group: torch.zeros(size, dtype=torch.bool) for group, size in units(model).items()}
     for group, alive in stays.items():
-        alive[plan.units.get(group, slice(None))] = True
+        alive[plan.units.get(group, torch.arange(len(alive)))] = True
     stays["gates"] = stays["width"].repeat(len(model.config.ranks))
     left = {}
     for name, groups in axes(model).items():
         left[name] = torch.ones(network(model).get_parameter(name).shape, dtype=torch.bool)
-        for axis, group in enumerate(groups):
-            if group is not None:
-                left[name].transpose(0, axis)[~stays[group]] = False
+        for axis, counted in enumerate(groups):
+            if counted is not None:
+                left[name].transpose(0, axis)[~stays[counted]] = False
     return Mask(left)

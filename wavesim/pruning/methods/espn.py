@@ -11,8 +11,8 @@ about the 0.01 that counts as open. So the penalty takes its proximal step in Ad
     c <- sign(c) max(|c| - eta_t alpha_t / sqrt(v), 0),    v Adam's mean of squares of dL/dc, eta_t the learning rate
 And the published alpha was found by trial for each network and density (8e-5 to 1e-3); here it grows until enough gates
 are closed,
-    alpha_t = 8 / (eta T) (t / T) mean of sqrt(v) over all gates,    eta the peak of the learning rate, T the iterations
-by which a gate whose gradient is as large as the mean, but has no direction, closes at half of the iterations.
+    alpha_t = 20 / (eta T) (t / T) mean of sqrt(v) over all gates,    eta the peak of eta_t, T the iterations
+by which a gate whose gradient is as large as the mean, but has no direction, closes at a third of the iterations.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from wavesim.pruning.scores import magnitude
 from wavesim.surrogate import Forecaster
 
 OPEN = 0.01
-SLOPE = 8.0
+SLOPE = 20.0
 TIE = 1e-9  # times |w| is added to |c|
 
 
@@ -107,9 +107,7 @@ class Closing(LastCounts):
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, *_: Any) -> None:
         optimizer, config = trainer.optimizers[0], module.config
         strength = torch.cat([values.flatten() for values in strengths(self.gates, optimizer).values()]).mean().item()
-        closed(
-            self.gates, optimizer, alpha_at(trainer.global_step, config.iterations, config.learning_rate, strength)
-        )
+        closed(self.gates, optimizer, alpha_at(trainer.global_step, config.iterations, config.learning_rate, strength))
         trainer.should_stop = trainer.should_stop or self.enough()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:

@@ -2,9 +2,9 @@
 
     density   d(t) = d_f + (d_i - d_f) (1 - t / t_f)^3 until t_f, then d_f
     r(t)      0.005 + 0.495 (1 + cos(pi t / T)) / 2
-Every `interval` steps, (1) the smallest |w| go until d(t) is left; (2) of what each tensor has left, the share r(t) with
-the smallest |w| goes as well, and as many grow from zero where |dL/dw| is largest among what is cut. "granet" starts
-dense, d_i = 1; "granet-st" at d_i = 0.5, shared out as Erdos-Renyi graphs with kernels (ERK) are:
+Every `interval` steps, (1) the smallest |w| go until d(t) is left; (2) of what each tensor has left, the share r(t)
+with the smallest |w| goes as well, and as many grow from zero where |dL/dw| is largest among what is cut. "granet"
+starts dense, d_i = 1; "granet-st" at d_i = 0.5, shared out as Erdos-Renyi graphs with kernels (ERK) are:
     d_l = min(1, epsilon (sum of the dimensions of w_l) / (their product))
 Liu et al., Sparse training via boosting pruning plasticity with neuroregeneration, NeurIPS 2021, arXiv 2106.10404.
 
@@ -66,7 +66,7 @@ def erk(shapes: Mapping[str, tuple[int, ...]], density: float) -> dict[str, floa
         full = [name for name, value in raw.items() if value >= 1]
         found |= {name: 1.0 for name in full} if full else raw
         room -= sum(math.prod(shapes[name]) for name in full)
-    return found
+    return {name: found[name] for name in shapes}
 
 
 class Regrow(Freeze):

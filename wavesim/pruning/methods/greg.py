@@ -1,19 +1,20 @@
 """GReg: growing regularisation. What is to go is pressed towards zero, ever more, before it is cut.
 
     w <- w / (1 + lambda(t)) after every step of the optimiser, for all w that are to go
-    greg-1    what is to go is picked at once, by |w|; lambda grows from 0 to 1 over the first 5/9 of the steps, then holds
-    greg-2    lambda grows from 0 to 0.01 for all weights over the first quarter: those that matter less to the loss give
-              way further. Then the pick; the others are left to the loss again, and lambda goes on to 1 as above
-    structured-greg    as greg-1 by the importance of units; pressed are all weights of the units that will be cut out
-Wang et al., Neural pruning via growing regularization, ICLR 2021, arXiv 2012.09243. Published: lambda += 1e-4 every 5
-steps to 1 (50,000 steps), 40,000 steps more, 1e-5 a time before the pick to 0.01; held once kept weights are in the mean
-1000 times as large. Where ours differs:
-    - a penalty lambda |w|^2 / 2 in the gradient does nothing more for a larger lambda where Adam divides the gradient by
-      its size: what is pressed would go to zero by one learning rate a step, and then around it. So it acts on the
+    greg-1    what is to go is picked at once, by |w|; lambda grows from 0 to 1 over the first 5/9 of the steps, and
+              holds
+    greg-2    lambda grows from 0 to 0.01 for all weights over the first quarter: those that matter less to the loss
+              give way further. Then the pick; the others are left to the loss alone, and lambda goes on to 1 as above
+    structured-greg    as greg-1, by the importance of units; pressed are all weights of the units that will be cut out
+Wang et al., Neural pruning via growing regularization, ICLR 2021, arXiv 2012.09243. Published: lambda grows by 1e-4
+every 5 steps to 1 (50,000 steps) and holds for 40,000, sooner where kept weights are in the mean 1000 times as large;
+before the pick by 1e-5. Where ours differs:
+    - a penalty lambda |w|^2 / 2 in the gradient does nothing more for a larger lambda where Adam divides the gradient
+      by its size: what is pressed would go to zero by one learning rate a step, and then around it. So it acts on the
       weight alone, past Adam and the clipping, as decay does in arXiv 1711.05101; and as the proximal step of that
-      penalty, which is stable for every lambda. At lambda = 1 a weight is at most as large as the last step of Adam
+      penalty, which is stable for every lambda. At lambda = 1 no weight is larger than a last step of Adam
     - lambda grows at every step, and does not wait for the ratio of 1000, which it comes to anyway
-    - the pick comes after a quarter of the steps, not a twentieth, which would be a dozen steps of a low learning rate
+    - the pick comes after a quarter of the steps, not a twentieth, which would be a dozen of a low learning rate
     - kept weights lose their 0.01 at once, not at the published rate, which takes 1 % of the time of growth
 """
 

@@ -1,0 +1,70 @@
+"""ESPN: the proximal step on a problem solved by hand, gates that are absorbed, and a training that ends early."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from pruning_cases import TRAINING
+
+from wavesim.pruning.methods.espn import Closing, Gate, absorbed, alpha_at, closed, gated
+from wavesim.pruning.scores import magnitude, prunable
+from wavesim.surrogate import load, rollout
+from wavesim.surrogate.train import fit
+
+
+def test_the_minimum_of_a_quadratic_is_soft_thresholded():
+    """min sum h (c - y)^2 / 2 + alpha |c|: c = sign(y) max(|y| - alpha / h, 0)."""
+    y = torch.tensor([1.5, 0.9, 0.3, -0.2, -1.0, 0.05])
+    h = torch.tensor([1.0, 0.5, 1.0, 3.0, 0.5, 2.0])
+    alpha = 0.4
+    gate = Gate(torch.ones(6))
+    optimizer = torch.optim.Adam(gate.parameters(), lr=0.02)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1e-3, 2500)
+    for _ in range(2500):
+        optimizer.zero_grad()
+        (h * (gate(torch.ones(6)) - y) ** 2 / 2).sum().backward()
+        optimizer.step()
+        closed({"w": gate}, optimizer, alpha)
+        schedule.step()
+    expected = y.sign() * (y.abs() - alpha / h).clamp_min(0)
+    torch.testing.assert_close(gate.c.detach(), expected, atol=2e-3, rtol=0)
+    assert (gate.c[expected == 0] == 0).all()  # not nearly
+
+
+def test_the_penalty_grows_with_the_steps_and_the_gradients():
+    assert alpha_at(0, 100, 0.01, 3.0) == 0
+    assert alpha_at(100, 100, 0.01, 3.0) == pytest.approx(20 * 3.0)
+    assert alpha_at(50, 200, 0.01, 3.0) == pytest.approx(20 * 3.0 / 2 / 4)
+
+
+@pytest.mark.parametrize("family", ["one-way", "classical"])
+def test_absorbed_gates_leave_the_forecast_as_it_is(make_forecaster, family):
+    model = make_forecaster(family)
+    names = list(model.state_dict())
+    fields = np.random.default_rng(0).random((2, 2, 12, 12)).astype(np.float32)
+    state, medium = fields[0], 1 + 0.2 * fields[1]
+    plain = rollout(model, state, medium, 3)
+    rng = torch.Generator().manual_seed(0)
+    gated(model, {name: torch.rand(weight.shape, generator=rng) for name, weight in prunable(model).items()})
+    expected = rollout(model, state, medium, 3)
+    weights = absorbed(model)
+    assert sorted(weights) == sorted(names)
+    np.testing.assert_array_equal(rollout(model, state, medium, 3), expected)
+    assert np.abs(expected - plain).max() > 1e-2
+
+
+def test_training_ends_when_enough_gates_are_closed_and_a_second_call_does_not_go_on(trained, standing_waves, tmp_path):
+    training = TRAINING.model_copy(update={"iterations": 40, "unrolls": (1,), "shares": (1.0,), "validate_every": 7})
+
+    def found():
+        model = load(trained["one-way"])
+        gates = gated(model, {name: torch.ones_like(w).float() for name, w in magnitude(model).items()})
+        history = fit(model, standing_waves, training, 0, tmp_path, callbacks=[Closing(gates, 0.7)]).history
+        return torch.cat([gate.c.detach().flatten() for gate in gates.values()]), history[-1]["iteration"]
+
+    gates, last = found()
+    assert last < 40
+    assert 0.3 < (gates > 0.01).float().mean() <= 0.7
+    again, same = found()  # as after a kill between the end and what the caller keeps
+    assert same == last and torch.equal(again, gates)

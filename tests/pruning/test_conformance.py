@@ -144,9 +144,9 @@ def test_same_seed_same_result(pruned, trained, standing_waves, tmp_path, method
 def test_killed_and_resumed_same_result(pruned, trained, standing_waves, tmp_path, method):
     out = tmp_path / "killed.safetensors"
 
-    def call(*killed_at):
+    def call(killed_at=np.inf):
         def progress(now, *_):
-            if now in killed_at:
+            if now >= killed_at:  # a training may end before its last iteration
                 raise Killed
 
         return prune(trained["one-way"], standing_waves, settings(method), TRAINING, out, 3, progress)
@@ -171,6 +171,15 @@ def test_a_whole_budget_is_the_identity(trained, standing_waves, tmp_path, famil
     if METHODS[method].approach is None:
         assert_equal(weights(out), weights(trained[family]))
         assert rows[0]["validation_error"] == rows[1]["validation_error"]
+
+
+@pytest.mark.parametrize("method", ["granet-st", "greg-2", "espn"])
+def test_what_trains_before_it_cuts_can_rewind(trained, standing_waves, tmp_path, method):
+    """From the weights before training, so that the result is another; within the same budget."""
+    config, out = settings(method, restart="rewind"), tmp_path / "rewound.safetensors"
+    rows = prune(trained["one-way"], standing_waves, config, TRAINING, out, seed=3)
+    assert rows[-1]["survivors"] == pytest.approx(DENSITY * rows[0]["survivors"], abs=len(rows[0]["counts"]))
+    assert np.isfinite(rows[-1]["validation_error"])
 
 
 @pytest.mark.parametrize("method", METHODS)

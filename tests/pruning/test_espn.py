@@ -8,7 +8,7 @@ import torch
 from pruning_cases import TRAINING
 
 from wavesim.pruning.methods.espn import Closing, Gate, absorbed, alpha_at, closed, gated
-from wavesim.pruning.scores import magnitude, prunable
+from wavesim.pruning.scores import prunable
 from wavesim.surrogate import load, rollout
 from wavesim.surrogate.train import fit
 
@@ -54,17 +54,29 @@ def test_absorbed_gates_leave_the_forecast_as_it_is(make_forecaster, family):
     assert np.abs(expected - plain).max() > 1e-2
 
 
-def test_training_ends_when_enough_gates_are_closed_and_a_second_call_does_not_go_on(trained, standing_waves, tmp_path):
-    training = TRAINING.model_copy(update={"iterations": 40, "unrolls": (1,), "shares": (1.0,), "validate_every": 7})
+class Killed(Exception):
+    pass
 
-    def found():
+
+def test_training_ends_when_enough_gates_are_closed_killed_or_not(trained, standing_waves, tmp_path):
+    settings = {"iterations": 40, "unrolls": (1,), "shares": (1.0,), "validate_every": 2}
+
+    def found(folder, killed_at=np.inf):
+        def progress(now, *_):
+            if now == killed_at:
+                raise Killed
+
         model = load(trained["one-way"])
-        gates = gated(model, {name: torch.ones_like(w).float() for name, w in magnitude(model).items()})
-        history = fit(model, standing_waves, training, 0, tmp_path, callbacks=[Closing(gates, 0.7)]).history
+        gates = gated(model, {name: torch.ones_like(weight) for name, weight in prunable(model).items()})
+        closing, training = Closing(gates, 0.7), TRAINING.model_copy(update=settings)
+        history = fit(model, standing_waves, training, 0, tmp_path / folder, progress, [closing]).history
         return torch.cat([gate.c.detach().flatten() for gate in gates.values()]), history[-1]["iteration"]
 
-    gates, last = found()
-    assert last < 40
+    gates, last = found("whole")
+    assert 3 < last < 40
     assert 0.3 < (gates > 0.01).float().mean() <= 0.7
-    again, same = found()  # as after a kill between the end and what the caller keeps
-    assert same == last and torch.equal(again, gates)
+    with pytest.raises(Killed):
+        found("killed", 3)
+    for _ in range(2):  # the second as after a kill between the end and what the caller keeps
+        again, same = found("killed")
+        assert same == last and torch.equal(again, gates)

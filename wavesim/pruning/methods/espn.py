@@ -31,6 +31,7 @@ from wavesim.pruning.hooks import LastCounts
 from wavesim.pruning.method import Fit, Method, as_shown
 from wavesim.pruning.methods.lottery_ticket import density_now, equal_shares
 from wavesim.pruning.plans import network
+from wavesim.pruning.quotas import require_room
 from wavesim.pruning.run import Run
 from wavesim.pruning.scores import magnitude
 from wavesim.surrogate import Forecaster
@@ -120,6 +121,7 @@ class Closing(LastCounts):
 def with_gates(run: Run, train: Fit) -> Run:
     """The run after gates were closed and absorbed; their |c| are its scores."""
     density, model = density_now(run), copy.deepcopy(run.model)
+    require_room(magnitude(model), run.settings, density)
     if density == 1:
         return run
     gates = gated(model, {name: left.float() for name, left in run.survivors.items()})

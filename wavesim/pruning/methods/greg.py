@@ -105,6 +105,7 @@ def units_by_density(run: Run, scores: Scores) -> Survivors:
 
 def pressed(run: Run, train: Fit, pick: Callable[[Run, Forecaster], Plan], share: float) -> Run:
     """The run after the training above; the pick decides what is cut."""
+    pick(run, run.model)  # a budget that cannot be met is refused before anything is trained
     growing = Growing(partial(pick, run), run.settings.iterations, round(share * run.settings.iterations))
     train(run.model, [growing])
     plan = growing.plan

@@ -11,8 +11,9 @@ about the 0.01 that counts as open. So the penalty takes its proximal step in Ad
     c <- sign(c) max(|c| - eta_t alpha_t / sqrt(v), 0),    v Adam's mean of squares of dL/dc, eta_t the learning rate
 And the published alpha was found by trial for each network and density (8e-5 to 1e-3); here it grows until enough gates
 are closed,
-    alpha_t = 20 / (eta T) (t / T) mean of sqrt(v) over all gates,    eta the peak of eta_t, T the iterations
-by which a gate whose gradient is as large as the mean, but has no direction, closes at a third of the iterations.
+    alpha_t = 75 / (eta T) (t / T)^3 mean of sqrt(v) over all gates,    eta the peak of eta_t, T the iterations
+by which a gate whose gradient is as large as the mean, but has no direction, closes at half of the iterations. sqrt(v)
+spans decades: growing as t / T, the penalty closed 30 % of the gates of a small network in 3 of 40 steps.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from wavesim.pruning.scores import magnitude
 from wavesim.surrogate import Forecaster
 
 OPEN = 0.01
-SLOPE = 20.0
+STEEPNESS = 75.0
 TIE = 1e-9  # times |w| is added to |c|
 
 
@@ -71,7 +72,7 @@ def absorbed(model: Forecaster) -> dict[str, torch.Tensor]:
 
 def alpha_at(step: int, iterations: int, learning_rate: float, strength: float) -> float:
     """alpha_t; `strength` is the mean of sqrt(v)."""
-    return SLOPE / (learning_rate * iterations) * step / iterations * strength
+    return STEEPNESS / (learning_rate * iterations) * (step / iterations) ** 3 * strength
 
 
 def strengths(gates: Mapping[str, Gate], optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -73,7 +73,6 @@ def test_training_ends_when_enough_gates_are_closed_killed_or_not(trained, stand
         return torch.cat([gate.c.detach().flatten() for gate in gates.values()]), history[-1]["iteration"]
 
     gates, last = found("whole")
-    print("stopped", last)
     assert 3 < last < 40
     assert 0.3 < (gates > 0.01).float().mean() <= 0.7
     with pytest.raises(Killed):

@@ -257,6 +257,12 @@ class PruningConfig(Settings):
         "autosparse",
         "autosparse-shuffled",
         "random",
+        "granet",
+        "granet-st",
+        "greg-1",
+        "greg-2",
+        "structured-greg",
+        "espn",
     ] = Field(default="structured-sap", description="how it is decided what goes")
     scope: Literal["global", "layer", "neuron"] = Field(default="layer", description="within what scores are compared")
     density: Annotated[float, Field(gt=0, le=1)] | None = Field(
@@ -334,9 +340,9 @@ class RunConfig(Settings):
                 f"(frame_interval * grid * wave speed); it takes at least {needed}, or 0 for the network alone, or a "
                 "shorter waves.frame_interval"
             )
-        if self.pruning.method == "structured-sap" and self.pruning.scope != "layer":
+        if self.pruning.method.startswith("structured-") and self.pruning.scope != "layer":
             raise ValueError(
-                f"pruning.scope '{self.pruning.scope}' means nothing to structured-sap; set scope = 'layer', or "
+                f"pruning.scope '{self.pruning.scope}' means nothing to {self.pruning.method}; set scope = 'layer', or "
                 "method = 'sap'"
             )
         return self

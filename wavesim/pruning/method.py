@@ -20,7 +20,7 @@ from wavesim.pruning.hooks import Freeze
 from wavesim.pruning.plans import Mask, Plan
 from wavesim.pruning.quotas import Survivors
 from wavesim.pruning.run import Run
-from wavesim.pruning.scores import Scores
+from wavesim.pruning.scores import Scores, magnitude
 from wavesim.surrogate import Forecaster
 
 
@@ -41,6 +41,11 @@ def masked(run: Run, scores: Scores, survivors: Survivors) -> Plan:
 def frozen(run: Run, plan: Plan) -> Sequence[lightning.Callback]:
     """A mask is kept through training; what is cut out needs no care."""
     return (Freeze(plan),) if isinstance(plan, Mask) else ()
+
+
+def as_shown(run: Run) -> Scores:
+    """What an approach left to be scored by; |w| before it and after the cut."""
+    return run.scores or magnitude(run.model)
 
 
 @dataclass(frozen=True)

@@ -118,3 +118,20 @@ def units(model: Forecaster) -> dict[str, int]:
         ranks = (*config.ranks, *config.encoder_ranks)
         sizes |= {f"{name}.rank": rank for name, rank in zip(filters(model), ranks, strict=True)}
     return sizes
+
+
+def left_by(model: Forecaster, plan: Plan) -> Mask:
+    """The weights that a plan leaves; of a Keep plan, those of which every unit stays, biases among them."""
+    if isinstance(plan, Mask):
+        return plan
+    stays = {group: torch.zeros(size, dtype=torch.bool) for group, size in units(model).items()}
+    for group, alive in stays.items():
+        alive[plan.units.get(group, torch.arange(len(alive)))] = True
+    stays["gates"] = stays["width"].repeat(len(model.config.ranks))
+    left = {}
+    for name, groups in axes(model).items():
+        left[name] = torch.ones(network(model).get_parameter(name).shape, dtype=torch.bool)
+        for axis, counted in enumerate(groups):
+            if counted is not None:
+                left[name].transpose(0, axis)[~stays[counted]] = False
+    return Mask(left)

@@ -56,14 +56,22 @@ def pq_bound(
     return smallest_removed(scores, survivors, config, left, sizes)
 
 
-def to_density(scores: Scores, survivors: Survivors, config: PruningConfig, density: float) -> Survivors:
+def to_density(
+    scores: Scores,
+    survivors: Survivors,
+    config: PruningConfig,
+    density: float,
+    sizes: Mapping[str, int] | None = None,
+) -> Survivors:
     """The survivors when the share `density` of every group is left, zero or more going for it.
 
+    Args:
+        sizes: as in `pq_bound`.
     Raises:
         WavesimError: scores that are not finite, or a density below what has to stay.
     """
     require_room(scores, config, density)
-    return smallest_removed(scores, survivors, config, lambda group, values, size: places(density, size))
+    return smallest_removed(scores, survivors, config, lambda group, values, size: places(density, size), sizes)
 
 
 def places(density: float, size: int) -> int:

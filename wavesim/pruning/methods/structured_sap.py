@@ -28,16 +28,19 @@ def of_the_units(run: Run) -> Scores:
     return importance(run.model)
 
 
-def by_layer(run: Run, scores: Scores) -> Survivors:
-    """The index's survivors, group by group.
-
-    Raises:
-        WavesimError: another scope than "layer": importances of ranks and of channels have no common scale.
-    """
-    if run.settings.scope != "layer":
+def require_layer_scope(run: Run) -> None:
+    """Raises WavesimError for another scope than "layer": importances of ranks and of channels have no common scale."""
+    settings = run.settings
+    if settings.scope != "layer":
         raise WavesimError(
-            f"scope '{run.settings.scope}' means nothing to structured-sap; set scope = 'layer', or method = 'sap'"
+            f"scope '{settings.scope}' means nothing to {settings.method}; set scope = 'layer', or a method of single "
+            "weights, such as 'sap'"
         )
+
+
+def by_layer(run: Run, scores: Scores) -> Survivors:
+    """The index's survivors, group by group; as `require_layer_scope`."""
+    require_layer_scope(run)
     return pq_bound(scores, run.survivors, run.settings, run.rows[0]["counts"])
 
 

@@ -31,6 +31,7 @@ from wavesim.config import PruningConfig
 from wavesim.lock import sole_user
 from wavesim.provenance import log_lines, read_lines, revision, settings_hash
 from wavesim.pruning import prune
+from wavesim.pruning.learning import learn
 from wavesim.pruning.run import errors_on
 from wavesim.surrogate import load
 
@@ -42,7 +43,10 @@ USUAL = {"density": 0.1, "rounds": 5, "iterations": 300, "restart": "rewind", "e
 
 @dataclass(frozen=True)
 class Arm:
-    """One pruning of one forecaster. changes: to USUAL; like: name of the arm whose counts a control takes."""
+    """One pruning of one forecaster. changes: to USUAL; like: name of the arm whose counts a control takes.
+
+    Autosparse learns from the lottery ticket of the same forecaster on the other preset.
+    """
 
     group: str
     name: str
@@ -51,14 +55,15 @@ class Arm:
     changes: dict[str, Any]
     like: str | None = None
 
-    def settings(self, quick: bool, like: Path | None) -> PruningConfig:
+    def settings(self, quick: bool, like: Path | None = None, regressor: Path | None = None) -> PruningConfig:
         short = {"iterations": 3, "rounds": min(2, self.changes.get("rounds", 2))} if quick else {}
-        return PruningConfig.model_validate({**USUAL, **self.changes, **short, "like": like})
+        return PruningConfig.model_validate({**USUAL, **self.changes, **short, "like": like, "regressor": regressor})
 
 
 def recipes() -> list[tuple[str, str, dict[str, Any], str | None]]:
     """Group, name, changes, and whose counts a control takes; the most telling first."""
     one_round = {"rounds": 1, "iterations": 1500}  # as many steps as five rounds have
+    twice = {"rounds": 1, "iterations": 750}  # before the cut and after it
     by_units = {"density": 0.5, "restart": "fine-tune"}
     return [
         ("methods", "sap", {"method": "sap"}, None),
@@ -68,6 +73,14 @@ def recipes() -> list[tuple[str, str, dict[str, Any], str | None]]:
         ("methods", "structured-sap", {"method": "structured-sap", "eta": 0.1, **by_units}, None),
         ("methods", "one-shot", {"method": "one-shot", **one_round}, None),
         ("methods", "one-shot-dense", {"method": "one-shot-dense"}, None),
+        ("methods", "granet", {"method": "granet", "scope": "global", **one_round}, None),
+        ("methods", "granet-st", {"method": "granet-st", "scope": "global", **one_round}, None),
+        ("methods", "greg-1", {"method": "greg-1", **twice}, None),
+        ("methods", "greg-2", {"method": "greg-2", **twice}, None),
+        ("methods", "structured-greg", {"method": "structured-greg", **twice, **by_units}, None),
+        ("methods", "espn", {"method": "espn", **twice}, None),
+        ("methods", "autosparse", {"method": "autosparse", "rewind_to": 10, **one_round}, None),
+        ("methods", "autosparse-shuffled", {"method": "autosparse-shuffled", "rewind_to": 10, **one_round}, None),
         ("scopes", "sap, global", {"method": "sap", "scope": "global"}, None),
         ("scopes", "sap, neuron", {"method": "sap", "scope": "neuron"}, None),
         ("scopes", "lottery-ticket, global", {"method": "lottery-ticket", "scope": "global"}, None),
@@ -99,13 +112,16 @@ def forecaster_of(arm: Arm, seed: int, scale: Scale, folder: Path) -> Path:
 def finished(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
     """Prune once, and tell what came of it; where a like arm is missing, that one is pruned first."""
     model, data = forecaster_of(arm, seed, scale, folder), apriori.dataset(arm.preset, scale, folder)
-    like = None
+    like = regressor = None
     if arm.like:
-        other = next(one for one in arms() if (one.name, one.preset, one.family) == (arm.like, arm.preset, arm.family))
-        like = result_of(other, seed, scale, folder)
-        if not like.exists():
-            finished(other, seed, scale, folder)
-    pruning, training = arm.settings(scale == QUICK, like), apriori.training_of(scale, scale.iterations)
+        like = result_from(arm.like, arm.preset, arm.family, seed, scale, folder)
+    if "autosparse" in arm.name:
+        teacher = next(preset for preset in PRESETS if preset != arm.preset)
+        history = result_from("lottery-ticket", teacher, arm.family, seed, scale, folder)
+        regressor = history.with_suffix(".regressor.safetensors")
+        learn([history], apriori.dataset(teacher, scale, folder), regressor, seed)
+    pruning = arm.settings(scale == QUICK, like, regressor)
+    training = apriori.training_of(scale, scale.iterations)
     out = result_of(arm, seed, scale, folder)
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = prune(model, data, pruning, training, out, seed)
@@ -118,6 +134,15 @@ def finished(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
         "test_one_step_error": rows[-1]["test_one_step_error"],
         "revision": revision(),
     }
+
+
+def result_from(name: str, preset: str, family: str, seed: int, scale: Scale, folder: Path) -> Path:
+    """The result of another arm, which is made first where it is missing."""
+    other = next(one for one in arms() if (one.name, one.preset, one.family) == (name, preset, family))
+    path = result_of(other, seed, scale, folder)
+    if not path.exists():
+        finished(other, seed, scale, folder)
+    return path
 
 
 def result_of(arm: Arm, seed: int, scale: Scale, folder: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from pruning_cases import SMALL, TRAINING
 
 from wavesim.config import ForecasterConfig, PruningConfig
 from wavesim.errors import WavesimError
-from wavesim.pruning import METHODS, kept, prune
+from wavesim.pruning import kept, prune
 from wavesim.pruning.beginnings import beginning_of
 from wavesim.pruning.hooks import Freeze
 from wavesim.pruning.plans import Mask, units
@@ -52,10 +51,6 @@ def kill_at(iteration):
             raise Killed
 
     return progress
-
-
-def test_every_method_of_the_settings_is_there():
-    assert tuple(METHODS) == get_args(PruningConfig.model_fields["method"].annotation)
 
 
 def test_nothing_cut_is_told_with_what_to_change(trained, standing_waves, tmp_path):

@@ -57,7 +57,7 @@ def test_every_arm_has_settings_and_a_key_of_its_own():
     assert len({key_of(arm, 0, Scale()) for arm in found}) == len(found)
     names = {(arm.name, arm.preset, arm.family) for arm in found}
     for arm in found:
-        assert arm.settings(False, None).method == arm.changes["method"]
+        assert arm.settings(False).method == arm.changes["method"]
         assert arm.like is None or (arm.like, arm.preset, arm.family) in names
 
 

@@ -143,6 +143,7 @@ def prune(
     scope: Annotated[str | None, typer.Option(help="global, layer or neuron; default: as in the settings")] = None,
     density: Annotated[float | None, typer.Option(help="share that is left of what the method scores")] = None,
     restart: Annotated[str | None, typer.Option(help="rewind or fine-tune; default: as in the settings")] = None,
+    rewind_to: Annotated[int | None, typer.Option(help="optimiser steps after which weights are rewound to")] = None,
     rounds: Annotated[int | None, typer.Option(help="of pruning and retraining; default: the method's own")] = None,
     iterations: Annotated[int | None, typer.Option(help="optimiser steps of each training")] = None,
     like: Annotated[Path | None, typer.Option(help="for method random: a pruned model whose counts it takes")] = None,
@@ -162,10 +163,10 @@ def prune(
 
     model = model / "model.safetensors" if model.is_dir() else model
     chosen = settings(config)
-    options = {"method": method, "scope": scope, "density": density, "restart": restart, "rounds": rounds,
-               "iterations": iterations, "like": like, "regressor": regressor}  # fmt: skip
+    options = {"method": method, "scope": scope, "density": density, "restart": restart, "rewind_to": rewind_to,
+               "rounds": rounds, "iterations": iterations, "like": like, "regressor": regressor}  # fmt: skip
     update = {key: value for key, value in options.items() if value is not None}
-    named = ", ".join(f"--{key}" for key in update) or "[pruning]"
+    named = ", ".join(f"--{key}" for key in update).replace("_", "-") or "[pruning]"
     pruning = parse({**chosen.pruning.model_dump(), **update}, PruningConfig, named)
     with tqdm(total=trainings_of(pruning) * pruning.iterations, desc="prune", disable=None) as bar:
         rows = prune_it(model, data, pruning, trained_by(model) or chosen.training, out, seed, shown(bar))

@@ -13,7 +13,6 @@ RUN/.lock               held by the demo at work here: there is one at a time
 from __future__ import annotations
 
 import json
-import multiprocessing
 import time
 from collections.abc import Callable
 from multiprocessing.managers import SyncManager
@@ -120,7 +119,7 @@ def _forecasters(out: Path, config: RunConfig, seed: int, progress: bool) -> boo
     missing = {name: twin for name, twin in twins(config).items() if not paths[name].exists()}
     if not missing:
         return False
-    context = multiprocessing.get_context("spawn")
+    context = processes.Spawn()
     manager = SyncManager(ctx=context)
     manager.start(processes.follow_parent)
     with manager, processes.pool(len(missing)) as pool:

@@ -20,6 +20,7 @@ from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 from wavesim.errors import WavesimError, missing_engine
@@ -45,6 +46,40 @@ def single_threaded() -> Iterator[None]:
 
 
 @contextmanager
+def undivided() -> Iterator[None]:
+    """What is inside is done as a whole: SIGINT and SIGTERM that come meanwhile take effect after it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where signals have no handlers
+        return
+    came: list[tuple[Any, ...]] = []
+    before = {
+        number: signal.signal(number, lambda *received: came.append(received))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0][0])
+
+
+class _WholeProcess(SpawnProcess):
+    """One whose start is not cut short: it would find half of its orders, and say so with a traceback."""
+
+    def start(self) -> None:
+        with undivided():
+            super().start()
+
+
+class Spawn(SpawnContext):
+    """Fresh interpreters, started as a whole or not at all."""
+
+    Process = _WholeProcess
+
+
+@contextmanager
 def pool(workers: int, scheduler: str | None = None) -> Iterator[Executor]:
     """A pool of single-threaded processes; on an error or an interrupt what runs is stopped, the rest dropped.
 
@@ -60,7 +95,7 @@ def pool(workers: int, scheduler: str | None = None) -> Iterator[Executor]:
         return
     if workers < 1:
         raise WavesimError(f"workers {workers} is not allowed: use 1 or more, at most one a processor core")
-    context = multiprocessing.get_context("spawn")
+    context = Spawn()
     told, stop = context.Pipe(duplex=False)
     with (
         told, stop, single_threaded(),

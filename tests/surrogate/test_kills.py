@@ -92,7 +92,7 @@ def test_a_pruning_killed_in_a_round_ends_as_the_unbroken_one(modes: Path, tmp_p
     killed, unbroken, seen = tmp_path / "killed.safetensors", tmp_path / "unbroken.safetensors", []
     run_and_kill("prune", 20, modes, model, killed)  # in the second round, after its validation at 5
     folder = tmp_path / ".killed.pruning"
-    assert not killed.exists() and (folder / "run.pt").is_file() and (folder / "round_2" / "running.ckpt").is_file()
+    assert not killed.exists() and (folder / "run.pt").is_file() and (folder / "round_2_0" / "running.ckpt").is_file()
     prune(model, modes, PRUNING, TRAINING, killed, progress=lambda now, *_: seen.append(now))
     assert seen == list(range(18, 25))
     prune(model, modes, PRUNING, TRAINING, unbroken)

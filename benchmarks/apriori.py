@@ -43,6 +43,7 @@ RESULTS = Path(__file__).parent / "results" / "apriori"
 PRESETS = ("packing", "random", "cavity")
 SIZES = (8, 32, 128, 512)
 FIRST_FRAMES = 10
+SUBSTEPS = 8  # of the coarse step: the stiffest of the packings take 7
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Arm:
     afterwards: int | None = None
 
     def forecaster(self) -> ForecasterConfig:
-        return ForecasterConfig.model_validate(self.changes)
+        return ForecasterConfig.model_validate({"substeps": SUBSTEPS, **self.changes})
 
 
 def gated(family: str, taps: int = 5, rank: int = 32, width: int = 16) -> dict[str, Any]:

@@ -178,3 +178,15 @@ def test_killed_with_every_option_on_it_ends_as_the_unbroken_one(modes: Path, tm
     assert len(curves) == 1
     plain = load(train(SMALL, SHORT, modes, tmp_path / "plain.safetensors", 4))
     assert not torch.equal(head(plain), head(load(killed)))
+
+
+def test_the_learning_rate_is_a_number_at_every_step_of_trainings_of_any_length(modes: Path) -> None:
+    for iterations in range(1, 25):
+        module, _, _ = module_and_batch(modes, iterations=iterations, learning_rate=1e-3)
+        found = module.configure_optimizers()
+        rates = []
+        for _ in range(iterations):
+            rates.append(found["optimizer"].param_groups[0]["lr"])
+            found["optimizer"].step()
+            found["lr_scheduler"]["scheduler"].step()
+        assert all(0 < rate <= 1.001e-3 for rate in rates), iterations

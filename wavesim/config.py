@@ -282,7 +282,9 @@ class PruningConfig(Settings):
     beta: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.9, description="largest share removed in one round by the index"
     )
-    rounds: Count | None = Field(default=None, description="of pruning and retraining; none: the method's own")
+    rounds: Annotated[int, Field(ge=1, le=255)] | None = Field(  # lifetimes, in rounds, are kept as bytes
+        default=None, description="of pruning and retraining; none: the method's own"
+    )
     iterations: Count = Field(default=250, description="optimiser steps of each training")
     restart: Literal["rewind", "fine-tune"] = Field(
         default="fine-tune", description="retrain from earlier weights, or go on"

@@ -12,19 +12,17 @@ import numpy as np
 import pruning_cases
 import pytest
 import torch
-from pruning_cases import SMALL
+from pruning_cases import FAMILIES, SMALL, Killed, assert_equal, timeless, weights_of
 
 from wavesim.config import ForecasterConfig, PruningConfig
 from wavesim.pruning import METHODS, prune, trainings_of
 from wavesim.pruning.materialise import materialise
 from wavesim.pruning.plans import Mask
-from wavesim.pruning.report import fastest
 from wavesim.pruning.store import read_lifetimes, read_rows
 from wavesim.surrogate import export_onnx, load, rollout, save, train
 from wavesim.surrogate.export import OnnxForecaster
+from wavesim.surrogate.loops import in_loops
 
-FAMILIES = ("one-way", "classical")
-TIMES = ("seconds", "milliseconds", "masked_milliseconds")
 DENSITY = 0.5
 TRAINING = pruning_cases.TRAINING.model_copy(update={"validate_every": 2})  # so that a kill leaves half a training
 
@@ -43,27 +41,10 @@ def settings(method: str, **changes) -> PruningConfig:
     return PruningConfig(method=method, **{**usual, **OWN.get(method, {}), **changes})
 
 
-def weights(path):
-    return load(path).network.state_dict()
-
-
-def assert_equal(one, other):
-    assert one.keys() == other.keys()
-    assert all(torch.equal(weight, other[name]) for name, weight in one.items())
-
-
-def timeless(rows):
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
-
-
 def fields(*grid: int):
     """A state and a medium, (2, y, x) each, in which the coarse step is stable."""
     state, medium = np.random.default_rng(0).random((2, 2, *grid)).astype(np.float32)
     return state, 1 + 0.2 * medium
-
-
-class Killed(Exception):
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +125,7 @@ def test_same_seed_same_result(pruned, trained, standing_waves, tmp_path, method
     again = tmp_path / "again.safetensors"
     rows = prune(trained["one-way"], standing_waves, settings(method), TRAINING, again, seed=3)
     assert timeless(rows) == timeless(read_rows(pruned(method, "one-way")))
-    assert_equal(weights(again), weights(pruned(method, "one-way")))
+    assert_equal(weights_of(again), weights_of(pruned(method, "one-way")))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -167,7 +148,7 @@ def test_killed_and_resumed_same_result(pruned, trained, standing_waves, tmp_pat
             call(iteration)
         assert not out.exists()
     assert timeless(call()) == timeless(rows)
-    assert_equal(weights(out), weights(pruned(method, "one-way")))
+    assert_equal(weights_of(out), weights_of(pruned(method, "one-way")))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -179,7 +160,7 @@ def test_a_whole_budget_is_the_identity(trained, standing_waves, tmp_path, famil
     rows = prune(trained[family], standing_waves, everything, TRAINING, out)
     assert {row["density"] for row in rows} == {1.0}
     if METHODS[method].approach is None:
-        assert_equal(weights(out), weights(trained[family]))
+        assert_equal(weights_of(out), weights_of(trained[family]))
         assert rows[0]["validation_error"] == rows[1]["validation_error"]
 
 
@@ -202,7 +183,7 @@ def test_the_result_round_trips_and_its_graphs_agree(pruned, tmp_path, method):
     state, medium = fields(12, 12)
     export_onnx(model, tmp_path / "model", (12, 12))
     expected = rollout(model, state, medium, 4)
-    for other in (OnnxForecaster(tmp_path / "model"), fastest(model)):
+    for other in (OnnxForecaster(tmp_path / "model"), in_loops(model)):
         np.testing.assert_allclose(rollout(other, state, medium, 4), expected, atol=1e-5 * np.abs(expected).max())
 
 
@@ -243,3 +224,14 @@ def test_every_method_beside_the_random_control(standing_waves, tmp_path):
     for method, pairs in differences.items():
         wins = sum(one < other for one, other in pairs)
         print(f"{method:16}", *(f"{one:.4f} / {other:.4f}" for one, other in pairs), f"  better {wins} of {len(pairs)}")
+
+
+def test_the_index_of_a_row_is_of_the_network_and_not_of_what_was_drawn(pruned):
+    """1 - mean(|w|^(1/2))^2 / mean |w|, of the weights that are left; of the control's random numbers it would be 1/9
+    cut off at its middle."""
+    row, model = read_rows(pruned("random", "one-way"))[-1], load(pruned("random", "one-way"))
+    for name in ("stem.weight", "head.weight"):
+        left = model.network.get_parameter(name).detach().double().abs().flatten()
+        left = left[left > 0].numpy()
+        assert len(left) == row["counts"][name]
+        assert row["pq_index_groups"][name] == pytest.approx(1 - np.sqrt(left).mean() ** 2 / left.mean(), rel=1e-5)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from pruning_cases import SMALL, TRAINING
+from pruning_cases import FAMILIES, SMALL, TRAINING, Killed, assert_equal, timeless, weights_of
 
 from wavesim.config import ForecasterConfig, PruningConfig
 from wavesim.errors import WavesimError
@@ -20,29 +20,8 @@ from wavesim.pruning.report import nothing_cut
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.train import fit, train
 
-FAMILIES = ("one-way", "classical")
 BY_WEIGHT = PruningConfig(method="sap", eta=0.2, rounds=2, iterations=6)
 BY_UNIT = PruningConfig(method="structured-sap", eta=0.3, rounds=2, iterations=6, multiple=4)
-
-
-def weights_of(path):
-    return load(path).network.state_dict()
-
-
-def assert_equal(one, other):
-    assert one.keys() == other.keys()
-    assert all(torch.equal(weight, other[name]) for name, weight in one.items())
-
-
-def timeless(rows):
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
-
-
-TIMES = ("seconds", "milliseconds", "masked_milliseconds")
-
-
-class Killed(Exception):
-    pass
 
 
 def kill_at(iteration):
@@ -57,6 +36,8 @@ def test_nothing_cut_is_told_with_what_to_change(trained, standing_waves, tmp_pa
     nothing = PruningConfig(method="sap", gamma=1e-12, rounds=1, iterations=2)
     rows = prune(trained["one-way"], standing_waves, nothing, TRAINING, tmp_path / "same.safetensors")
     assert "let none of " in (nothing_cut(rows, nothing) or "")
+    whole = nothing.model_copy(update={"method": "lottery-ticket", "density": 1.0})
+    assert "density 1 leaves all" in (nothing_cut(rows, whole) or "")
 
 
 def test_a_cut_too_small_for_a_multiple_is_told_with_what_to_change(trained, standing_waves, tmp_path):

@@ -12,7 +12,7 @@ from wavesim.config import PruningConfig
 from wavesim.errors import WavesimError
 from wavesim.pruning.methods.structured_sap import by_layer, rounded_up
 from wavesim.pruning.pq_index import count_to_remove, pq_index
-from wavesim.pruning.quotas import everything, pq_bound, surviving_scores
+from wavesim.pruning.quotas import everything, pq_bound, surviving_scores, to_density
 from wavesim.pruning.scores import importance, magnitude
 
 
@@ -148,3 +148,12 @@ def test_weights_that_are_not_finite_are_refused(make_forecaster):
     for scores in (magnitude(model), importance(model)):
         with pytest.raises(WavesimError, match="not all finite"):
             pq_bound(scores, everything(scores), PruningConfig())
+
+
+def test_room_is_counted_against_what_there_was_before_units_were_cut_out():
+    """A quarter of 32 units is eight, which 16 that are left have room for."""
+    scores, config = {"width": torch.arange(16).double()}, PruningConfig(multiple=8)
+    left = to_density(scores, everything(scores), config, 0.25, {"width": 32})
+    assert int(left["width"].sum()) == 8
+    with pytest.raises(WavesimError, match="leaves 4 of 16, but 8 of each"):
+        to_density(scores, everything(scores), config, 0.25)

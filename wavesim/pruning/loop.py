@@ -171,7 +171,7 @@ def same(model: Forecaster, other: Forecaster) -> bool:
 
 def with_row(run: Run, method: Method, start: float, errors_before: tuple[float, float] | None = None) -> Run:
     """The run with the row of the round that led to it, begun at `start` on the performance counter."""
-    row: Row = {"round": run.number, "method": method.name, **measured(run, method.score(run))}
+    row: Row = {"round": run.number, "method": method.name, **measured(run, method.cuts_weights)}
     row["one_step_error"], row["validation_error"] = errors = run.job.errors(run.model)
     row["validation_error_before_retraining"] = (errors_before or errors)[1]
     row["seconds"] = time.perf_counter() - start

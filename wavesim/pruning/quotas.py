@@ -70,7 +70,7 @@ def to_density(
     Raises:
         WavesimError: scores that are not finite, or a density below what has to stay.
     """
-    require_room(scores, config, density)
+    require_room(scores, config, density, sizes)
     return smallest_removed(scores, survivors, config, lambda group, values, size: places(density, size), sizes)
 
 
@@ -79,9 +79,9 @@ def places(density: float, size: int) -> int:
     return round(density * size)
 
 
-def require_room(scores: Scores, config: PruningConfig, density: float) -> None:
-    """Raises WavesimError where `density` leaves less than what has to stay of every tensor."""
-    total = sum(values.numel() for values in scores.values())
+def require_room(scores: Scores, config: PruningConfig, density: float, sizes: Mapping[str, int] | None = None) -> None:
+    """Raises WavesimError where `density` leaves less than has to stay of every tensor; sizes: as in `pq_bound`."""
+    total = sum((sizes or {}).get(name, values.numel()) for name, values in scores.items())
     least = sum(min(config.multiple, values.numel()) for values in scores.values())
     if places(density, total) < least:
         raise WavesimError(

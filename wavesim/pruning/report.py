@@ -12,32 +12,30 @@ from typing import Any
 import numpy as np
 
 from wavesim.config import PruningConfig
-from wavesim.errors import WavesimError
 from wavesim.pruning.materialise import materialise
 from wavesim.pruning.plans import Mask
 from wavesim.pruning.pq_index import gini_index, pq_index
 from wavesim.pruning.quotas import surviving_scores
 from wavesim.pruning.run import Row, Run
-from wavesim.pruning.scores import Scores
+from wavesim.pruning.scores import importance, magnitude
 from wavesim.surrogate import Forecaster
 from wavesim.surrogate.checkpoint import stored_bytes
-from wavesim.surrogate.loops import CompiledForecaster
-from wavesim.surrogate.rollout import Stepper
+from wavesim.surrogate.loops import in_loops
 from wavesim.turns import forecasting, in_turns
 from wavesim.well_dataset import open_split
 
 TURNS, BURST = 5, 4  # some 20 frames of each: a round must not wait for its clock
 
 
-def measured(run: Run, scores: Scores) -> Row:
+def measured(run: Run, cuts_weights: bool) -> Row:
     """What a row says of the network as it stands.
 
-    pq_index, gini_index: means over the groups of the scope, of what is left. pq_index_groups: of each. survivors and
-    counts: what is left of what is scored, in all and of each tensor or group of units. density: nonzero parameters
-    over those of round 0. Then `cost` and `times`.
+    pq_index, gini_index: means over the groups of the scope, of |w| of what is left or of the importance of units,
+    whatever the method scores. pq_index_groups: of each. survivors and counts: what is left of what is scored, in all
+    and of each tensor or group of units. density: nonzero parameters over those of round 0. Then `cost` and `times`.
     """
     config, model = run.settings, run.model
-    groups = surviving_scores(scores, run.survivors, config.scope)
+    groups = surviving_scores(magnitude(model) if cuts_weights else importance(model), run.survivors, config.scope)
     indices = {group: pq_index(values, config.p, config.q) for group, values in groups.items()}
     counts = {name: int(left.sum()) for name, left in run.survivors.items()}
     result = materialise(model, Mask({}), config.multiple)
@@ -61,6 +59,8 @@ def nothing_cut(rows: Sequence[Mapping[str, Any]], config: PruningConfig) -> str
     if last["parameters"] < first["parameters"] or last["density"] < 1:
         return None
     left, units = last["survivors"], first["survivors"]
+    if config.density == 1:
+        return f"nothing was cut: density 1 leaves all {units} units or weights; give a smaller density"
     if left == units:
         return (
             f"nothing was cut: the PQ index, and multiple = {config.multiple}, which each group keeps at least, let "
@@ -85,15 +85,7 @@ def cost(model: Forecaster, grid: tuple[int, int]) -> dict[str, int]:
 def times(masked: Forecaster, result: Forecaster, state: np.ndarray, medium: np.ndarray) -> dict[str, float]:
     """Smallest milliseconds of a frame before and after materialising, in turns, each in its fastest runtime."""
     works = {
-        name: (forecasting(fastest(model), state, medium), model.config.bundle)
+        name: (forecasting(in_loops(model), state, medium), model.config.bundle)
         for name, model in {"masked_milliseconds": masked, "milliseconds": result}.items()
     }
     return {name: least for name, (least, _) in in_turns(works, TURNS, BURST).items()}
-
-
-def fastest(model: Forecaster) -> Forecaster | Stepper:
-    """Compiled loops where they know the network, PyTorch elsewhere."""
-    try:
-        return CompiledForecaster(model)
-    except WavesimError:
-        return model

@@ -211,6 +211,14 @@ class CompiledForecaster:
         return _Bound(frame, [*arrays, *tables])
 
 
+def in_loops(model: Forecaster) -> Forecaster | CompiledForecaster:
+    """A forecaster in compiled loops where they know it, in PyTorch elsewhere."""
+    try:
+        return CompiledForecaster(model)
+    except WavesimError:
+        return model
+
+
 class DoubleBuffered:
     """Compiled loops whose frames take turns in two arrays of their context, so that a live view allocates none.
 

@@ -6,7 +6,7 @@ An arm is a forecaster and what it trains on; each is trained with several seeds
     families     other one-way filters of the same rank
     afterwards   the trained classical one, its kernels decomposed (CP by alternating least squares), and tuned on
     time         the one-way one for as many seconds as the classical one took
-    networks     U-Nets of both families, and published networks thinned to the same budget
+    networks     U-Nets and kernels of space and time (3-way) of both families; published ones thinned to as many weights
     data         classical and one-way on 8, 32, 128 and 512 trajectories: who overfits
 All but `data` run on packings, three arms on the other presets too, `data` on random media. Trajectories are split by
 medium; settings are the same for all, chosen before on validation data of the demo. The test split is seen once, when
@@ -123,6 +123,11 @@ def arms() -> list[Arm]:
     levels = {"ranks": (8, 16, 32), "kernel_size": 3, "width": 8}
     found += [
         Arm("networks", f"U-Net, {family}", {"network": "unet", "convolution": family, **levels})
+        for family in ("classical", "one-way")
+    ]
+    block = {"network": "space-time", "bundle": 4, "width": 8, "ranks": (16,) * 4}
+    found += [
+        Arm("networks", f"kernels of space and time, {family}", {**block, "convolution": family})
         for family in ("classical", "one-way")
     ]
     found += [Arm("networks", f"{name}, thinned", {"network": name, **changes}) for name, changes in THINNED.items()]

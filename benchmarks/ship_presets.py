@@ -1,0 +1,103 @@
+"""Train and ship a classical and a compressed forecaster for each preset, with cards: data/models/PRESET.
+
+For each preset: data by `wavesim generate`, two trainings at the full recipe below by `wavesim train`, errors over the
+test split and over fresh data, made of another seed after the training, by `wavesim evaluate`. A second call goes on
+where the first stopped. The card (README.md) and promise.json are of the fresh data; tests/test_promises.py makes
+fresh data once more and holds the models to them.
+
+    OMP_NUM_THREADS=1 python benchmarks/ship_presets.py [--presets packing] [--folder runs/apriori] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import apriori
+
+from wavesim.config import TrainingConfig, as_toml
+from wavesim.provenance import file_hash, write_json
+from wavesim.recipes import RecipeConfig
+from wavesim.tables import markdown
+
+MODELS = Path(__file__).parents[1] / "data" / "models"
+ARMS = {"classical": apriori.gated("classical"), "compressed": apriori.gated("one-way")}
+FULL = TrainingConfig(
+    iterations=6000, unrolls=(1, 2, 4, 8, 16), shares=(0.1, 0.1, 0.2, 0.35, 0.25), noise=apriori.NOISE
+)
+SHORT = TrainingConfig(iterations=6, unrolls=(1, 2), shares=(0.5, 0.5), noise=apriori.NOISE)
+FRESH_SEED, FRESH = 1000, 128  # trajectories, of which an eighth is the test's
+
+
+def ship(preset: str, scale: apriori.Scale, training: TrainingConfig, folder: Path, models: Path) -> None:
+    """Fill MODELS/PRESET."""
+    data, runs = apriori.dataset(preset, scale, folder), folder / "shipped" / preset
+    runs.mkdir(parents=True, exist_ok=True)
+    for name, changes in ARMS.items():
+        recipe = RecipeConfig(forecaster=apriori.Arm("shipped", name, changes, preset).forecaster(), training=training)
+        settings = runs / f"{name}.toml"
+        settings.write_text(as_toml(recipe))
+        apriori.command("train", "--data", data, "--model", settings, "--out", runs / name)
+    target = models / preset
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ARMS:
+        shutil.copy(runs / name / "model.safetensors", target / f"{name}.safetensors")
+        shutil.copy(runs / name / "curves.png", target / f"{name}.curves.png")
+    trajectories = FRESH if scale.grid > apriori.QUICK.grid else scale.trajectories[preset]
+    fresh = apriori.generated(preset, scale, folder, trajectories, FRESH_SEED)
+    results = {}
+    for what, place in {"test": data, "fresh": fresh}.items():
+        apriori.command("evaluate", target, "--data", place, "--out", runs / what)
+        results[what] = json.loads((runs / what / "results.json").read_text())
+    promise = {
+        row["name"]: {key: row[key] for key in ("first_frames", "one_crossing", "errors")}
+        for row in results["fresh"]["rows"]
+        if row["kind"] == "forecaster"
+    }
+    write_json(target / "promise.json", {"preset": preset, "seed": FRESH_SEED, "rows": promise})
+    (target / "README.md").write_text(_card(preset, training, runs, target, results))
+
+
+def _card(preset: str, training: TrainingConfig, runs: Path, target: Path, results: dict[str, Any]) -> str:
+    each = []
+    for name in ARMS:
+        table = (runs / name / "README.md").read_text().split("\n| | |\n")[1].split("\n\n")[0]
+        each.append(
+            f"## {name}\n\n`{name}.safetensors`, SHA-256 {file_hash(target / f'{name}.safetensors')[:16]}\n\n| | |\n"
+            f"{table}\n\n![Training loss and validation error]({name}.curves.png)"
+        )
+    described = "\n\n".join(each)
+    floors = results["test"]["truth_error"]
+    return f"""# Forecasters for preset {preset}
+
+Made by `python benchmarks/ship_presets.py --presets {preset}`: {training.iterations} optimiser steps on unrolls of
+{", ".join(map(str, training.unrolls))} frames, noise {training.noise:g}. MIT licence.
+
+Errors over {results["test"]["trajectories"]} test trajectories, in media that no model has seen; the truth's own error:
+{json.dumps(floors)}.
+
+{markdown(results["test"])}
+Errors over {results["fresh"]["trajectories"]} trajectories of data made afterwards with seed {FRESH_SEED}:
+
+{markdown(results["fresh"])}
+{described}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presets", nargs="*", default=list(apriori.PRESETS), choices=apriori.PRESETS)
+    parser.add_argument("--folder", type=Path, default=Path("runs/apriori"), help="data and runs")
+    parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument("--quick", action="store_true", help="small and short: whether it runs")
+    given = parser.parse_args()
+    scale, training = (apriori.QUICK, SHORT) if given.quick else (apriori.Scale(), FULL)
+    for preset in given.presets:
+        ship(preset, scale, training, given.folder, given.models)
+
+
+if __name__ == "__main__":
+    main()

@@ -99,20 +99,19 @@ class Band:
         Raises:
             WavesimError: another grid than the calibrating one, or a medium in which the coarse step is unstable.
         """
-        tensors = [torch.as_tensor(np.array(field, np.float32)).reshape(1, *np.shape(field)[-3:])
-                   for field in (state, medium)]  # fmt: skip
-        if any(tuple(tensor.shape[-2:]) != self.grid for tensor in tensors):
+        start, through = _field(state), _field(medium)
+        if {tuple(start.shape[-2:]), tuple(through.shape[-2:])} != {self.grid}:
             raise WavesimError(
                 f"the band is of a grid of {self.grid[1]} x {self.grid[0]} cells, the state has "
-                f"{tensors[0].shape[-1]} x {tensors[0].shape[-2]}: calibrate one on waves of that grid"
+                f"{start.shape[-1]} x {start.shape[-2]}: calibrate one on waves of that grid"
             )
-        stencil = self.coarse.stencil(tensors[1])
+        stencil = self.coarse.stencil(through)
         self.coarse.check(stencil)
-        return Bounded(*tensors, stencil, _norm(tensors[0]))
+        return Bounded(start, through, stencil, _norm(start))
 
     def step(self, current: Bounded, state: Any) -> Bounded:
         """The bound of the frame (2, y, x) that was forecast next: one coarse step, and no call of the network."""
-        after = torch.as_tensor(np.array(state, np.float32)).reshape(current.state.shape)
+        after = _field(state)
         squares = current.squares + float(defects(self.coarse, current.state, after, current.stencil, current.medium))
         frame, bound = current.frame + 1, None
         if frame <= len(self.quantiles):
@@ -173,6 +172,11 @@ def features(coarse: CoarseStep, states: np.ndarray, medium: np.ndarray) -> np.n
     return np.stack(_logs(np.sqrt(squares) / size, pressures / size), axis=-1)
 
 
+def _field(values: Any) -> torch.Tensor:
+    """(1, 2, y, x), a copy: whoever forecasts may write the frame after next in its place."""
+    return torch.from_numpy(np.array(values, np.float32).reshape(1, *np.shape(values)[-3:]))
+
+
 def _logs(defect: Any, pressure: Any) -> tuple[Any, Any]:
     return np.log(np.maximum(defect, LEAST)), np.log(np.maximum(pressure, LEAST))
 
@@ -199,10 +203,9 @@ def load_band(path: str | Path) -> Band:
         content = json.loads(path.read_text())
         if content.pop("format") != FORMAT:
             raise ValueError(f"its format is not '{FORMAT}'")
-        pairs = tuple((float(a), float(b)) for a, b in content.pop("exponents"))
-        lists = {key: tuple(content.pop(key)) for key in ("quantiles", "keys", "sides", "grid")}
-        band = Band(exponents=pairs, **lists, **content)
-        if not 0 < len(band.quantiles) == len(pairs):
+        content["exponents"] = tuple((float(a), float(b)) for a, b in content["exponents"])
+        band = Band(**{**content, **{key: tuple(content[key]) for key in ("quantiles", "keys", "sides", "grid")}})
+        if not 0 < len(band.quantiles) == len(band.exponents):
             raise ValueError("its quantiles and exponents are not of the same frames")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise WavesimError(f"{path} is not a band of a model ({error}); calibrate it again") from error

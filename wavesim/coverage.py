@@ -39,11 +39,11 @@ class Tester:
             self.errors.append(errors[: len(self.bounds[-1])])
 
     def result(self) -> dict[str, Any]:
-        """What evaluate tells; see `tested`."""
-        return tested(self.band, np.stack(self.errors), np.stack(self.bounds), self.seen)
+        """What evaluate tells; see `summary`."""
+        return summary(self.band, np.stack(self.errors), np.stack(self.bounds), self.seen)
 
 
-def tested(band: Band, errors: np.ndarray, bounds: np.ndarray, seen: int = 0) -> dict[str, Any]:
+def summary(band: Band, errors: np.ndarray, bounds: np.ndarray, seen: int = 0) -> dict[str, Any]:
     """Coverage of errors (medium, time) by bounds of the same shape, ready for JSON.
 
     Args:

@@ -17,7 +17,7 @@ from wavesim.surrogate.checkpoint import fingerprint_of
 from wavesim.surrogate.conformal import clopper_pearson
 
 
-class Tester:
+class Coverage:
     """Holds the bounds of one forecaster's band beside its errors, on the first trajectory of each medium of a split.
 
     Raises:
@@ -67,16 +67,16 @@ def summary(band: Band, errors: np.ndarray, bounds: np.ndarray, seen: int = 0) -
     }
 
 
-def testers(
+def coverages(
     models: Mapping[str, Path], forecasters: Mapping[str, Forecaster], data: WaveDataset
-) -> tuple[dict[str, Tester], dict[str, str]]:
-    """Of the models that have a band beside them the testers, by name; or why it is not one for these waves."""
+) -> tuple[dict[str, Coverage], dict[str, str]]:
+    """The coverage of each model that has a band beside it, by name; or why it is not one for these waves."""
     found, why = {}, {}
     for name, path in models.items():
         if not band_file(path).is_file():
             continue
         try:
-            found[name] = Tester(load_band(band_file(path)), forecasters[name], data)
+            found[name] = Coverage(load_band(band_file(path)), forecasters[name], data)
         except WavesimError as error:
             why[f"the band of {name}"] = str(error)
     return found, why

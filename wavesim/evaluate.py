@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from wavesim import costs, metrics, processes
-from wavesim.coverage import testers
+from wavesim.coverage import coverages
 from wavesim.curves import Curves, Places, curves_of, mean, mean_heard, traces_of
 from wavesim.dataset import WaveDataset
 from wavesim.fits import check_fits, check_units
@@ -115,7 +115,7 @@ def evaluate(
         times = pool.submit(costs.milliseconds, test, places, runs).result()
 
     judge = _Judge(test, receivers)
-    bands, not_theirs = testers(models, forecasters, test)
+    bands, not_theirs = coverages(models, forecasters, test)
     stopped: dict[str, dict[str, Any]] = {}
     for i in range(len(test)):
         truth = judge.read(i)

@@ -13,7 +13,7 @@ from conftest import exact_shard
 from scipy import stats
 
 from wavesim.config import ForecasterConfig
-from wavesim.coverage import Tester, summary
+from wavesim.coverage import Coverage, summary
 from wavesim.dataset import WaveDataset, write_shard
 from wavesim.errors import WavesimError
 from wavesim.media import media_of
@@ -99,7 +99,7 @@ def test_the_command_counts_over_media_draws_it_and_says_why_where_it_cannot(wav
 )
 def test_a_band_of_another_forecaster_or_grid_is_not_tested(waves, changes, why) -> None:
     with pytest.raises(WavesimError, match=why):
-        Tester(band_of(np.ones(FRAMES), **changes), MODEL, WaveDataset(waves, "test"))
+        Coverage(band_of(np.ones(FRAMES), **changes), MODEL, WaveDataset(waves, "test"))
 
 
 @pytest.mark.parametrize("covered", [0, 1, 17, 20])

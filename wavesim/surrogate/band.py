@@ -119,6 +119,10 @@ class Band:
             bound = self.quantiles[frame - 1] * math.exp(float(np.dot(self.exponents[frame - 1], logs)))
         return replace(current, state=after, squares=squares, frame=frame, bound=bound)
 
+    def altered(self, current: Bounded, state: Any) -> Bounded:
+        """The same forecast, whose present state someone has changed, as by a pulse: that is no defect of it."""
+        return replace(current, state=_field(state))
+
     def of(self, states: np.ndarray, medium: np.ndarray) -> np.ndarray:
         """The bounds (time,) of a forecast (time + 1, 2, y, x), its initial state included, as far as they go."""
         current, bounds = self.init(states[0], medium), []

@@ -98,7 +98,7 @@ def coverage(path: str | Path, bands: Mapping[str, Mapping[str, Any]], frame_int
     """The mean bound of each forecaster over its mean error, and beside it how often the bound held, against time.
 
     Args:
-        bands: name -> what `coverage.summary` tells; who was tested on media that calibrated is in the left panel alone.
+        bands: name -> what `coverage.summary` tells; where there is no coverage, the right panel is without it.
     """
     figure = style.blank(10.0, 3.9)
     (left, right), colours = figure.subplots(1, 2), style.colours_of(bands)

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wavesim.calibrate import calibrate, fitting, measured
 from wavesim.coverage import summary
 from wavesim.dataset import SPLITS, WaveDataset
 from wavesim.fits import check_fits
@@ -38,7 +39,6 @@ from wavesim.metrics import one_crossing
 from wavesim.provenance import log_lines, machine, read_lines, revision
 from wavesim.surrogate import init, load, step
 from wavesim.surrogate.band import Band
-from wavesim.surrogate.calibrate import calibrate, fitting, measured
 from wavesim.surrogate.checkpoint import fingerprint_of
 from wavesim.surrogate.conformal import quantiles
 from wavesim.surrogate.loops import in_loops

@@ -21,8 +21,8 @@ def calibrate(
     out: Annotated[Path | None, typer.Option(help="file to write; default: NAME.band.json beside the model")] = None,
 ) -> None:
     """Calibrate a bound on a forecast's error that needs no truth, by split conformal prediction over media."""
+    from wavesim.calibrate import calibrate as calibrate_it
     from wavesim.surrogate.band import band_file
-    from wavesim.surrogate.calibrate import calibrate as calibrate_it
 
     model = model / "model.safetensors" if model.is_dir() else model
     band = calibrate_it(model, data, level, out)

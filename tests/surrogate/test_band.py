@@ -12,15 +12,15 @@ import pytest
 import torch
 from conftest import exact_shard
 
+from wavesim import calibrate as calibrating
+from wavesim.calibrate import calibrate, fitted
 from wavesim.config import ForecasterConfig
 from wavesim.dataset import WaveDataset, write_shard
 from wavesim.errors import WavesimError
 from wavesim.media import media_of, waves_of
 from wavesim.provenance import generator
 from wavesim.surrogate import Forecaster, rollout, save
-from wavesim.surrogate import calibrate as calibrating
 from wavesim.surrogate.band import Band, band_file, features, load_band
-from wavesim.surrogate.calibrate import calibrate, fitted
 from wavesim.surrogate.coarse import CoarseStep
 
 CELLS, FRAMES, COURANT = 16, 9, 2.0

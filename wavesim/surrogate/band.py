@@ -11,7 +11,7 @@ The bound of lead time t is
     e_t <= q_t s_t,      s_t = D_t^a_t F_t^b_t,
 
 with a_t and b_t from a regression of log e_t on some of the calibrating media, and q_t the conformal quantile
-(conformal.py) of e_t / s_t on the others: see calibrate.py. On unseen media e_t exceeds it with a probability of
+(conformal.py) of e_t / s_t on the others: see wavesim.calibrate. On unseen media e_t exceeds it with a probability of
 1 - level, whatever the scale is good for: that decides only how sharp the bound is.
 
 What was compared, as the mean bound over the mean error at a coverage of 90 % (64 packings; compressed, pruned, and a

@@ -1,4 +1,4 @@
-"""Calibrate the band of a forecaster on media that it has never seen; band.py says what it is.
+"""Calibrate the band of a forecaster on media that it has never seen; surrogate/band.py says what it is.
 
 One trajectory a medium, its first. Media are drawn independently of each other, and the trajectories of each medium
 independently in it: the pairs (medium, first trajectory) of those that calibrate and of the next one are exchangeable,

@@ -1,12 +1,20 @@
 """The bound of the error in the live session and on its screen: where there is one, and how sure it is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from test_session import GRID, record
 from viz_stubs import ToyTruth, toy_models
 
+from wavesim import surrogate
+from wavesim.config import ForecasterConfig
+from wavesim.dataset import WaveDataset
+from wavesim.media import waves_of
+from wavesim.surrogate.band import Band, band_file
+from wavesim.surrogate.checkpoint import fingerprint_of
 from wavesim.viz import style
+from wavesim.viz.runs import open_run
 from wavesim.viz.scene import Scene, numbers
 from wavesim.viz.session import Session
 
@@ -118,3 +126,28 @@ def test_the_chart_shades_what_the_error_is_below():
         session.advance()
         assert shaded() == 0
     plotter.close()
+
+
+def test_a_model_brings_the_band_that_lies_beside_it_where_it_is_its_own(tmp_path):
+    record(tmp_path / "waves", packings=1)
+    waves = WaveDataset(tmp_path / "waves", "test")
+    model = surrogate.Forecaster(ForecasterConfig(ranks=(), substeps=2), GRID / 32)
+    path = surrogate.save(model, tmp_path / "m.safetensors")
+    band = Band(
+        level=0.9, quantiles=(0.5, 0.6, 0.7), exponents=((0.1, -1.0),) * 3, media=9, fitted=3, keys=(),
+        forecaster=fingerprint_of(model), trained_on=None, courant=GRID / 32, substeps=2, sides=waves.sides,
+        grid=waves.grid, data="runs/others", waves=waves_of(waves),
+    )  # fmt: skip
+    band.save(band_file(path))
+    with open_run(tmp_path, live=False) as session:
+        assert "; a band of 0.9 over 3 frames, calibrated on 9 media of runs/others" in session.log[0]
+        for _ in range(3):
+            session.advance()
+        start, medium = waves.window(0, 0, 1)[0], waves.medium(0)
+        states = np.concatenate([start[None], surrogate.rollout(model, start, medium, 3)])
+        assert np.array(session.bounds["m"])[:, 1] == pytest.approx(band.of(states, medium), rel=1e-3)
+    replace(band, forecaster="another").save(band_file(path))
+    with open_run(tmp_path, live=False) as session:
+        session.advance()
+        assert "; no band: the band is of the forecaster another" in session.log[0]
+        assert session.bound is None and session.bounds == {"m": []}

@@ -16,8 +16,8 @@ with a_t and b_t from a regression of log e_t on some of the calibrating media, 
 
 What was compared, as the mean bound over the mean error at a coverage of 90 %, for the demo's compressed and pruned
 forecasters (64 packings, two pulses each) and for a classical one of sharp grains (16 packings, four): one number for
-each lead time 1.34, 1.33, 1.34; D_t / F_t 1.37, 1.37, 1.30; this 1.21, 1.18, 1.18. Mean speed and contrast of the medium
-take at most 0.03 off that, the forecast's wavenumber bands nothing, and fitted on a few media they make it nonsense. Nor
+each lead time 1.34, 1.33, 1.34; D_t / F_t 1.37, 1.37, 1.30; this 1.21, 1.18, 1.18. Mean speed and contrast of the
+medium take at most 0.03 off that, wavenumber bands of the forecast nothing, and of a few media they make nonsense. Nor
 does S on twice as fine a grid, at eight times the cost, take anything off.
 """
 

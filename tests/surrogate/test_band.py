@@ -153,6 +153,9 @@ def test_frame_by_frame_the_band_is_that_of_the_whole_forecast(data: Path, model
     whole = band.of(states, medium)
     assert whole.shape == (FRAMES - 1,) and (whole > 0).all()
     np.testing.assert_allclose(bounds, whole, rtol=1e-12)
+    bare = replace(band)
+    bare.__dict__["_loops"] = None  # as where there is no compiler
+    np.testing.assert_allclose(bare.of(states, medium), whole, rtol=1e-4)
     logs = features(band.coarse, states, medium)
     np.testing.assert_allclose(
         whole, np.array(band.quantiles) * np.exp(np.sum(logs * np.array(band.exponents), axis=-1)), rtol=1e-4

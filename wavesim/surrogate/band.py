@@ -34,12 +34,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from wavesim.config import ForecasterConfig
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.media import waves_of
 from wavesim.provenance import write_json
 from wavesim.settings import differences
 from wavesim.surrogate.coarse import CoarseStep
+from wavesim.surrogate.loops import CompiledForecaster, in_loops
+from wavesim.surrogate.models import Forecaster
 from wavesim.surrogate.sides import Sides
 
 FORMAT = "wavesim band 1"
@@ -48,11 +51,14 @@ LEAST = 1e-7  # of defects and norms over |f_0|: single precision holds no less
 
 @dataclass(frozen=True)
 class Bounded:
-    """A forecast with its bound. bound: of the present frame's relative L2; None beyond the calibrated lead times."""
+    """A forecast with its bound. bound: of the present frame's relative L2; None beyond the calibrated lead times.
+
+    workspace: of the compiled loops, or none where these do not know the sides."""
 
     state: torch.Tensor
     medium: torch.Tensor
     stencil: torch.Tensor
+    workspace: Any
     size: float
     squares: float = 0.0
     frame: int = 0
@@ -94,6 +100,14 @@ class Band:
         """The solver that forecasts are compared with."""
         return CoarseStep(self.courant, self.substeps, self.sides)
 
+    @cached_property
+    def _loops(self) -> CompiledForecaster | None:
+        """The same solver in compiled loops, in a tenth of the time, where they know it."""
+        solver = in_loops(
+            Forecaster(ForecasterConfig(ranks=(), substeps=self.substeps, sides=self.sides), self.courant)
+        )
+        return solver if isinstance(solver, CompiledForecaster) else None
+
     def init(self, state: Any, medium: Any) -> Bounded:
         """Start from the state (2, y, x) that a forecast starts from, in a medium (2, y, x).
 
@@ -108,12 +122,20 @@ class Band:
             )
         stencil = self.coarse.stencil(through)
         self.coarse.check(stencil)
-        return Bounded(start, through, stencil, _norm(start))
+        # What is compared with a forecast is not scaled back: the budget is without end.
+        loops, endless = self._loops, float(np.finfo(np.float32).max)
+        workspace = loops.start(start.numpy(), through.numpy(), endless) if loops else None
+        return Bounded(start, through, stencil, workspace, _norm(start))
 
     def step(self, current: Bounded, state: Any) -> Bounded:
         """The bound of the frame (2, y, x) that was forecast next: one coarse step, and no call of the network."""
         after = _field(state)
-        squares = current.squares + float(defects(self.coarse, current.state, after, current.stencil, current.medium))
+        with torch.no_grad():
+            if self._loops and current.workspace:
+                expected = torch.from_numpy(self._loops.advance(current.state.numpy(), current.workspace)[:, 0])
+            else:
+                expected = self.coarse(current.state, current.stencil)
+            squares = current.squares + float(self.coarse.energy(after - expected, current.stencil, current.medium))
         frame, bound = current.frame + 1, None
         if frame <= len(self.quantiles):
             logs = _logs(math.sqrt(squares) / current.size, _norm(after[:, :1]) / current.size)
@@ -159,19 +181,13 @@ class Band:
         return Path(path)
 
 
-def defects(
-    coarse: CoarseStep, before: torch.Tensor, after: torch.Tensor, stencil: torch.Tensor, medium: torch.Tensor
-) -> torch.Tensor:
-    """E of what frames `after` (batch, 2, y, x) are apart from a coarse step from `before`, (batch,)."""
-    with torch.no_grad():
-        return coarse.energy(after - coarse(before, stencil), stencil, medium)[:, 0, 0, 0]
-
-
 def features(coarse: CoarseStep, states: np.ndarray, medium: np.ndarray) -> np.ndarray:
     """log D_t and log F_t, (time, 2), of a forecast (time + 1, 2, y, x) with its initial state."""
     fields, medium_ = torch.from_numpy(states), torch.from_numpy(medium[None])
     stencil = coarse.stencil(medium_)
-    squares = defects(coarse, fields[:-1], fields[1:], stencil, medium_).double().cumsum(0).numpy()
+    with torch.no_grad():
+        apart = fields[1:] - coarse(fields[:-1], stencil)
+        squares = coarse.energy(apart, stencil, medium_)[:, 0, 0, 0].double().cumsum(0).numpy()
     pressures = np.sqrt(np.sum(np.square(states[1:, 0], dtype=float), axis=(1, 2)))
     size = _norm(fields[:1])
     return np.stack(_logs(np.sqrt(squares) / size, pressures / size), axis=-1)

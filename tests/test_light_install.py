@@ -29,6 +29,7 @@ CORE = {
     "processes",
     "units",
     "lock",
+    "media",
     "devices",
     "ranks",
     "mixtures",

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn, get_args
 
 import typer
 
+from wavesim.cli_calibrate import calibrate
 from wavesim.cli_evaluate import evaluate
 from wavesim.cli_generate import generate
 from wavesim.cli_learn import learn_pruning
@@ -176,6 +177,7 @@ def prune(
 
 
 app.command()(learn_pruning)
+app.command()(calibrate)
 app.command()(evaluate)
 
 

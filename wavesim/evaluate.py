@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from wavesim import costs, metrics, processes
+from wavesim.coverage import coverages
 from wavesim.curves import Curves, Places, curves_of, mean, mean_heard, traces_of
 from wavesim.dataset import WaveDataset
 from wavesim.fits import check_fits, check_units
@@ -44,7 +45,7 @@ class Row:
     vrmse_windows: means over The Well's windows of frames. energy_norm and bands: at one crossing; energy_drift: the
     mean size of E(t)/E(0) - 1 at the end. arrival_lag: in frames, late or early; lateness: the same with its sign;
     envelope_misfit, phase_misfit: means over receivers. symmetries: defects at one crossing. curves: means over the
-    trajectories, (time,).
+    trajectories, (time,). band: how often the bound on the error holds that needs no truth (coverage.py).
     """
 
     name: str
@@ -74,6 +75,7 @@ class Row:
     phase_misfit: float | None = None
     symmetries: dict[str, float] | None = None
     curves: dict[str, list[float]] = field(default_factory=dict)
+    band: dict[str, Any] | None = None
 
 
 def evaluate(
@@ -113,15 +115,21 @@ def evaluate(
         times = pool.submit(costs.milliseconds, test, places, runs).result()
 
     judge = _Judge(test, receivers)
+    bands, not_theirs = coverages(models, forecasters, test)
     stopped: dict[str, dict[str, Any]] = {}
     for i in range(len(test)):
         truth = judge.read(i)
         judge.add("persistence", i, np.repeat(truth.state[:1], test.frames - 1, axis=0))
         for name in [name for name in forecasters if name not in stopped]:
             try:
-                judge.add(name, i, rollout(forecasters[name], truth.state[0], truth.medium, test.frames - 1))
+                forecast = rollout(forecasters[name], truth.state[0], truth.medium, test.frames - 1)
             except UnboundedError as grown:
                 stopped[name] = {"trajectory": truth.name, "frame": grown.frame}
+                continue
+            judge.add(name, i, forecast)
+            if name in bands:
+                whole = np.concatenate([truth.state[:1], forecast])
+                bands[name].add(i, whole, truth.medium, judge.found[name][i].relative_l2)
     rows = [judge.row("persistence", "persistence")]
     for name, model in forecasters.items():
         symmetries = None if name in stopped else _symmetries(model, test, judge.crossing, receivers)
@@ -139,6 +147,7 @@ def evaluate(
                 stored_bytes=models[name].stat().st_size if learned else None,
                 macs=model.macs(test.grid)["frame"],
                 symmetries=symmetries,
+                band=bands[name].result() if name in bands else None,
                 **times.get(name, {}),
             )
         )
@@ -156,7 +165,7 @@ def evaluate(
         "rows": [asdict(_with_equal_fe(row, rows, judge.crossing) if runs else row) for row in rows],
         "frame_interval": test.frame_interval / judge.crossing_time,
         "crossing": judge.crossing_time,
-        "untold": _untold(floor, ladder, runs),
+        "untold": _untold(floor, ladder, runs) | not_theirs,
         "frames": test.frames - 1,
         "trajectories": len(test),
         "grid": list(test.grid),

@@ -12,6 +12,11 @@ from wavesim.metrics.misfits import SHORTEST
 from wavesim.tables import efficient
 
 Row = Mapping[str, Any]
+BAND = (
+    " Band: a bound on the relative L2 that needs no truth, from `wavesim calibrate`; within: the share of the test's "
+    "media, one trajectory each, whose error it held, with Clopper and Pearson's interval of 95 %; bound and error: "
+    "their means."
+)
 
 
 def further(results: Mapping[str, Any]) -> str:
@@ -55,6 +60,8 @@ def further(results: Mapping[str, Any]) -> str:
         names = list(tested[0]["symmetries"])
         parts.append(_table(names, tested, lambda row: [f"{row['symmetries'][name]:.1e}" for name in names]))
     parts.append(_floors(results))
+    if bounded := [row for row in rows if row.get("band")]:
+        parts.append(_bands(bounded, results))
     return "\n".join([*parts, explained(results), *_apart(results)])
 
 
@@ -73,6 +80,8 @@ def explained(results: Mapping[str, Any]) -> str:
         f"relative L2. At {len(results['receivers'])} receivers: lag of arrival, the same with its sign (+ late), "
         f"misfit of envelope, and misfit of phase (0.1 is a twentieth of a period){short}. Superposition, homogeneity, "
         "reciprocity: what the exact solution keeps, and by how much the forecast misses it after one crossing."
+        + BAND
+        * any(row.get("band") for row in results["rows"])
     )
 
 
@@ -102,6 +111,27 @@ def _floors(results: Mapping[str, Any]) -> str:
         for name, c in results["floors"].items()
     ]
     return _markdown(head, lines)
+
+
+def _bands(rows: Sequence[Row], results: Mapping[str, Any]) -> str:
+    """Coverage, with its interval of 95 %, and mean bound beside the mean error, after one crossing and at the end."""
+    crossing = one_crossing(results["frame_interval"], results["frames"]) - 1
+
+    def cells(row: Row) -> list[str]:
+        band = row["band"]
+        said = [f"{band['level']:.4g}", str(band["calibrated"]), str(band["tested"])]
+        last = len(band["bound"]) - 1
+        for at in (min(crossing, last), last):
+            held = f"{band['seen']} of them calibrated it"
+            if not band["seen"]:
+                low, high = band["interval"][at]
+                held = f"{band['coverage'][at]:.3f} ({low:.3f} to {high:.3f})"
+            said += [held, f"{band['bound'][at]:.3f}", f"{band['error'][at]:.3f}"]
+        return said
+
+    head = ["band", "media that calibrated", "media that test"]
+    head += [f"{what}, {when}" for when in ("one crossing", "last frame") for what in ("within", "bound", "error")]
+    return _table(head, rows, cells)
 
 
 def _table(head: Sequence[str], rows: Iterable[Row], cells: Callable[[Row], list[str]]) -> str:

@@ -89,6 +89,7 @@ def columns(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
 
 def _model(path: Path) -> str:
     from wavesim.surrogate import load
+    from wavesim.surrogate.band import band_file, load_band
     from wavesim.surrogate.checkpoint import read_header
 
     header, model = read_header(path), load(path)
@@ -101,6 +102,7 @@ def _model(path: Path) -> str:
             f"{path.stat().st_size / 1e3:.1f} kB, {model.macs((64, 64))['frame'] / 1e6:.2f} MMAC a 64 x 64 frame",
             f"  width {shape.width}, kernel {shape.kernel_size}, ranks {list(shape.ranks)}, "
             f"coarse sub-steps {shape.substeps}",
+            *([f"  {_or_why(lambda file: str(load_band(file)), band)}"] if (band := band_file(path)).is_file() else []),
             *(f"  {key}: {value}" for key, value in header["about"].items()),
         )
     )

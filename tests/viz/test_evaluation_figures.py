@@ -6,7 +6,7 @@ import numpy as np
 from test_figures import assert_drawn, picture, share_of
 
 from wavesim.viz import figures, style
-from wavesim.viz.evaluation_figures import bands, draw_evaluation, receiver
+from wavesim.viz.evaluation_figures import bands, coverage, draw_evaluation, receiver
 
 TIME = np.arange(1, 33) / 32
 NAMES = ("coarse step", "one", "two")
@@ -75,3 +75,18 @@ def test_colours_are_free_ones_for_names_without_their_own() -> None:
     six = style.colours_of([f"seed {k}" for k in range(6)])
     assert sorted(six.values()) == sorted(style.PALETTE)
     assert style.colours_of(["persistence", "a", "b"])["b"] == style.colours_of(["coarse step", "a", "b"])["b"]
+
+
+def test_a_bound_is_drawn_with_its_error_and_how_often_it_held(tmp_path) -> None:
+    made, ones = results(), np.ones(32)
+    band = {"level": 0.9, "bound": (0.1 * ones).tolist(), "error": (0.05 * ones).tolist()}
+    band |= {"coverage": (0.88 * ones).tolist(), "interval": np.stack([0.8 * ones, 0.95 * ones], axis=1).tolist()}
+    made["rows"][1]["band"] = band
+    assert [path.name for path in draw_evaluation(tmp_path, made)][-1] == "coverage.png"
+    blue = style.colours_of(["one"])["one"]
+    alone = picture(coverage(tmp_path / "alone.png", {"one": band}, 1 / 32))[60:]  # without the legend
+    assert_drawn(tmp_path / "alone.png", 10.0, 3.9)
+    left, right = alone[:, : alone.shape[1] // 2], alone[:, alone.shape[1] // 2 :]
+    assert share_of(left, blue) > 2e-3 and share_of(right, blue) > 1e-3
+    seen = picture(coverage(tmp_path / "seen.png", {"one": {**band, "coverage": None, "interval": None}}, 1 / 32))[60:]
+    assert share_of(seen[:, : seen.shape[1] // 2], blue) > 2e-3 and share_of(seen[:, seen.shape[1] // 2 :], blue) == 0

@@ -83,9 +83,11 @@ class CompiledForecaster:
                 "smaller kernel_size, ONNX Runtime or PyTorch"
             )
 
-    def start(self, state: np.ndarray, medium: np.ndarray) -> list[_Bound]:
+    def start(self, state: np.ndarray, medium: np.ndarray, budget: float | None = None) -> list[_Bound]:
         """The workspaces of media (1 or batch, 2, y, x) for states (batch, 2, y, x).
 
+        Args:
+            budget: of the energy, in the place of the one that the states have.
         Raises:
             WavesimError: a grid that the forecaster does not run on, or a medium in which its coarse step is unstable.
         """
@@ -97,7 +99,8 @@ class CompiledForecaster:
         gates = context.seen[0] if self._network else context.medium[:, :0]
         parts = [np.broadcast_to(part.numpy(), (len(state), *part.shape[1:]))
                  for part in (context.medium, context.stencil, gates)]  # fmt: skip
-        return [self._bound([part[k] for part in parts], float(budgets[k])) for k in range(len(state))]
+        own = [float(one) if budget is None else budget for one in budgets]
+        return [self._bound([part[k] for part in parts], own[k]) for k in range(len(state))]
 
     def advance(self, state: np.ndarray, context: list[_Bound], out: np.ndarray | None = None) -> np.ndarray:
         """The states one frame later, (batch, 1, 2, y, x); in `out` where one is given: nothing is allocated.

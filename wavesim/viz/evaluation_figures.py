@@ -1,4 +1,5 @@
-"""The figures of an evaluation, from its results alone: errors with their floors, wavenumber bands, what was heard."""
+"""The figures of an evaluation, from its results alone: errors with their floors, wavenumber bands, what was heard, and
+the bounds on errors that need no truth."""
 
 from __future__ import annotations
 
@@ -15,17 +16,19 @@ FLOORS = {"truth": "floor: the truth's own error", "grid": "floor: what the grid
 
 
 def draw_evaluation(folder: Path, results: Mapping[str, Any]) -> list[Path]:
-    """Write errors.png, bands.png and receiver.png into a folder."""
+    """Write errors.png, bands.png and receiver.png into a folder, and coverage.png where a forecaster has a band."""
     interval, length = results["frame_interval"], results["frame_interval"] * results["frames"]
     curves = {row["name"]: np.array(row["errors"]) for row in results["rows"] if row["kind"] not in ("fe", "truth")}
     horizons = {
         row["name"]: min(row["correlation_time"], length) for row in _moving(results) if row["kind"] == "forecaster"
     }
     floors = {FLOORS[name]: np.array(floor) for name, floor in results["floors"].items() if name in FLOORS}
+    bounded = {row["name"]: row["band"] for row in results["rows"] if row.get("band")}
     return [
         figures.error_curves(folder / "errors.png", curves, interval, horizons=horizons, floors=floors),
         draw_bands(folder / "bands.png", results),
         draw_receiver(folder / "receiver.png", results),
+        *([coverage(folder / "coverage.png", bounded, interval)] if bounded else []),
     ]
 
 
@@ -87,5 +90,33 @@ def receiver(
     bottom.axhline(0, color=style.MUTED, linewidth=0.8)
     top.set_xlim(0, time[-1])
     handles, names = top.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=6, frameon=False, fontsize=9, labelcolor=style.INK)
+    return style.write(figure, path)
+
+
+def coverage(path: str | Path, bands: Mapping[str, Mapping[str, Any]], frame_interval: float) -> Path:
+    """The mean bound of each forecaster over its mean error, and beside it how often the bound held, against time.
+
+    Args:
+        bands: name -> what `coverage.summary` tells; where there is no coverage, the right panel is without it.
+    """
+    figure = style.blank(10.0, 3.9)
+    (left, right), colours = figure.subplots(1, 2), style.colours_of(bands)
+    style.tidy(left, "time in crossings", "relative L2", "mean error (thin) and mean bound (thick)")
+    style.tidy(right, "time in crossings", "share of media", "errors within the bound, with intervals of 95 %")
+    for name, band in bands.items():
+        time = frame_interval * np.arange(1, len(band["bound"]) + 1)
+        left.plot(time, band["error"], color=colours[name], linewidth=1.1)
+        left.plot(time, band["bound"], color=colours[name], linewidth=2.2, label=f"{name}, {band['level']:.0%}")
+        if band["coverage"] is not None:
+            low, high = np.transpose(band["interval"])
+            right.fill_between(time, low, high, color=colours[name], alpha=0.16, linewidth=0)
+            right.plot(time, band["coverage"], color=colours[name], linewidth=1.7)
+    for level in {band["level"] for band in bands.values()}:
+        right.axhline(level, color=style.INK, linewidth=1.0, linestyle=(0, (5, 2)))
+    left.set(yscale="log", xlim=(0, None))
+    right.set(xlim=(0, None), ylim=(None, 1.005))
+    style.decimal(left.yaxis)
+    handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=6, frameon=False, fontsize=9, labelcolor=style.INK)
     return style.write(figure, path)

@@ -77,4 +77,5 @@ def open_run(path: str | Path, live: bool | None = None) -> Session:
     models = {name: SavedForecaster(file, data) for name, file in files.items()}
     source: TruthSource = RecordedTruth(data) if live is False else LiveTruth(data)
     log = [f"{name} {model.log}" for name, model in models.items()]
-    return Session(source, models, fallback=RecordedTruth(data) if live is None else None, log=log)
+    bands = {name: model.band for name, model in models.items() if model.band}
+    return Session(source, models, fallback=RecordedTruth(data) if live is None else None, log=log, bands=bands)

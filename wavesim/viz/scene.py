@@ -219,13 +219,21 @@ def numbers(session: Session, rate: float) -> str:
             f"{session.packing_name}  ({session.packing + 1} of {len(session.source.names)})",
             session.model_name,
             f"{session.clock:.2f}",
-            f"{100 * session.error:.3g} %",
+            f"{100 * session.error:.3g} %{_bounded(session)}",
             cost(session.forecast_milliseconds, session.models[session.model_name].engine),
             cost(session.truth_milliseconds, session.source.engine),
             f"{rate:.0f} frames a second" if rate else "-",
             session.state,
         )
     )
+
+
+def _bounded(session: Session) -> str:
+    """The present bound of the error, and how sure it is; nothing where there is none."""
+    if session.bound is None:
+        return ""
+    sure = f"{100 * session.bands[session.model_name].level:.4g} %" if session.as_calibrated else "estimate"
+    return f"   ({sure}: below {100 * session.bound:.3g} %)"
 
 
 class _Picture:
@@ -277,7 +285,8 @@ def _outline_picture(grains: np.ndarray, pixels: int) -> np.ndarray:
 
 
 class _ErrorChart:
-    """The error of each forecaster against the time since its forecast began; the present one's line is thick."""
+    """The error of each forecaster against the time since its forecast began; the present one's line is thick, and what
+    its band says that it is below is shaded."""
 
     def __init__(self, plotter: Any, session: Session):
         import pyvista
@@ -297,6 +306,7 @@ class _ErrorChart:
         self._chart.y_axis.tick_locations = list(np.log10(list(ERROR_TICKS)))
         self._chart.y_axis.tick_labels = list(ERROR_TICKS.values())
         self._chart.legend_visible = False
+        self._below = self._chart.area([0.0, 0.0], [0.0, 0.0], [0.0, 0.0], color="white")  # first: behind the lines
         self._lines = {
             name: self._chart.line([0.0, 0.0], [0.0, 0.0], color=style.colour_of(name, i), width=2, label=name)
             for i, name in enumerate(session.models)
@@ -306,13 +316,20 @@ class _ErrorChart:
 
     def draw(self) -> None:
         longest, (low, high) = 2.0, ERROR_RANGE
+        present = self._session.model_name
+        bounds: np.ndarray = np.array(self._session.bounds.get(present, ())).reshape(-1, 2)
+        self._below.visible = len(bounds) > 1
+        if len(bounds) > 1:
+            lead, bound = bounds.T
+            self._below.update(lead, np.full(len(lead), np.log10(low)), np.log10(np.clip(bound, low, high)))
+            self._below.color = style.faint(style.colour_of(present, list(self._session.models).index(present)))
         for name, line in self._lines.items():
             points: np.ndarray = np.array(self._session.errors.get(name, ())).reshape(-1, 2)
             if len(points) < 2:
                 points = np.array([(0.0, low)] * 2)  # in the corner; were all lines hidden, so would be the axes
             lead, error = points.T
             line.update(lead, np.log10(np.clip(error, low, high)))
-            line.pen.width = 3.0 if name == self._session.model_name else 1.2
+            line.pen.width = 3.0 if name == present else 1.2
             longest = max(longest, 1.1 * lead[-1])
         self._chart.x_range = (0.0, longest)
         self._chart.y_range = (np.log10(low), np.log10(high))

@@ -3,6 +3,7 @@
     truth     p_k, asked of a source that may be slow: it works in a thread of its own, so that nobody waits for it
     forecast  f_k, one call of the forecaster while the truth is being computed
     error     e_k = sqrt( sum (f_k - p_k)^2 / sum p_k^2 )
+    bound     of e_k, which a forecaster's band tells without the truth, where it has one (surrogate/band.py)
 
 A pulse dropped at (x0, y0) adds a exp(-r^2 / (2 w^2)), averaged over each cell, to the pressure of both. Commands
 (start a packing, choose a forecaster, drop a pulse) wait in a queue until the frame in hand is whole, so that truth
@@ -22,7 +23,7 @@ import numpy as np
 
 from wavesim import metrics
 from wavesim.errors import WavesimError
-from wavesim.viz.sources import Forecaster, TruthSource, as_array, gaussian_cells
+from wavesim.viz.sources import ErrorBand, Forecaster, TruthSource, as_array, gaussian_cells
 
 LATEST = 16  # frames whose median the milliseconds are: the first call, and a busy moment, take far longer
 
@@ -35,9 +36,13 @@ class Session:
         pulse_width, pulse_amplitude: of the pulses that are dropped (width in domain sides).
         fallback: a source of the same packings that takes over for good if `source` cannot start.
         log: what there is to say of the forecasters, a line each.
+        bands: name -> what bounds that forecaster's error.
     Attributes:
         truth, forecast: (2, y, x) present states; medium: (2, y, x); empty until the first packing is ready.
         errors: name -> [(time since that forecast began, relative L2)], of the packing on show.
+        bounds: likewise, [(time since that forecast began, bound)], as far as its band goes.
+        as_calibrated: whether the present forecast began as those that calibrate bands do, and had no pulse since: if
+            not, its bound is an estimate without a probability.
         message: one line for the user, empty when there is nothing to say.
         why_recorded: why the fallback took over, empty where it did not.
     Raises:
@@ -52,10 +57,12 @@ class Session:
         pulse_amplitude: float = 1.0,
         fallback: TruthSource | None = None,
         log: Sequence[str] = (),
+        bands: Mapping[str, ErrorBand] | None = None,
     ):
         if not models or not source.names:
             raise WavesimError(f"a session needs a forecaster and a packing; got {len(models)} and {len(source.names)}")
         self.source, self.models, self.log = source, dict(models), tuple(log)
+        self.bands = dict(bands or {})
         self.pulse_width, self.pulse_amplitude = pulse_width, pulse_amplitude
         self.model_name = next(iter(self.models))
         self.packing = 0
@@ -67,8 +74,11 @@ class Session:
         self._truth_spent: deque[float] = deque(maxlen=LATEST)
         self._forecast_spent: deque[float] = deque(maxlen=LATEST)
         self.errors: dict[str, list[tuple[float, float]]] = {}
+        self.bounds: dict[str, list[tuple[float, float]]] = {}
+        self.as_calibrated = True
         self.truth = self.forecast = self.medium = np.empty((2, 0, 0), np.float32)
         self._running: Any = None  # the forecaster's own state, at the present frame
+        self._bounded: Any = None  # its band's, where it has one
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="truth")
         self._commands: deque[Callable[[], None]] = deque()
         self._awaited: tuple[Future[Any], Callable[[Any], None]] | None = None
@@ -95,6 +105,11 @@ class Session:
         """The present relative L2 error, 0 before the first forecast frame."""
         history = self.errors.get(self.model_name)
         return history[-1][1] if history else 0.0
+
+    @property
+    def bound(self) -> float | None:
+        """The present bound of that error, None where there is none."""
+        return self._bounded.bound if self._bounded is not None else None
 
     @property
     def truth_milliseconds(self) -> float:
@@ -148,7 +163,9 @@ class Session:
             state[0] += gaussian_cells((state.shape[1], state.shape[2]), *where, width, amplitude)
             # A new start, because the forecaster's energy budget has to grow by what the pulse brings in.
             self._running = self.models[self.model_name].init(state, self.medium)
-            self.forecast = state
+            self.forecast, self.as_calibrated = state, False
+            if self._bounded is not None:
+                self._bounded = self.bands[self.model_name].altered(self._bounded, state)
 
         self._commands.append(forecast_too)
         self._serve()
@@ -230,7 +247,7 @@ class Session:
             self.truth, self.medium = as_array(truth), as_array(medium)
             self.clock, self.frames, self.ended, self._starting = 0.0, 0, False, False
             if not keep_errors:
-                self.errors = {}
+                self.errors, self.bounds = {}, {}
             self._begin_forecast()
 
         index = self.packing
@@ -253,7 +270,10 @@ class Session:
     def _begin_forecast(self) -> None:
         self._running = self.models[self.model_name].init(self.truth, self.medium)
         self.forecast = self.truth
-        self.errors[self.model_name] = []
+        self.errors[self.model_name], self.bounds[self.model_name] = [], []
+        band = self.bands.get(self.model_name)
+        self._bounded = band.init(self.truth, self.medium) if band else None
+        self.as_calibrated = self.frames == 0
 
     def _added(self, state: np.ndarray) -> None:
         self.truth = as_array(state)
@@ -263,6 +283,9 @@ class Session:
         begin = time.perf_counter()
         self._next = self.models[self.model_name].step(self._running)
         self._forecast_spent.append(1e3 * (time.perf_counter() - begin))
+        if self._bounded is not None:
+            state = as_array(self._next.state)
+            self._next_bounded = self.bands[self.model_name].step(self._bounded, state)
 
     def _arrived(self, state: np.ndarray | None) -> None:
         if state is None:
@@ -278,3 +301,7 @@ class Session:
         history = self.errors[self.model_name]
         lead = (len(history) + 1) * self.source.frame_interval
         history.append((lead, float(metrics.relative_l2(self.forecast[0], self.truth[0]))))
+        if self._bounded is not None:
+            self._bounded = self._next_bounded
+            if self._bounded.bound is not None:
+                self.bounds[self.model_name].append((lead, self._bounded.bound))

@@ -56,6 +56,20 @@ class Forecaster(Protocol):
     def step(self, s: Any) -> Any: ...
 
 
+class ErrorBand(Protocol):
+    """What bounds the error of a forecaster without the truth: `init` and `step` beside the forecaster's own, `altered`
+    where its state is changed from outside. bound: of the present error, with the probability `level`, or None."""
+
+    @property
+    def level(self) -> float: ...
+
+    def init(self, state: np.ndarray, medium: np.ndarray) -> Any: ...
+
+    def step(self, current: Any, state: np.ndarray) -> Any: ...
+
+    def altered(self, current: Any, state: np.ndarray) -> Any: ...
+
+
 def as_array(state: Any) -> np.ndarray:
     """(2, y, x) float32 of a state that may be a torch tensor and may carry a batch axis of one."""
     return np.asarray(state, np.float32).reshape(np.shape(state)[-3:])
@@ -143,6 +157,7 @@ class SavedForecaster:
 
     Attributes:
         log: one line that says which runtime runs, what a frame takes in each, and what keeps it from the fastest.
+        band: what bounds its error, from the file beside it, or None.
     Raises:
         WavesimError: not the file of a forecaster, or of one for another frame interval.
     """
@@ -152,6 +167,8 @@ class SavedForecaster:
 
         from wavesim import surrogate
         from wavesim.bench import fastest
+        from wavesim.surrogate.band import band_file, load_band
+        from wavesim.surrogate.checkpoint import fingerprint_of
 
         self._surrogate = surrogate
         model = surrogate.load(path)
@@ -163,6 +180,15 @@ class SavedForecaster:
         times = ", ".join(f"{name} {taken:.2f}" for name, taken in chosen.milliseconds.items())
         self.log = f"runs in {chosen.runtime} (milliseconds a frame here: {times})"
         self.log += f"; {chosen.why_not}" if chosen.why_not else ""
+        self.band: ErrorBand | None = None
+        if band_file(path).is_file():
+            try:
+                found = load_band(band_file(path))
+                found.require(fingerprint_of(model), data)
+                self.band = found
+                self.log += f"; {found}"
+            except WavesimError as error:
+                self.log += f"; no band: {error}"
 
     def init(self, state: np.ndarray, medium: np.ndarray) -> Any:
         return self._surrogate.init(self._stepper, state, medium)

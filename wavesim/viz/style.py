@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
@@ -43,6 +43,11 @@ def colour_of(name: str, index: int) -> str:
     """The colour of a curve: fixed for the named forecasters, else the `index`-th free one of the palette."""
     free = [colour for colour in PALETTE if colour not in _NAMED.values()]
     return _NAMED.get(name, free[index % len(free)])
+
+
+def faint(colour: str) -> tuple[float, ...]:
+    """Red, green, blue and opacity of an area that goes with a curve of `colour`."""
+    return (*to_rgb(colour), 0.2)
 
 
 def colours_of(names: Iterable[str]) -> dict[str, str]:

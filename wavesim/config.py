@@ -147,9 +147,12 @@ class WavesConfig(GrainsConfig):
 class ForecasterConfig(Settings):
     """A coarse explicit step, corrected by a network that has seen the medium."""
 
-    network: Literal["gated", "unet", "classic-unet", "convnext-unet", "fno", "tfno"] = Field(
+    network: Literal[
+        "gated", "unet", "structured", "effective", "classic-unet", "convnext-unet", "fno", "tfno"
+    ] = Field(
         default="gated",
-        description="gated and unet have filters of one family; the others are references, published networks",
+        description="gated and unet correct the coarse step, with filters of one family; structured and effective take "
+        "its place, and cannot blow up; the others are references, published networks",
     )
     convolution: Literal[
         "classical", "one-way", "separable", "cp-series", "flattened", "chain", "sum", "tensor-train"
@@ -191,6 +194,14 @@ class ForecasterConfig(Settings):
     def _odd_kernel(self) -> ForecasterConfig:
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size} is even; a centred filter has an odd number of taps")
+        return self
+
+    @model_validator(mode="after")
+    def _steps(self) -> ForecasterConfig:
+        if self.network in ("structured", "effective") and self.substeps == 0:
+            raise ValueError(
+                f"substeps is 0, and network '{self.network}' is a step that takes them: give 1 or more, by default 6"
+            )
         return self
 
     @model_validator(mode="after")

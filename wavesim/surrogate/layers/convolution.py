@@ -22,10 +22,11 @@ from torch.nn import functional as F
 
 from wavesim.errors import WavesimError
 from wavesim.surrogate.layers.fold import folded
-from wavesim.surrogate.layers.padding import Sides, continued
+from wavesim.surrogate.layers.padding import Sides, continued, returned
 from wavesim.surrogate.layers.stages import Stage
 
 CONVOLUTIONS = {2: (F.conv2d, F.avg_pool2d), 3: (F.conv3d, F.avg_pool3d)}
+TRANSPOSED = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 class Convolution(nn.Module):
@@ -97,6 +98,27 @@ class Convolution(nn.Module):
         stride = [step if axis in axes else 1 for axis, step in enumerate(self.stride)]
         groups = stage.channels_in if stage.depthwise else 1
         return convolution(field, getattr(self, name), stride=stride, groups=groups)
+
+    def adjoint(self, field: torch.Tensor) -> torch.Tensor:
+        """W' y of a field (batch, channels_out, *grid), with <W x, y> = <x, W' y> at every boundary.
+
+        Raises:
+            WavesimError: a layer that strides or has a bias.
+        """
+        if max(self.stride) > 1 or self.bias is not None:
+            raise WavesimError(f"stride {self.stride} or a bias: only filters without both have an adjoint here")
+        for stage in reversed(self.stages):
+            terms = []
+            for name, axes in stage.filters:
+                groups = stage.channels_in if stage.depthwise else 1
+                term = TRANSPOSED[self.dim](field, getattr(self, name), groups=groups)
+                for axis in axes:
+                    term = returned(term, self.reach[axis], axis - self.dim, self.padding[axis])
+                terms.append(term)
+            field = terms[0]
+            for term in terms[1:]:
+                field = field + term
+        return field
 
     def _fits(self, grid: Sequence[int]) -> None:
         if any(cells % step for cells, step in zip(grid, self.stride, strict=True)):

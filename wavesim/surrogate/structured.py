@@ -1,0 +1,88 @@
+"""The structured step: the coarse step's differences, corrected by a network that is there with its exact adjoint.
+
+    A = kappa B'B,    B = (I + N(m)) B_0,    B_0 = sqrt(w / 2 kappa) D
+D are the differences to the four neighbours and w the coarse step's weights of them (coarse.py), so that kappa B_0'B_0
+is its operator. N is a cascade of one-way filters, gated by what an encoder has seen of the medium:
+    N = H (I + W_L g_L) ... (I + W_1 g_1) S,    N' = S' (I + g_1 W_1') ... (I + g_L W_L') H'
+Each filter's adjoint is the transposed convolution and then the adjoint of its padding, which takes what lies beyond a
+wall back to where it was mirrored from: <Nx, y> = <x, N'y> to rounding, at every side. With H = 0, where training
+begins, the step is the coarse one; any H leaves A symmetric and semidefinite (learned.py says what follows).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from wavesim.config import ForecasterConfig
+from wavesim.surrogate.coarse import FACES
+from wavesim.surrogate.learned import LearnedStep
+from wavesim.surrogate.networks.gated import Gated
+from wavesim.surrogate.networks.network import Seen
+from wavesim.surrogate.sides import MEDIUM, within
+
+
+class StrainNetwork(Gated):
+    """The gated network from scaled differences to their corrections, and back. They are no states: neither even nor
+    odd at a wall, and continued as the medium is."""
+
+    continuation = MEDIUM
+
+    @staticmethod
+    def channels(config: ForecasterConfig) -> tuple[int, int]:
+        return len(FACES), len(FACES)
+
+    def adjoint(self, fields: torch.Tensor, seen: Seen) -> torch.Tensor:
+        """N' y of fields (batch, 4, y, x)."""
+        hidden = F.conv_transpose2d(fields, self.head.weight)
+        gates = seen[0].split(self.config.width, dim=1)
+        for gate, spatial in zip(reversed(gates), reversed(self.filters_of(self.filters)), strict=True):
+            hidden = hidden + gate * spatial.adjoint(hidden)
+        return F.conv_transpose2d(hidden, self.stem.weight)
+
+
+class StructuredStep(LearnedStep):
+    """The stencil: the four roots of B_0, damping if any, kappa, and the gates."""
+
+    def __init__(self, config: ForecasterConfig, courant: float):
+        super().__init__(courant, config.substeps, config.sides)
+        self.network = StrainNetwork(config)
+
+    @property
+    def least(self) -> int:  # type: ignore[override]
+        return self.network.least
+
+    def stencil(self, medium: torch.Tensor) -> torch.Tensor:
+        coarse, kappa = super().stencil(medium), medium[:, :1]
+        roots = torch.sqrt(coarse[:, : self.links] / (2 * kappa))
+        return torch.cat((roots, coarse[:, self.links :], kappa, *self.network.encode(medium)), dim=1)
+
+    def strained(self, pressure: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:
+        """B p, (batch, 4, y, x)."""
+        scaled = stencil[:, : self.links] * self.strain(pressure)
+        return scaled + self.network(scaled, self._gates(stencil))
+
+    def acceleration(self, pressure: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:
+        if torch.is_autocast_enabled(pressure.device.type):  # in half precision the adjoint is none
+            with torch.autocast(pressure.device.type, enabled=False):
+                return self.acceleration(pressure, stencil)
+        strained = self.strained(pressure, stencil)
+        stress = stencil[:, : self.links] * (strained + self.network.adjoint(strained, self._gates(stencil)))
+        if self.closed:
+            divergence = F.conv_transpose2d(stress, self.differences, padding=1)
+        else:
+            divergence = within(F.conv_transpose2d(stress, self.differences), 1, self.beyond)
+        return -self.kappa(stencil) * divergence
+
+    def energy(self, state: torch.Tensor, stencil: torch.Tensor, medium: torch.Tensor) -> torch.Tensor:
+        strain = self.strained(state[:, :1], stencil).square().sum(dim=(1, 2, 3), keepdim=True)
+        return ((state[:, 1:] ** 2 / self.kappa(stencil)).sum(dim=(1, 2, 3), keepdim=True) + strain) / 2
+
+    def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """N runs forward and back, with the differences, in every acceleration."""
+        coarse, (network, encode) = super().macs(grid)[0], self.network.macs(grid)
+        both = 2 * network + grid[0] * grid[1] * (4 + 4 + 1)
+        return coarse + (self.substeps + 1) * both, encode
+
+    def _gates(self, stencil: torch.Tensor) -> Seen:
+        return (stencil[:, self.links + self.absorbs + 1 :],)

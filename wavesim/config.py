@@ -22,6 +22,7 @@ __all__ = ["Config", "Settings", "as_toml", "load", "parse", "read"]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Ratio = Annotated[float, Field(ge=1e-9, le=1e9)]  # to the background's; beyond, single precision fails
+Network = Literal["gated", "unet", "structured", "effective", "classic-unet", "convnext-unet", "fno", "tfno"]
 Side = Literal["rigid", "soft", "periodic", "absorbing"]
 
 
@@ -147,9 +148,7 @@ class WavesConfig(GrainsConfig):
 class ForecasterConfig(Settings):
     """A coarse explicit step, corrected by a network that has seen the medium."""
 
-    network: Literal[
-        "gated", "unet", "structured", "effective", "classic-unet", "convnext-unet", "fno", "tfno"
-    ] = Field(
+    network: Network = Field(
         default="gated",
         description="gated and unet correct the coarse step, with filters of one family; structured and effective take "
         "its place, and cannot blow up; the others are references, published networks",

@@ -15,6 +15,7 @@ The damping d acts in the middle of each kick, v (1 - d/2n) / (1 + d/2n), and ta
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -86,6 +87,10 @@ class CoarseStep(nn.Module):
                 f"substeps {self.substeps} is unstable in this medium; it takes at least {needed} "
                 f"(wave speed up to {math.sqrt(largest / 8) / self.courant:.2f} cells a background cell)"
             )
+
+    def both_ways(self) -> Iterable[nn.Module]:
+        """Layers whose adjoint runs, too, so that an export leaves them as they are."""
+        return ()
 
     def substeps_in(self, stencil: torch.Tensor) -> int:
         """The sub-steps that a frame takes in these media."""

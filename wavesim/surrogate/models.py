@@ -27,7 +27,7 @@ from wavesim.config import ForecasterConfig
 from wavesim.errors import WavesimError
 from wavesim.surrogate.coarse import CoarseStep
 from wavesim.surrogate.effective import EffectiveStep
-from wavesim.surrogate.networks import NETWORKS, Seen, make_network
+from wavesim.surrogate.networks import Seen, make_network
 from wavesim.surrogate.sides import brought_up
 from wavesim.surrogate.structured import StructuredStep
 
@@ -36,10 +36,13 @@ from wavesim.surrogate.structured import StructuredStep
 # miss a part of the pulse at the grains' surfaces.
 ENERGY_MARGIN = 1.15
 
+STEPS: dict[str, type[StructuredStep | EffectiveStep]] = {"structured": StructuredStep, "effective": EffectiveStep}
+"""What takes the place of the coarse step."""
+
 
 class Context(NamedTuple):
-    """What is known of a medium: medium (batch, 2, y, x), stencil (batch, weights, y, x), what the network has seen, and
-    the sub-steps of a frame (none: those of the settings)."""
+    """What is known of a medium: medium (batch, 2, y, x), stencil (batch, weights, y, x), what the network has seen;
+    substeps: of a frame, none: those of the settings."""
 
     medium: torch.Tensor
     stencil: torch.Tensor
@@ -48,10 +51,8 @@ class Context(NamedTuple):
 
 
 def _step(config: ForecasterConfig, courant: float) -> CoarseStep:
-    if config.ranks and config.network == "structured":
-        return StructuredStep(config, courant)
-    if config.ranks and config.network == "effective":
-        return EffectiveStep(config, courant)
+    if config.ranks and config.network in STEPS:
+        return STEPS[config.network](config, courant)
     return CoarseStep(courant, config.substeps, config.sides)
 
 
@@ -62,7 +63,8 @@ class Forecaster(nn.Module):
         super().__init__()
         self.config, self.courant = config, courant
         self.coarse = _step(config, courant)
-        self.network = make_network(config) if config.network in NETWORKS and config.ranks else None  # none: a step alone
+        alone = not config.ranks or config.network in STEPS
+        self.network = None if alone else make_network(config)
 
     def require(self, grid: tuple[int, int]) -> None:
         """Raises WavesimError where this forecaster does not run on a grid of (y, x) cells."""

@@ -11,7 +11,10 @@ begins, the step is the coarse one; any H leaves A symmetric and semidefinite (l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from wavesim.config import ForecasterConfig
@@ -56,6 +59,9 @@ class StructuredStep(LearnedStep):
         coarse, kappa = super().stencil(medium), medium[:, :1]
         roots = torch.sqrt(coarse[:, : self.links] / (2 * kappa))
         return torch.cat((roots, coarse[:, self.links :], kappa, *self.network.encode(medium)), dim=1)
+
+    def both_ways(self) -> Iterable[nn.Module]:
+        return self.network.filters
 
     def strained(self, pressure: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:
         """B p, (batch, 4, y, x)."""

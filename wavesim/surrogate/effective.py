@@ -55,7 +55,7 @@ class Coefficients(GatedByMedium):
         return max(self.config.kernel_size // 2, REACH)
 
     def encode(self, medium: torch.Tensor) -> Seen:
-        return torch.tanh(self.head(self.look_at(medium))).float().split((len(FACES), len(CORNERS), 2, 1), dim=1)
+        return torch.tanh(self.head(self.look_at(medium))).to(medium).split((len(FACES), len(CORNERS), 2, 1), dim=1)
 
     def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
         pointwise = grid[0] * grid[1] * self.head.weight.numel()

@@ -37,11 +37,11 @@ class StrainNetwork(Gated):
 
     def adjoint(self, fields: torch.Tensor, seen: Seen) -> torch.Tensor:
         """N' y of fields (batch, 4, y, x)."""
-        hidden = F.conv_transpose2d(fields, self.head.weight)
+        hidden = F.conv2d(fields, self.head.weight.transpose(0, 1))
         gates = seen[0].split(self.config.width, dim=1)
         for gate, spatial in zip(reversed(gates), reversed(self.filters_of(self.filters)), strict=True):
             hidden = hidden + gate * spatial.adjoint(hidden)
-        return F.conv_transpose2d(hidden, self.stem.weight)
+        return F.conv2d(hidden, self.stem.weight.transpose(0, 1))
 
 
 class StructuredStep(LearnedStep):
@@ -74,10 +74,11 @@ class StructuredStep(LearnedStep):
                 return self.acceleration(pressure, stencil)
         strained = self.strained(pressure, stencil)
         stress = stencil[:, : self.links] * (strained + self.network.adjoint(strained, self._gates(stencil)))
+        back = self.differences.transpose(0, 1).flip(-2, -1)
         if self.closed:
-            divergence = F.conv_transpose2d(stress, self.differences, padding=1)
+            divergence = F.conv2d(stress, back, padding=1)
         else:
-            divergence = within(F.conv_transpose2d(stress, self.differences), 1, self.beyond)
+            divergence = within(F.conv2d(stress, back, padding=2), 1, self.beyond)
         return -self.kappa(stencil) * divergence
 
     def energy(self, state: torch.Tensor, stencil: torch.Tensor, medium: torch.Tensor) -> torch.Tensor:
@@ -85,9 +86,9 @@ class StructuredStep(LearnedStep):
         return ((state[:, 1:] ** 2 / self.kappa(stencil)).sum(dim=(1, 2, 3), keepdim=True) + strain) / 2
 
     def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
-        """N runs forward and back, with the differences, in every acceleration."""
+        """N and the differences run forward and back in every acceleration."""
         coarse, (network, encode) = super().macs(grid)[0], self.network.macs(grid)
-        both = 2 * network + grid[0] * grid[1] * (4 + 4 + 1)
+        both = 2 * network + grid[0] * grid[1] * (4 + 4)
         return coarse + (self.substeps + 1) * both, encode
 
     def _gates(self, stencil: torch.Tensor) -> Seen:

@@ -26,7 +26,6 @@ from wavesim.surrogate.layers.padding import Sides, continued, returned
 from wavesim.surrogate.layers.stages import Stage
 
 CONVOLUTIONS = {2: (F.conv2d, F.avg_pool2d), 3: (F.conv3d, F.avg_pool3d)}
-TRANSPOSED = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 class Convolution(nn.Module):
@@ -110,8 +109,12 @@ class Convolution(nn.Module):
         for stage in reversed(self.stages):
             terms = []
             for name, axes in stage.filters:
+                # Not as a transposed convolution, which PyTorch and ONNX Runtime do channel by channel.
+                taps = self.get_parameter(name).flip([2 + axis for axis in range(self.dim)])
+                taps = taps if stage.depthwise else taps.transpose(0, 1)
+                cells = [2 * self.reach[axis] if axis in axes else 0 for axis in range(self.dim)]
                 groups = stage.channels_in if stage.depthwise else 1
-                term = TRANSPOSED[self.dim](field, getattr(self, name), groups=groups)
+                term = CONVOLUTIONS[self.dim][0](field, taps, padding=cells, groups=groups)
                 for axis in axes:
                     term = returned(term, self.reach[axis], axis - self.dim, self.padding[axis])
                 terms.append(term)

@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learned_cases import EVERY, SIDES, contrast, forecaster, states, untrained
+from learned_cases import EVERY, SIDES, contrast, forecaster, states, stiffness, untrained
 from torch.utils.flop_counter import FlopCounterMode
 
 from wavesim.config import ForecasterConfig, TrainingConfig, parse
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
+from wavesim.pruning.materialise import materialise
+from wavesim.pruning.plans import Mask
+from wavesim.pruning.scores import prunable
 from wavesim.surrogate import OnnxForecaster, export_onnx, load, rollout, save, train
 from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.surrogate.unrolled import rollout_error
@@ -33,6 +36,60 @@ def test_one_trajectory_is_learned_by_heart(network: str, modes: Path) -> None:
         loss.backward()
         optimizer.step()
     assert rollout_error(model, window, medium) < {"structured": 0.1, "effective": 0.35}[network] * before
+
+
+def inclined_layers() -> tuple[torch.Tensor, float, float]:
+    """Layers of density 1 and 5 across (1, 1), 1.4 cells thick, kappa 1; for long waves 1/rho is 1/<rho> along the
+    normal and <1/rho> along the layers (Milton, section 9)."""
+    y, x = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
+    rho = torch.where((x + y) % 4 < 2, 1.0, 5.0)
+    return torch.stack((torch.ones(16, 16), rho))[None], 1 / 3, 3 / 5
+
+
+def standing(kx: int, ky: int, speed: float, frames: int) -> torch.Tensor:
+    """cos(k r) cos(|k| c t), (1, time, 2, y, x), on 16 periodic cells; frames of 1 cell."""
+    k = 2 * torch.pi / 16
+    y, x = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    omega, time = speed * k * np.hypot(kx, ky), torch.arange(frames)[:, None, None]
+    shape = torch.cos(k * (kx * x + ky * y))
+    return torch.stack((torch.cos(omega * time) * shape, -omega * torch.sin(omega * time) * shape), dim=1)[None]
+
+
+def test_the_effective_step_learns_what_layers_are_to_long_waves() -> None:
+    """Three waves say what the tensor is: along the normal, along the layers, and along x. The fourth, along y, is new.
+
+    The coarse step's own 1/<rho> at each face is right along the normal and 22 % too small along the layers.
+    """
+    medium, normal, along = inclined_layers()
+    model = untrained("effective", courant=1.0, sides=("periodic",) * 4, substeps=3)
+
+    def stiffness_along(kx: int, ky: int) -> float:
+        """omega^2 / k^2 of the mode that is most like this wave."""
+        matrix, kappa = stiffness(model, medium)
+        model.float()
+        found, vectors = np.linalg.eigh(np.sqrt(kappa)[:, None] * matrix * np.sqrt(kappa))
+        wave = standing(kx, ky, 1.0, 1)[0, 0, 0].flatten().numpy()
+        return float(found[np.argmax(abs(wave @ vectors))] / ((2 * np.pi / 16) ** 2 * (kx**2 + ky**2)))
+
+    assert stiffness_along(1, -1) == pytest.approx(7 / 15, rel=0.04)
+    between = (normal + along) / 2
+    known = (standing(1, 1, normal**0.5, 13), standing(1, -1, along**0.5, 13), standing(1, 0, between**0.5, 13))
+    windows = torch.cat(known)
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=60, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        """Of how much of the wave is left: what varies from layer to layer, its homogenised truth does not have."""
+        optimizer.zero_grad()
+        frames = model.frames(windows[:, 0], model.encode(medium))
+        left = [((next(frames) - truth)[:, 0] * windows[:, 0, 0]).mean((1, 2)) for truth in windows[:, 1:].unbind(1)]
+        total = torch.stack(left).square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+
+    for direction, expected in (((1, 1), normal), ((1, -1), along), ((1, 0), between), ((0, 1), between)):
+        assert stiffness_along(*direction) == pytest.approx(expected, rel=0.03), direction
 
 
 @pytest.mark.parametrize("network", EVERY)
@@ -91,6 +148,16 @@ def test_compiled_loops_and_a_step_without_substeps_are_refused(network: str) ->
         CompiledForecaster(forecaster(network))
     with pytest.raises(WavesimError, match=f"network '{network}' is a step that takes them"):
         parse({"network": network, "substeps": 0}, ForecasterConfig, "here")
+
+
+@pytest.mark.parametrize("network", EVERY)
+def test_a_mask_leaves_the_operator_symmetric(network: str) -> None:
+    model = forecaster(network)
+    masks = {name: weight.abs() > weight.abs().median() for name, weight in prunable(model).items()}
+    masked = materialise(model, Mask(masks))
+    assert 0 < sum(int(p.count_nonzero()) for p in masked.parameters()) < 0.7 * model.weights()
+    matrix, _ = stiffness(masked, contrast(1))
+    assert abs(matrix - matrix.T).max() < 1e-13 * abs(matrix).max()
 
 
 @pytest.mark.parametrize("network", EVERY)

@@ -110,7 +110,7 @@ class Convolution(nn.Module):
             terms = []
             for name, axes in stage.filters:
                 # Not as a transposed convolution, which PyTorch and ONNX Runtime do channel by channel.
-                taps = self.get_parameter(name).flip([2 + axis for axis in range(self.dim)])
+                taps = getattr(self, name).flip([2 + axis for axis in range(self.dim)])
                 taps = taps if stage.depthwise else taps.transpose(0, 1)
                 cells = [2 * self.reach[axis] if axis in axes else 0 for axis in range(self.dim)]
                 groups = stage.channels_in if stage.depthwise else 1

@@ -22,7 +22,9 @@ __all__ = ["Config", "Settings", "as_toml", "load", "parse", "read"]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Ratio = Annotated[float, Field(ge=1e-9, le=1e9)]  # to the background's; beyond, single precision fails
-Network = Literal["gated", "unet", "structured", "effective", "classic-unet", "convnext-unet", "fno", "tfno"]
+Network = Literal[
+    "gated", "unet", "space-time", "structured", "effective", "classic-unet", "convnext-unet", "fno", "tfno"
+]
 Side = Literal["rigid", "soft", "periodic", "absorbing"]
 
 
@@ -150,12 +152,13 @@ class ForecasterConfig(Settings):
 
     network: Network = Field(
         default="gated",
-        description="gated and unet correct the coarse step, with filters of one family; structured and effective take "
-        "its place, and cannot blow up; the others are references, published networks",
+        description="gated, unet and space-time, which filters the frames of a bundle along time too, correct the "
+        "coarse step, with filters of one family; structured and effective take its place, and cannot blow up; the "
+        "others are references, published networks",
     )
     convolution: Literal[
         "classical", "one-way", "separable", "cp-series", "flattened", "chain", "sum", "tensor-train"
-    ] = Field(default="one-way", description="family of every spatial filter of gated and unet")
+    ] = Field(default="one-way", description="family of every filter of gated, unet and space-time")
     width: Count = Field(
         default=16, description="channels of the hidden fields on the finest grid (multiples of 8 run fastest)"
     )
@@ -186,7 +189,7 @@ class ForecasterConfig(Settings):
     @property
     def kind(self) -> str:
         """In a word or two: the family of filters where there is one, and the network where it is not the usual one."""
-        words = {"gated": self.convolution, "unet": f"{self.convolution} unet"}
+        words = {"gated": self.convolution} | {name: f"{self.convolution} {name}" for name in ("unet", "space-time")}
         return words.get(self.network, self.network)
 
     @model_validator(mode="after")
@@ -200,6 +203,16 @@ class ForecasterConfig(Settings):
         if self.network in ("structured", "effective") and self.substeps == 0:
             raise ValueError(
                 f"substeps is 0, and network '{self.network}' is a step that takes them: give 1 or more, by default 6"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _as_many_frames(self) -> ForecasterConfig:
+        reach = self.kernel_size // 2
+        if self.network == "space-time" and self.bundle + 1 < reach:
+            raise ValueError(
+                f"kernel_size {self.kernel_size} reaches over {reach} frames, and network space-time has those of a "
+                f"bundle of {self.bundle} and the state; take bundle {reach - 1} or more"
             )
         return self
 

@@ -16,6 +16,8 @@ FORECASTERS: Mapping[str, Mapping[str, Any]] = {
     "unet-classical": {"network": "unet", "convolution": "classical"},
     "structured": {"network": "structured", "width": 8, "ranks": (8,)},
     "effective": {"network": "effective"},
+    "space-time-one-way": {"network": "space-time", "convolution": "one-way", "bundle": 4},
+    "space-time-classical": {"network": "space-time", "convolution": "classical", "bundle": 4},
     **{name: {"network": name} for name in ("classic-unet", "convnext-unet", "fno", "tfno")},
 }
 """What a name changes of the other settings of a forecaster."""

@@ -75,11 +75,6 @@ class EffectiveStep(LearnedStep):
         self.corners_beyond = padding(
             config.sides, {"rigid": "zero", "soft": "zero", "periodic": "periodic", "absorbing": "zero"}
         )
-        kernel = torch.zeros(self.links, 1, 2 * REACH + 1, 2 * REACH + 1)
-        kernel[:, 0, REACH, REACH] = -1
-        for link, (y, x) in enumerate(NEIGHBOURS):
-            kernel[link, 0, REACH + y, REACH + x] = 1
-        self.register_buffer("differences", kernel, persistent=False)
 
     @property
     def least(self) -> int:  # type: ignore[override]
@@ -110,10 +105,12 @@ class EffectiveStep(LearnedStep):
         damping = (self.damping(medium),) if self.absorbs else ()
         return torch.cat((kappa * links, *damping, kappa), dim=1)
 
-    def strain(self, pressure: torch.Tensor) -> torch.Tensor:
-        """Differences to the twelve neighbours, (batch, 12, y, x)."""
-        with torch.autocast(pressure.device.type, enabled=False):
-            return F.conv2d(around(pressure, REACH, self.images), self.differences)
+    def strain(self, pressure: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Differences to the twelve neighbours, (batch, 1, y, x) each."""
+        height, width = pressure.shape[-2:]
+        wide = around(pressure, REACH, self.images)
+        places = [(REACH + y, REACH + x) for y, x in NEIGHBOURS]
+        return tuple(wide[..., y : y + height, x : x + width] - pressure for y, x in places)
 
     def energy(self, state: torch.Tensor, stencil: torch.Tensor, medium: torch.Tensor) -> torch.Tensor:
         return super().energy(state, stencil, self.kappa(stencil))

@@ -66,6 +66,11 @@ class Forecaster(nn.Module):
         alone = not config.ranks or config.network in STEPS
         self.network = None if alone else make_network(config)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; the CPU where nothing is learned."""
+        return next((weight.device for weight in self.parameters()), torch.device("cpu"))
+
     def require(self, grid: tuple[int, int]) -> None:
         """Raises WavesimError where this forecaster does not run on a grid of (y, x) cells."""
         least = max(self.coarse.least, self.network.least if self.network else 0)

@@ -65,7 +65,7 @@ class StructuredStep(LearnedStep):
 
     def strained(self, pressure: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:
         """B p, (batch, 4, y, x)."""
-        scaled = stencil[:, : self.links] * self.strain(pressure)
+        scaled = stencil[:, : self.links] * torch.cat(self.strain(pressure), dim=1)
         return scaled + self.network(scaled, self._gates(stencil))
 
     def acceleration(self, pressure: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:
@@ -74,12 +74,7 @@ class StructuredStep(LearnedStep):
                 return self.acceleration(pressure, stencil)
         strained = self.strained(pressure, stencil)
         stress = stencil[:, : self.links] * (strained + self.network.adjoint(strained, self._gates(stencil)))
-        back = self.differences.transpose(0, 1).flip(-2, -1)
-        if self.closed:
-            divergence = F.conv2d(stress, back, padding=1)
-        else:
-            divergence = within(F.conv2d(stress, back, padding=2), 1, self.beyond)
-        return -self.kappa(stencil) * divergence
+        return self.kappa(stencil) * self._divergence(stress)
 
     def energy(self, state: torch.Tensor, stencil: torch.Tensor, medium: torch.Tensor) -> torch.Tensor:
         strain = self.strained(state[:, :1], stencil).square().sum(dim=(1, 2, 3), keepdim=True)
@@ -90,6 +85,13 @@ class StructuredStep(LearnedStep):
         coarse, (network, encode) = super().macs(grid)[0], self.network.macs(grid)
         both = 2 * network + grid[0] * grid[1] * (4 + 4)
         return coarse + (self.substeps + 1) * both, encode
+
+    def _divergence(self, stress: torch.Tensor) -> torch.Tensor:
+        """-D' of (batch, 4, y, x): what each face takes from its cell it gives to the neighbour, or to its image."""
+        taken = F.pad(stress.sum(dim=1, keepdim=True), (1, 1, 1, 1))
+        for given, (_, (y, x)) in zip(stress.split(1, dim=1), FACES, strict=True):
+            taken = taken - F.pad(given, (x, 2 - x, y, 2 - y))
+        return taken[..., 1:-1, 1:-1] if self.closed else within(taken, 1, self.beyond)
 
     def _gates(self, stencil: torch.Tensor) -> Seen:
         return (stencil[:, self.links + self.absorbs + 1 :],)

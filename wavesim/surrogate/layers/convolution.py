@@ -25,6 +25,10 @@ from wavesim.surrogate.layers.fold import folded
 from wavesim.surrogate.layers.padding import Sides, continued, returned
 from wavesim.surrogate.layers.stages import Stage
 
+DENSE_PAYS = 7
+"""Products of the dense kernel over those of the factors, up to which training runs the dense one. Of cp with 16
+channels and 5 taps on 64 x 64 cells it takes 1.6 of the time of the filters at rank 8 (ratio 19), 1.3 at rank 16 (10),
+and 0.7 at ranks 24 and 32 (6 and 5): benchmarks/training_step.py."""
 CONVOLUTIONS = {2: (F.conv2d, F.avg_pool2d), 3: (F.conv3d, F.avg_pool3d)}
 
 
@@ -80,12 +84,31 @@ class Convolution(nn.Module):
     def forward(self, field: torch.Tensor) -> torch.Tensor:
         """Raises: WavesimError where the stride does not divide the grid, or the kernel reaches over all of it."""
         self._fits(field.shape[2:])
-        for stage in self.stages:
-            terms = [self._filtered(field, stage, name, axes) for name, axes in stage.filters]
-            field = terms[0]
-            for term in terms[1:]:
-                field = field + term
+        if torch.is_grad_enabled() and self.trains_dense:
+            field = self._assembled(field)
+        else:
+            for stage in self.stages:
+                terms = [self._filtered(field, stage, name, axes) for name, axes in stage.filters]
+                field = terms[0]
+                for term in terms[1:]:
+                    field = field + term
         return field if self.bias is None else field + self.bias.reshape(-1, *[1] * self.dim)
+
+    @property
+    def trains_dense(self) -> bool:
+        """Whether gradients are cheaper through the dense kernel, put together from the factors, than through them.
+
+        Between its filters a layer writes fields that autograd keeps and that are read again, each for few products.
+        """
+        own = sum(getattr(self, name).numel() for stage in self.stages for name, _ in stage.filters)
+        dense = self.channels_in * self.channels_out * math.prod(self.kernel_size)
+        return len(self.stages) > 1 and dense < DENSE_PAYS * own
+
+    def _assembled(self, field: torch.Tensor) -> torch.Tensor:
+        """The same map, without the bias, as one classical convolution; its gradients reach the factors."""
+        for axis, reach in enumerate(self.reach):
+            field = continued(field, reach, axis - self.dim, self.padding[axis])
+        return CONVOLUTIONS[self.dim][0](field, self.kernel(), stride=self.stride)
 
     def _filtered(self, field: torch.Tensor, stage: Stage, name: str, axes: tuple[int, ...]) -> torch.Tensor:
         convolution, average = CONVOLUTIONS[self.dim]
@@ -106,21 +129,24 @@ class Convolution(nn.Module):
         """
         if max(self.stride) > 1 or self.bias is not None:
             raise WavesimError(f"stride {self.stride} or a bias: only filters without both have an adjoint here")
+        if torch.is_grad_enabled() and self.trains_dense:
+            return self._back(field, self.kernel(), range(self.dim), depthwise=False)
         for stage in reversed(self.stages):
-            terms = []
-            for name, axes in stage.filters:
-                # Not as a transposed convolution, which PyTorch and ONNX Runtime do channel by channel.
-                taps = getattr(self, name).flip([2 + axis for axis in range(self.dim)])
-                taps = taps if stage.depthwise else taps.transpose(0, 1)
-                cells = [2 * self.reach[axis] if axis in axes else 0 for axis in range(self.dim)]
-                groups = stage.channels_in if stage.depthwise else 1
-                term = CONVOLUTIONS[self.dim][0](field, taps, padding=cells, groups=groups)
-                for axis in axes:
-                    term = returned(term, self.reach[axis], axis - self.dim, self.padding[axis])
-                terms.append(term)
+            terms = [self._back(field, getattr(self, name), axes, stage.depthwise) for name, axes in stage.filters]
             field = terms[0]
             for term in terms[1:]:
                 field = field + term
+        return field
+
+    def _back(self, field: torch.Tensor, taps: torch.Tensor, axes: Sequence[int], depthwise: bool) -> torch.Tensor:
+        """The adjoint of one filter: not as a transposed convolution, which runtimes do channel by channel."""
+        taps = taps.flip([2 + axis for axis in range(self.dim)])
+        cells = [2 * self.reach[axis] if axis in axes else 0 for axis in range(self.dim)]
+        groups = len(taps) if depthwise else 1
+        taps = taps if depthwise else taps.transpose(0, 1)
+        field = CONVOLUTIONS[self.dim][0](field, taps, padding=cells, groups=groups)
+        for axis in axes:
+            field = returned(field, self.reach[axis], axis - self.dim, self.padding[axis])
         return field
 
     def _fits(self, grid: Sequence[int]) -> None:
@@ -144,10 +170,10 @@ class Convolution(nn.Module):
     def stage_kernel(self, stage: Stage) -> torch.Tensor:
         """The taps of one stage, its filters summed: (out, in or 1, *taps), one tap where the stage has none."""
         if len(stage.filters) == 1:
-            return self.get_parameter(stage.filters[0][0])
+            return getattr(self, stage.filters[0][0])  # which may stand in for a parameter (torch.func.functional_call)
         terms = []
         for name, axes in stage.filters:
-            taps: torch.Tensor = self.get_parameter(name)
+            taps: torch.Tensor = getattr(self, name)
             around = []
             for axis in reversed(range(self.dim)):  # the order of F.pad
                 if axis not in axes:

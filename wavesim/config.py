@@ -22,6 +22,9 @@ __all__ = ["Config", "Settings", "as_toml", "load", "parse", "read"]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Ratio = Annotated[float, Field(ge=1e-9, le=1e9)]  # to the background's; beyond, single precision fails
+Network = Literal[
+    "gated", "unet", "space-time", "structured", "effective", "classic-unet", "convnext-unet", "fno", "tfno"
+]
 Side = Literal["rigid", "soft", "periodic", "absorbing"]
 
 
@@ -147,10 +150,11 @@ class WavesConfig(GrainsConfig):
 class ForecasterConfig(Settings):
     """A coarse explicit step, corrected by a network that has seen the medium."""
 
-    network: Literal["gated", "unet", "space-time", "classic-unet", "convnext-unet", "fno", "tfno"] = Field(
+    network: Network = Field(
         default="gated",
-        description="gated, unet and space-time, which filters the frames of a bundle along time too, have filters of "
-        "one family; the others are references, published networks",
+        description="gated, unet and space-time, which filters the frames of a bundle along time too, correct the "
+        "coarse step, with filters of one family; structured and effective take its place, and cannot blow up; the "
+        "others are references, published networks",
     )
     convolution: Literal[
         "classical", "one-way", "separable", "cp-series", "flattened", "chain", "sum", "tensor-train"
@@ -192,6 +196,14 @@ class ForecasterConfig(Settings):
     def _odd_kernel(self) -> ForecasterConfig:
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size} is even; a centred filter has an odd number of taps")
+        return self
+
+    @model_validator(mode="after")
+    def _steps(self) -> ForecasterConfig:
+        if self.network in ("structured", "effective") and self.substeps == 0:
+            raise ValueError(
+                f"substeps is 0, and network '{self.network}' is a step that takes them: give 1 or more, by default 6"
+            )
         return self
 
     @model_validator(mode="after")

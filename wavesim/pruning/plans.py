@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster
-from wavesim.surrogate.networks import Network
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Keep:
 Plan = Mask | Keep
 
 
-def network(model: Forecaster) -> Network:
-    """The network of a forecaster, whose parameters are named here.
+def network(model: Forecaster) -> nn.Module:
+    """The network or the learned step of a forecaster, whose parameters are named here.
 
     Raises:
         WavesimError: the coarse step alone, which has none.
     """
-    if model.network is None:
+    if not model.config.ranks:
         raise WavesimError("ranks is empty: the coarse step alone has no weights to prune; give at least one rank")
-    return model.network
+    return model.learned
 
 
 def is_cut(model: Forecaster) -> bool:

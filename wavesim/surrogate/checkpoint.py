@@ -50,8 +50,8 @@ def stored_bytes(model: Forecaster) -> int:
 
 
 def named_weights(model: Forecaster) -> dict[str, torch.Tensor]:
-    """The tensors of a file, dense: those of the network, by its own names. The coarse step has none."""
-    return model.network.state_dict() if model.network else {}
+    """The tensors of a file, dense: those of the network or the learned step, by its own names."""
+    return model.learned.state_dict()
 
 
 def fingerprint(header: Mapping[str, str], weights: Mapping[str, torch.Tensor]) -> str:
@@ -158,6 +158,5 @@ def load(path: str | Path) -> Forecaster:
         raise WavesimError(
             f"{path}: its settings or weights were changed after it was written; take the file as it was"
         )
-    if model.network:
-        model.network.load_state_dict(weights)
+    model.learned.load_state_dict(weights)
     return model.eval()

@@ -15,6 +15,7 @@ The damping d acts in the middle of each kick, v (1 - d/2n) / (1 + d/2n), and ta
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -32,28 +33,41 @@ EDGES = {"right": (..., -1), "left": (..., 0), "top": (..., -1, slice(None)), "b
 class CoarseStep(nn.Module):
     """`substeps` explicit sub-steps a frame at Courant number `courant` = frame interval / cell size (c = 1)."""
 
+    links = len(FACES)  # to neighbours
+    least = 2  # cells along a side
+
     def __init__(self, courant: float, substeps: int, sides: Sides = ("rigid",) * 4):
         super().__init__()
         self.courant, self.substeps = courant, substeps
         self.sides = dict(zip(("left", "right", "bottom", "top"), sides, strict=True))
         self.beyond, self.medium_beyond = padding(sides, STATE), padding(sides, MEDIUM)
+        self.absorbs = "absorbing" in sides
         # Where all sides carry nothing, what lies behind them is not read.
         self.closed = not {"soft", "periodic"} & set(sides)
 
     def stencil(self, medium: torch.Tensor) -> torch.Tensor:
         """Weights of the four faces, (batch, 4, y, x), of a medium (batch, 2, y, x); the damping as a fifth, if any."""
         kappa, rho = medium[:, :1], medium[:, 1:]
-        neighbour = around(rho, 1, self.medium_beyond)
-        height, width = rho.shape[-2:]
-        faces = [neighbour[..., y : y + height, x : x + width] for _, (y, x) in FACES]
-        weights = torch.cat([2 * self.courant**2 * kappa / (rho + other) for other in faces], dim=1)
-        damping = torch.zeros_like(kappa)
+        weights = kappa * self.conductance(rho)
         for face, (name, _) in enumerate(FACES):
             if self.sides[name] in ("rigid", "absorbing"):
                 weights[:, face][EDGES[name]] = 0
+        return torch.cat((weights, self.damping(medium)), dim=1) if self.absorbs else weights
+
+    def damping(self, medium: torch.Tensor) -> torch.Tensor:
+        """d, (batch, 1, y, x)."""
+        damping = torch.zeros_like(medium[:, :1])
+        for name, edge in EDGES.items():
             if self.sides[name] == "absorbing":
-                damping[EDGES[name]] += self.courant * torch.sqrt(kappa / rho)[EDGES[name]]
-        return torch.cat((weights, damping), dim=1) if "absorbing" in self.sides.values() else weights
+                damping[edge] += self.courant * torch.sqrt(medium[:, :1] / medium[:, 1:])[edge]
+        return damping
+
+    def conductance(self, rho: torch.Tensor) -> torch.Tensor:
+        """C^2 2 / (rho + rho_neighbour) of the four faces, (batch, 4, y, x); also in sides that carry nothing."""
+        neighbours = around(rho, 1, self.medium_beyond)
+        height, width = rho.shape[-2:]
+        faces = [neighbours[..., y : y + height, x : x + width] for _, (y, x) in FACES]
+        return torch.cat([2 * self.courant**2 / (rho + other) for other in faces], dim=1)
 
     def check(self, stencil: torch.Tensor) -> None:
         """Refuse a medium in which the sub-steps are unstable (Gershgorin's bound on the largest eigenvalue).
@@ -68,6 +82,14 @@ class CoarseStep(nn.Module):
                 f"substeps {self.substeps} is unstable in this medium; it takes at least {needed} "
                 f"(wave speed up to {math.sqrt(largest / 8) / self.courant:.2f} cells a background cell)"
             )
+
+    def both_ways(self) -> Iterable[nn.Module]:
+        """Layers whose adjoint runs, too, so that an export leaves them as they are."""
+        return ()
+
+    def substeps_in(self, stencil: torch.Tensor) -> int:
+        """The sub-steps that a frame takes in these media."""
+        return self.substeps
 
     def strain(self, pressure: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Differences to the neighbours behind FACES, (batch, 1, y, x) each; anything at a side that carries nothing.
@@ -85,23 +107,23 @@ class CoarseStep(nn.Module):
 
     def acceleration(self, pressure: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:
         """a(p), (batch, 1, y, x), without damping."""
-        right, left, top, bottom = self.strain(pressure)
-        weights = stencil[:, :4].split(1, dim=1)
-        return weights[0] * right + weights[1] * left + weights[2] * top + weights[3] * bottom
+        flows = [w * d for w, d in zip(stencil[:, : self.links].split(1, dim=1), self.strain(pressure), strict=True)]
+        return sum(flows[1:], start=flows[0])
 
-    def forward(self, state: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:
+    def forward(self, state: torch.Tensor, stencil: torch.Tensor, substeps: int | None = None) -> torch.Tensor:
         """The state (batch, 2, y, x) one frame later; the same state where there are no sub-steps."""
-        if self.substeps == 0:
+        substeps = self.substeps if substeps is None else substeps
+        if substeps == 0:
             return state
-        share = 1 / self.substeps
+        share = 1 / substeps
         pressure, rate = state[:, :1], state[:, 1:]
-        damping = share / 2 * stencil[:, 4:] if stencil.shape[1] > 4 else None
+        damping = share / 2 * stencil[:, self.links : self.links + 1] if self.absorbs else None
         # Each kick is a half before the drift, explicit in the damping, and a half after it, implicit.
         rate = rate if damping is None else rate * (1 - damping)
         rate = rate + share / 2 * self.acceleration(pressure, stencil)
-        for substep in range(self.substeps):
+        for substep in range(substeps):
             pressure = pressure + share * rate
-            last = substep == self.substeps - 1
+            last = substep == substeps - 1
             if damping is None:
                 rate = rate + (share / 2 if last else share) * self.acceleration(pressure, stencil)
                 continue
@@ -114,6 +136,11 @@ class CoarseStep(nn.Module):
         """dt^2 times the wave's energy in cell units, (batch, 1, 1, 1): 1/2 sum v^2/kappa + 1/2 sum over faces."""
         # Every inner face is seen from both sides, and a soft one from one side with twice the difference to it,
         # half a cell away: hence the quarter.
-        strain = torch.cat(self.strain(state[:, :1]), dim=1) ** 2 * stencil[:, :4]
+        strain = torch.cat(self.strain(state[:, :1]), dim=1) ** 2 * stencil[:, : self.links]
         density = (state[:, 1:] ** 2 / 2 + strain.sum(dim=1, keepdim=True) / 4) / medium[:, :1]
         return density.sum(dim=(1, 2, 3), keepdim=True)
+
+    def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Multiply-accumulates on a grid (y, x): of a frame, and of `stencil`, where nothing is counted."""
+        acceleration = 4 + 4 + 1  # differences, stencil, kick
+        return grid[0] * grid[1] * ((self.substeps + 1) * acceleration + self.substeps) if self.substeps else 0, 0

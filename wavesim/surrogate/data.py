@@ -178,7 +178,8 @@ def _media(model: Forecaster, data: WaveDataset) -> dict[bytes, str]:
             raise WavesimError(f"{data.root}: the medium of {data.name(index)} must be positive in every cell")
         key = hashlib.sha256(medium.tobytes()).digest()
         if key not in found:
-            stencil = model.coarse.stencil(torch.from_numpy(medium[None]))
+            with torch.no_grad():
+                stencil = model.coarse.stencil(torch.from_numpy(medium[None]))
             stiffest = max(stiffest, stencil, key=lambda one: float(one[:, :4].sum(dim=1).max()))
             found[key] = data.name(index)
     model.coarse.check(stiffest)

@@ -5,7 +5,8 @@
     sides          left, right, bottom, top: rigid, soft, periodic or absorbing
     grid, batch    cells along y and x, and trajectories at once, that the graphs are for
     bundle         frames of one call
-    substeps       of the coarse step; a medium in which they are unstable is refused
+    network        what corrects the coarse step or takes its place
+    substeps       of that step; a medium in which they are unstable is refused
     state, medium  their channels and units
     normalisation  what to do to fields before they go in: nothing
     fingerprint    of the forecaster, as in its file
@@ -51,6 +52,7 @@ class GraphFacts:
     batch: int
     bundle: int
     substeps: int
+    network: str
     fingerprint: str
 
 
@@ -59,7 +61,13 @@ def texts_of(model: Forecaster, grid: tuple[int, int], batch: int, data: Mapping
     config = model.config
     texts = {"format": FORMAT, "courant": repr(model.courant), "sides": json.dumps(config.sides)}
     texts |= {"grid": json.dumps(grid), "batch": str(batch), "bundle": str(config.bundle)}
-    texts |= {"substeps": str(config.substeps), "state": STATE, "medium": MEDIUM, "normalisation": NORMALISATION}
+    texts |= {
+        "network": config.network,
+        "substeps": str(config.substeps),
+        "state": STATE,
+        "medium": MEDIUM,
+        "normalisation": NORMALISATION,
+    }
     texts["fingerprint"] = fingerprint_of(model)
     if data:
         interval = float(data["frame_interval"])
@@ -75,8 +83,9 @@ def facts_in(path: Path, texts: Mapping[str, str]) -> GraphFacts:
         left, right, bottom, top = json.loads(texts["sides"])
         y, x = json.loads(texts["grid"])
         batch, bundle, substeps = (int(texts[name]) for name in ("batch", "bundle", "substeps"))
+        sides, network = (left, right, bottom, top), texts.get("network", "gated")  # which older graphs do not say
         return GraphFacts(
-            float(texts["courant"]), (left, right, bottom, top), (y, x), batch, bundle, substeps, texts["fingerprint"]
+            float(texts["courant"]), sides, (y, x), batch, bundle, substeps, network, texts["fingerprint"]
         )
     except (KeyError, ValueError, TypeError) as error:
         raise WavesimError(f"{path}: its metadata were changed ({error!r}); export the forecaster again") from error

@@ -125,7 +125,7 @@ class CompiledForecaster:
     @staticmethod
     def _refuse_others(model: Forecaster) -> None:
         config = model.config
-        if model.network and not isinstance(model.network, Gated):
+        if config.ranks and config.network != "gated":
             raise WavesimError(f"the loops know gated networks, not '{config.network}': use ONNX Runtime or PyTorch")
         if set(config.sides) != {"rigid"} or config.bundle > 1:
             raise WavesimError(

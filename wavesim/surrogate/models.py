@@ -8,6 +8,9 @@ and one without a network stays it.
 A network that is not linear in the state is given fields whose largest value is 1, and its correction is scaled back:
 the exact step commutes with a change of amplitude, and so does every forecaster.
 
+Two networks do not correct the coarse step but take its place, with an operator that is learned and semidefinite for
+any weights (`learned.py`): "structured" and "effective". Untrained they are the coarse step, too.
+
 After each frame the state is scaled back to its energy budget whenever it exceeds it: between walls and without
 sources it cannot blow up.
 """
@@ -23,21 +26,34 @@ from torch import nn
 from wavesim.config import ForecasterConfig
 from wavesim.errors import WavesimError
 from wavesim.surrogate.coarse import CoarseStep
+from wavesim.surrogate.effective import EffectiveStep
 from wavesim.surrogate.networks import Seen, make_network
 from wavesim.surrogate.sides import brought_up
+from wavesim.surrogate.structured import StructuredStep
 
 # The budget over the initial energy. On the forecast's grid the energy of the FE truth itself rises, by 3 % in the mean
 # and at most 14.8 % over the demo's 168 trajectories that train and validate (65 frames each), because cell averages
 # miss a part of the pulse at the grains' surfaces.
 ENERGY_MARGIN = 1.15
 
+STEPS: dict[str, type[StructuredStep | EffectiveStep]] = {"structured": StructuredStep, "effective": EffectiveStep}
+"""What takes the place of the coarse step."""
+
 
 class Context(NamedTuple):
-    """What is known of a medium: medium (batch, 2, y, x), stencil (batch, 4 or 5, y, x), what the network has seen."""
+    """What is known of a medium: medium (batch, 2, y, x), stencil (batch, weights, y, x), what the network has seen;
+    substeps: of a frame, none: those of the settings."""
 
     medium: torch.Tensor
     stencil: torch.Tensor
     seen: Seen
+    substeps: int | None = None
+
+
+def _step(config: ForecasterConfig, courant: float) -> CoarseStep:
+    if config.ranks and config.network in STEPS:
+        return STEPS[config.network](config, courant)
+    return CoarseStep(courant, config.substeps, config.sides)
 
 
 class Forecaster(nn.Module):
@@ -46,8 +62,9 @@ class Forecaster(nn.Module):
     def __init__(self, config: ForecasterConfig, courant: float):
         super().__init__()
         self.config, self.courant = config, courant
-        self.coarse = CoarseStep(courant, config.substeps, config.sides)
-        self.network = make_network(config) if config.ranks else None  # none: the coarse step alone
+        self.coarse = _step(config, courant)
+        alone = not config.ranks or config.network in STEPS
+        self.network = None if alone else make_network(config)
 
     @property
     def device(self) -> torch.device:
@@ -56,7 +73,7 @@ class Forecaster(nn.Module):
 
     def require(self, grid: tuple[int, int]) -> None:
         """Raises WavesimError where this forecaster does not run on a grid of (y, x) cells."""
-        least = max(2, self.network.least if self.network else 0)
+        least = max(self.coarse.least, self.network.least if self.network else 0)
         if min(grid) < least:
             raise WavesimError(
                 f"a grid of {grid[1]} x {grid[0]} cells is too small for this forecaster: it takes {least} along each "
@@ -67,13 +84,15 @@ class Forecaster(nn.Module):
 
     def encode(self, medium: torch.Tensor) -> Context:
         """Everything that depends on the medium (batch, 2, y, x) of (kappa, rho) alone; computed once for each."""
-        return Context(medium, self.coarse.stencil(medium), self.network.encode(medium) if self.network else ())
+        stencil = self.coarse.stencil(medium)
+        seen = self.network.encode(medium) if self.network else ()
+        return Context(medium, stencil, seen, self.coarse.substeps_in(stencil))
 
     def bundle(self, state: torch.Tensor, context: Context) -> torch.Tensor:
         """The next `config.bundle` frames (batch, frame, 2, y, x) of a state (batch, 2, y, x), in one call."""
         states = [state]
         for _ in range(self.config.bundle):
-            states.append(self.coarse(states[-1], context.stencil))
+            states.append(self.coarse(states[-1], context.stencil, context.substeps))
         coarse = torch.stack(states[1:], dim=1)
         if self.network is None:
             return coarse
@@ -114,6 +133,11 @@ class Forecaster(nn.Module):
         # A pressure that is the same everywhere has no energy, and no budget: it is not in excess of it.
         return state * torch.sqrt(torch.where(energy > budget, share, 1.0))
 
+    @property
+    def learned(self) -> nn.Module:
+        """The part that has the weights: the network, or the step."""
+        return self.network or self.coarse
+
     def weights(self) -> int:
         """How many real numbers training finds; a complex one, which Fourier modes have, is two."""
         return sum(p.numel() * (2 if p.is_complex() else 1) for p in self.parameters())
@@ -126,8 +150,5 @@ class Forecaster(nn.Module):
         of pressure and rate. Left out: the energy projection, plain additions (residuals, biases), activations and
         norms, and in `encode` the stencil and the logarithm. Of bundled frames each has its share of the call.
         """
-        acceleration = 4 + 4 + 1  # differences, stencil, kick
-        substeps = self.config.substeps
-        coarse = grid[0] * grid[1] * ((substeps + 1) * acceleration + substeps) if substeps else 0
-        call, encode = self.network.macs(grid) if self.network else (0, 0)
-        return {"frame": coarse + call // self.config.bundle, "encode": encode}
+        (coarse, known), (call, encode) = self.coarse.macs(grid), self.network.macs(grid) if self.network else (0, 0)
+        return {"frame": coarse + call // self.config.bundle, "encode": known + encode}

@@ -20,7 +20,7 @@ import numpy as np
 from wavesim.errors import WavesimError
 from wavesim.surrogate.export import OnnxForecaster, export_onnx
 from wavesim.surrogate.loops import CompiledForecaster, multiplies_bfloat16
-from wavesim.surrogate.models import Forecaster
+from wavesim.surrogate.models import STEPS, Forecaster
 from wavesim.surrogate.rollout import Stepper
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -111,6 +111,8 @@ def steppers(
 ) -> Steppers:
     """The forecaster in every runtime that is here, by (runtime, precision): in torch alone where it is not exported.
 
+    Learned steps run in single precision alone: rounded to less, a filter and its adjoint are none.
+
     Args:
         graphs: where the ONNX graphs go, a name without suffix. calibration: states and media (n, 2, y, x), for int8.
     """
@@ -123,6 +125,9 @@ def steppers(
     openvino = find_spec("openvino") is not None
     if openvino:
         found["openvino", "float32"] = OpenVinoForecaster(graphs)
+    if model.config.ranks and model.config.network in STEPS:
+        return found
+    if openvino:
         found["openvino", "bfloat16"] = OpenVinoForecaster(graphs, "bfloat16")
     if calibration is not None:
         states, media = ([one[None] for one in part] for part in calibration)

@@ -20,10 +20,20 @@ from collections.abc import Sequence
 from wavesim.errors import WavesimError
 from wavesim.surrogate.layers.convolution import Convolution
 from wavesim.surrogate.layers.cp import CPConvolution
-from wavesim.surrogate.layers.padding import BOUNDARIES, Boundary, Padding, by_axis, continued
+from wavesim.surrogate.layers.padding import BOUNDARIES, Boundary, Padding, by_axis, continued, returned
 from wavesim.surrogate.layers.stages import KINDS, RANKED, recipe
 
-__all__ = ["BOUNDARIES", "KINDS", "RANKED", "Boundary", "CPConvolution", "Convolution", "continued", "make_conv"]
+__all__ = [
+    "BOUNDARIES",
+    "KINDS",
+    "RANKED",
+    "Boundary",
+    "CPConvolution",
+    "Convolution",
+    "continued",
+    "make_conv",
+    "returned",
+]
 
 
 def make_conv(

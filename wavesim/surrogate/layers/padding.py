@@ -72,6 +72,26 @@ def continued(field: torch.Tensor, cells: int, axis: int, sides: Sides = ("mirro
     return torch.cat((before, field, after), dim=axis)
 
 
+def returned(field: torch.Tensor, cells: int, axis: int, sides: Sides = ("mirror", "mirror")) -> torch.Tensor:
+    """The adjoint of `continued`: what lies in the `cells` beyond both edges goes back to where it was taken from."""
+    if cells == 0:
+        return field
+    length = field.shape[axis] - 2 * cells
+    inner = field.narrow(axis, cells, length)
+    for low, kind in zip((True, False), sides, strict=True):
+        outside = field.narrow(axis, 0 if low else cells + length, cells)
+        if kind == "zero":
+            continue
+        if kind == "replicate":
+            outside = outside.sum(dim=axis, keepdim=True)
+        elif kind != "periodic":
+            outside = outside.flip(axis) if kind == "mirror" else -outside.flip(axis)
+        silent = length - outside.shape[axis]
+        at_low = low != (kind == "periodic")
+        inner = inner + F.pad(outside, [0, 0] * (-axis - 1) + ([0, silent] if at_low else [silent, 0]))
+    return inner
+
+
 def _beyond(near: torch.Tensor, far: torch.Tensor, axis: int, kind: Boundary, edge: int) -> torch.Tensor:
     """The cells beyond one side, from as many at this side, of which `edge` is the outermost, and at the other."""
     if kind == "periodic":

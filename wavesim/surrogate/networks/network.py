@@ -26,13 +26,19 @@ class Network(nn.Module):
     linear = True  # in the fields
     exportable = True  # to ONNX
     multiple = 1  # what sizes are brought up to
+    continuation = STATE  # of the fields beyond the sides
     head: nn.Module
 
     def __init__(self, config: ForecasterConfig):
         super().__init__()
         self.config = config
-        self.channels_in, self.channels_out = 2 + 2 * config.bundle, 2 * config.bundle
-        self.beyond, self.medium_beyond = padding(config.sides, STATE), padding(config.sides, MEDIUM)
+        self.channels_in, self.channels_out = self.channels(config)
+        self.beyond, self.medium_beyond = padding(config.sides, self.continuation), padding(config.sides, MEDIUM)
+
+    @staticmethod
+    def channels(config: ForecasterConfig) -> tuple[int, int]:
+        """Of the fields that the network reads, and of those that it makes."""
+        return 2 + 2 * config.bundle, 2 * config.bundle
 
     @property
     def least(self) -> int:

@@ -1,0 +1,135 @@
+"""The effective-medium step: the coarse step with coefficients that an encoder reads from the micro-structure.
+
+In units of the frame interval and the cell, with d the differences across faces and C the Courant number,
+    <p, A p> = sum over faces   G d^2                          G = 2 C^2 e^(z + z') / (rho + rho')
+             + sum over corners 2 T g_x g_y                    |T| < least G of the corner's four faces / 2
+             + sum over cells   S_x (d_right - d_left)^2 + S_y (d_top - d_bottom)^2
+                                                               |S| < least G of the cell's two faces / 8
+    p_tt = -k A p,    k = kappa e^z
+with z, z', T and S between their bounds by the tanh of what the encoder says of each cell; g_x and g_y are means of the
+two differences that meet in a corner. G is 1/rho for waves along an axis, T its off-diagonal part, which inclined
+layers have, and S widens the stencil: 12 S = G is the Laplacian of fourth order. Each part alone takes less than half
+of the faces' energy away, since (a +- b)^2 <= 2 a^2 + 2 b^2: for any weights the tensor is positive definite and only a
+constant pressure is at rest. The encoder's last layer starts at zero, where the step is the coarse one.
+
+All of it is links to the 12 nearest cells, w (p_neighbour - p), beyond a wall to their images. An absorbing side is a
+rigid wall with the coarse step's damping.
+
+Reference: Milton, The Theory of Composites, 2002, for effective tensors and their bounds.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from wavesim.config import ForecasterConfig, Side
+from wavesim.surrogate.coarse import FACES
+from wavesim.surrogate.layers.padding import Boundary
+from wavesim.surrogate.learned import LearnedStep
+from wavesim.surrogate.networks.network import GatedByMedium, Seen
+from wavesim.surrogate.sides import Padding, around, padding
+
+WALLS: dict[Side, Boundary] = {"rigid": "mirror", "soft": "odd", "periodic": "periodic", "absorbing": "mirror"}
+CORNERS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+"""(y, x) of a cell's corners, and of the neighbours behind them."""
+NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0), *CORNERS, (0, 2), (0, -2), (2, 0), (-2, 0))
+REACH = 2
+
+
+class Coefficients(GatedByMedium):
+    """Eleven numbers between -1 and 1 for each cell: four of its faces, four of its corners, S_x, S_y and kappa."""
+
+    head: nn.Conv2d
+
+    def __init__(self, config: ForecasterConfig):
+        super().__init__(config)
+        self.make_look()
+        self.head = nn.Conv2d(config.encoder_width, len(FACES) + len(CORNERS) + 3, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    @property
+    def least(self) -> int:
+        return max(self.config.kernel_size // 2, REACH)
+
+    def encode(self, medium: torch.Tensor) -> Seen:
+        return torch.tanh(self.head(self.look_at(medium))).to(medium).split((len(FACES), len(CORNERS), 2, 1), dim=1)
+
+    def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
+        pointwise = grid[0] * grid[1] * self.head.weight.numel()
+        return 0, pointwise + self.look.macs(grid) + self.look_further.macs(grid)
+
+
+class EffectiveStep(LearnedStep):
+    """The stencil: the weights of the twelve links, damping if any, kappa."""
+
+    links = len(NEIGHBOURS)
+
+    def __init__(self, config: ForecasterConfig, courant: float):
+        super().__init__(courant, config.substeps, config.sides)
+        self.coefficients = Coefficients(config)
+        self.images = padding(config.sides, WALLS)
+        # Beyond walls a corner's T is minus its image: none at the wall itself.
+        self.corners_beyond = padding(
+            config.sides, {"rigid": "zero", "soft": "zero", "periodic": "periodic", "absorbing": "zero"}
+        )
+
+    @property
+    def least(self) -> int:  # type: ignore[override]
+        return self.coefficients.least
+
+    def stencil(self, medium: torch.Tensor) -> torch.Tensor:
+        faces, corners, second, bulk = self.coefficients.encode(medium)
+        opposite = torch.cat([self._at(faces[:, face ^ 1, None], *NEIGHBOURS[face]) for face in range(4)], dim=1)
+        conductance = self.conductance(medium[:, 1:]) * torch.exp(faces + opposite)
+        right, left, top, bottom = conductance.split(1, dim=1)
+
+        least = torch.cat((torch.minimum(right, left), torch.minimum(top, bottom)), dim=1)
+        along = (second * least / 8)[:, (0, 0, 1, 1)]
+        beside = torch.cat([self._at(along[:, face, None], *NEIGHBOURS[face]) for face in range(4)], dim=1)
+
+        # T of the corner high in x and y, from the four cells and the four faces around it.
+        said = [self._at(corners[:, k, None], *place) for k, place in enumerate(((0, 0), (0, 1), (1, 0), (1, 1)))]
+        meeting = (right, self._at(right, 1, 0), top, self._at(top, 0, 1))
+        tensor = torch.stack(said).mean(dim=0) * torch.stack(meeting).amin(dim=0) / 2
+        tensor = self._without_walls(tensor)
+        diagonal = [
+            sign * self._at(tensor, y, x, self.corners_beyond)
+            for sign, y, x in ((1, 0, 0), (-1, 0, -1), (-1, -1, 0), (1, -1, -1))
+        ]
+
+        kappa = medium[:, :1] * torch.exp(bulk)
+        links = torch.cat((conductance + 2 * (along + beside), *(one / 2 for one in diagonal), -beside), dim=1)
+        damping = (self.damping(medium),) if self.absorbs else ()
+        return torch.cat((kappa * links, *damping, kappa), dim=1)
+
+    def strain(self, pressure: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Differences to the twelve neighbours, (batch, 1, y, x) each."""
+        height, width = pressure.shape[-2:]
+        wide = around(pressure, REACH, self.images)
+        places = [(REACH + y, REACH + x) for y, x in NEIGHBOURS]
+        return tuple(wide[..., y : y + height, x : x + width] - pressure for y, x in places)
+
+    def energy(self, state: torch.Tensor, stencil: torch.Tensor, medium: torch.Tensor) -> torch.Tensor:
+        return super().energy(state, stencil, self.kappa(stencil))
+
+    def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
+        acceleration = 2 * self.links + 1
+        frame = grid[0] * grid[1] * ((self.substeps + 1) * acceleration + self.substeps)
+        return frame, self.coefficients.macs(grid)[1]
+
+    def _at(self, field: torch.Tensor, y: int, x: int, beyond: Padding | None = None) -> torch.Tensor:
+        """The field of the neighbour at (y, x) of every cell."""
+        height, width = field.shape[-2:]
+        wide = around(field, 1, beyond or self.medium_beyond)
+        return wide[..., 1 + y : 1 + y + height, 1 + x : 1 + x + width]
+
+    def _without_walls(self, tensor: torch.Tensor) -> torch.Tensor:
+        """None in the corners that lie in the upper and the right side; those of the others nobody stores."""
+        if "periodic" not in self.corners_beyond[0]:
+            tensor = F.pad(tensor[..., :-1, :], (0, 0, 0, 1))
+        if "periodic" not in self.corners_beyond[1]:
+            tensor = F.pad(tensor[..., :-1], (0, 1))
+        return tensor

@@ -1,0 +1,62 @@
+"""What the steps with a learned operator have in common, all of it from the form of the operator alone.
+
+    p_tt = -A p,    A = kappa B'B,    so that A is symmetric and semidefinite with the weight 1/kappa
+Superposition, scaling and time reversal hold for every B, and B annihilates a pressure that is the same everywhere.
+Velocity Verlet with n sub-steps conserves, to rounding, the scheme's own energy
+    E = 1/2 |u|^2 + 1/2 <p, A (p + u/n)>,    u = v + a(p)/(2n),
+with damping E falls (Hairer, Lubich and Wanner, Geometric Numerical Integration, 2006, section IX). E is positive, and
+bounds the state for ever, where the largest eigenvalue of A is below 4 n^2. It is found once for each medium, by power
+iteration, and a medium that is too stiff for the settings' sub-steps gets more: nothing is scaled, so that no wave is
+slowed. The same in training: what is learned is the step that forecasts, its error in time included, and the loss
+stays finite whatever the weights do on their way.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from wavesim.surrogate.coarse import CoarseStep
+
+ITERATIONS = 40
+MARGIN = 1.1
+
+
+class LearnedStep(CoarseStep):
+    """A step whose stencil has kappa behind its links and its damping, and whatever its acceleration needs after it."""
+
+    def kappa(self, stencil: torch.Tensor) -> torch.Tensor:
+        """(batch, 1, y, x)."""
+        place = self.links + self.absorbs
+        return stencil[:, place : place + 1]
+
+    def check(self, stencil: torch.Tensor) -> None:
+        """No medium is refused: a stiff one takes more sub-steps."""
+
+    @torch.no_grad()
+    def largest(self, stencil: torch.Tensor) -> torch.Tensor:
+        """The largest eigenvalue of A, (batch,), from below: by power iteration from noise."""
+        kappa = self.kappa(stencil)
+        noise = torch.randn(kappa.shape[-2:], generator=torch.Generator().manual_seed(0)).to(stencil)
+        field, eigenvalue = noise.expand_as(kappa), torch.zeros(len(kappa)).to(stencil)
+        for _ in range(ITERATIONS):
+            field = field / (field.square() / kappa).sum(dim=(1, 2, 3), keepdim=True).sqrt()
+            image = -self.acceleration(field, stencil)
+            eigenvalue, field = (field * image / kappa).sum(dim=(1, 2, 3)), image
+        return eigenvalue
+
+    def substeps_in(self, stencil: torch.Tensor) -> int:
+        """The settings' number, or as many as the stiffest of these media is stable in; at export the settings'."""
+        if torch.compiler.is_exporting():
+            return self.substeps
+        return max(self.substeps, math.floor(math.sqrt(MARGIN * float(self.largest(stencil).max())) / 2) + 1)
+
+    def scheme_energy(self, state: torch.Tensor, stencil: torch.Tensor, substeps: int) -> torch.Tensor:
+        """E above, (batch, 1, 1, 1)."""
+        pressure, rate = state[:, :1], state[:, 1:]
+        acceleration = self.acceleration(pressure, stencil)
+        damping = stencil[:, self.links : self.links + 1] / (2 * substeps) if self.absorbs else 0.0
+        rate = rate * (1 - damping) + acceleration / (2 * substeps)
+        density = rate.square() - (pressure + rate / substeps) * acceleration
+        return (density / (2 * self.kappa(stencil))).sum(dim=(1, 2, 3), keepdim=True)

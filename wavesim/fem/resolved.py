@@ -27,6 +27,8 @@ from wavesim.fem.media import Circle, inclusions
 from wavesim.fem.medium import Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.packing_mesh import SquarePacking, one
+from wavesim.fem.raster import Averages, Raster
+from wavesim.fem.sampling import Nodes
 from wavesim.fem.simulation import DTYPES, Problem, Simulation, assemble, run
 from wavesim.fem.source import Burst
 from wavesim.fem.window import seen
@@ -89,19 +91,21 @@ def silent_frames(config: ResolvedConfig, bursts: Sequence[Burst]) -> int:
 
 def ready(
     config: ResolvedConfig,
-    mesh: Mesh,
+    mesh: Mesh | Nodes,
     bursts: Sequence[Burst],
     degree: int | None = None,
     steps: int | None = None,
     dtype: type | None = None,
+    averages: Raster | Averages | None = None,
 ) -> tuple[Problem, stepper.WaveState]:
     """The problem without its sources, and the state (unknowns, bursts) at frame 0.
 
     Args:
-        degree, dtype: default to the config's. steps: a frame; default: the fewest.
+        degree, dtype: default to the config's. steps: a frame; default: the fewest. averages: the medium on a
+            rectangle's nodes; without them the mesh follows the grains.
     """
     problem = assemble(
-        materials(config),
+        averages or materials(config),
         mesh,
         config.frame_interval,
         config.domain.cells,

@@ -91,40 +91,44 @@ def race(given: argparse.Namespace, scale: Scale, notes: Notes) -> Iterator[str]
                         {**about, "kind": "errors", "run": one.about(), **module.errors_of(case, truth, one)}, *what
                     )
         if first is not None:
-            for batch in (1, scale.several):
-                yield f"{scenario.name}: milliseconds, batch {batch}"
-                time_all(*first, [one for one in runners if one.name != "persistence"], batch, given.folder, notes)
+            yield f"{scenario.name}: milliseconds"
+            time_all(*first, [one for one in runners if one.name != "persistence"], given.folder, notes)
 
 
-def time_all(case: Case, truth: Truth, runners: list[Runner], batch: int, folder: Path, notes: Notes) -> None:
-    """Milliseconds a simulated crossing of one simulation of a batch, of those that are not timed yet, in turns.
+def time_all(case: Case, truth: Truth, runners: list[Runner], folder: Path, notes: Notes) -> None:
+    """Milliseconds a simulated crossing, of one simulation and of one in a batch, of those that are not timed yet.
 
     Those that have no errors in this medium have no times.
     """
-    works: dict[tuple[str, str], tuple[Callable[[], None], int]] = {}
+    batches = 1, case.scale.several
+    works: dict[int, dict[tuple[str, str], tuple[Callable[[], None], int]]] = {batch: {} for batch in batches}
     lacking = []
     for one in runners:
         errors = notes.known(case.key, identity(one), "errors")
-        if notes.known(case.key, identity(one), "time", batch) is None and errors and "refused" not in errors:
-            lacking.append(one)
-            if isinstance(one, Model):
-                folder.mkdir(parents=True, exist_ok=True)
-                calls = pareto_forecasters.load(one.path).config.bundle
-                found = pareto_forecasters.frames_of(case, truth, one, batch, folder)
-                works |= {(one.name, runtime): (work, calls) for runtime, work in found.items()}
-            else:
-                works[one.name, "solver"] = pareto_solvers.frame_of(case, truth, one, batch), 1
-    turns, burst = (3, 1) if case.scale.quick else (15, 4) if batch == 1 else (5, 1)
-    taken = sorted((time, *key) for key, time in in_turns(works, turns, burst).items())
-    for one in lacking:
-        (least, median), _, runtime = next(row for row in taken if row[1] == one.name)
-        factor = case.scale.frames / batch
-        line = {"scenario": case.scenario.name, "settings": settings_of(case.scenario, case.scale), "kind": "time"}
-        line |= {"run": one.about(), "batch": batch, "runtime": runtime}
+        timed = all(notes.known(case.key, identity(one), "time", batch) for batch in batches)
+        if timed or not errors or "refused" in errors:
+            continue
+        lacking.append(one)
         if isinstance(one, Model):
-            line["seconds"] = pareto_forecasters.seconds_of(case, truth, one)
-        line |= {"milliseconds": least * factor, "median": median * factor}
-        notes.add(line, case.key, identity(one), "time", batch)
+            calls = pareto_forecasters.load(one.path).config.bundle
+            for batch in batches:
+                found = pareto_forecasters.frames_of(case, truth, one, batch, folder)
+                works[batch] |= {(one.name, runtime): (work, calls) for runtime, work in found.items()}
+        else:
+            for batch, work in pareto_solvers.frames_of(case, truth, one, batches).items():
+                works[batch][one.name, "solver"] = work, 1
+    for batch in batches:
+        turns, burst = (3, 1) if case.scale.quick else (15, 4) if batch == 1 else (5, 1)
+        taken = sorted((time, *key) for key, time in in_turns(works[batch], turns, burst).items())
+        factor = case.scale.frames / batch
+        for one in lacking:
+            (least, median), _, runtime = next(row for row in taken if row[1] == one.name)
+            line = {"scenario": case.scenario.name, "settings": settings_of(case.scenario, case.scale), "kind": "time"}
+            line |= {"run": one.about(), "batch": batch, "runtime": runtime}
+            if isinstance(one, Model) and batch == 1:
+                line["seconds"] = pareto_forecasters.seconds_of(case, truth, one)
+            line |= {"milliseconds": least * factor, "median": median * factor}
+            notes.add(line, case.key, identity(one), "time", batch)
 
 
 def main() -> None:

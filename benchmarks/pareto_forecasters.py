@@ -89,8 +89,9 @@ def frames_of(case: Case, truth: Truth, given: Model, batch: int, graphs: Path) 
         found["compiled loops"] = CompiledForecaster(model)
     except WavesimError:
         try:
-            export_onnx(model, graphs / f"{given.name.replace('/', '-')}-{batch}", (grid, grid), batch)
-            found["ONNX Runtime"] = OnnxForecaster(graphs / f"{given.name.replace('/', '-')}-{batch}")
+            path = graphs / f"{given.fingerprint}-{grid}-{batch}"
+            export_onnx(model, path, (grid, grid), batch)
+            found["ONNX Runtime"] = OnnxForecaster(path)
         except WavesimError:  # Fourier modes
             pass
     states = np.repeat(truth.states[grid][:1], batch, axis=0)

@@ -14,7 +14,7 @@ do. The better start counts. A step is the largest that is stable.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -32,8 +32,9 @@ from wavesim.fem.upscaling import upscaled
 from wavesim.fem.window import seen
 from wavesim.metrics import relative_l2, vrmse, windowed
 from wavesim.preset_config import ResolvedConfig
-from wavesim.surrogate import Forecaster, init, rollout, step
+from wavesim.surrogate import Forecaster, init, rollout
 from wavesim.surrogate.loops import in_loops
+from wavesim.turns import forecasting
 
 
 @dataclass(frozen=True)
@@ -132,27 +133,26 @@ def errors(forecast: np.ndarray, truth: Truth) -> dict[str, Any]:
     return {"half": half, "one": one, "vrmse": {key: float(v) for key, v in windowed(shares.mean(axis=0)).items()}}
 
 
-def frame_of(case: Case, truth: Truth, solver: Solver, batch: int) -> Callable[[], None]:
-    """What computes one frame of a batch of simulations in this medium, and its averages, at each call."""
+def frames_of(case: Case, truth: Truth, solver: Solver, batches: Sequence[int]) -> dict[int, Callable[[], None]]:
+    """By batch, what computes one frame of so many simulations in this medium, and its averages, at each call."""
     if solver.family == "volumes":
         model, state, medium = volumes(case, truth, solver)
-        loops, states = in_loops(model), np.repeat(state[:1], batch, axis=0)
-        current = init(loops, states, medium[None])
-
-        def forecast() -> None:
-            nonlocal current
-            current = step(loops, current)
-
-        return forecast
+        states = {batch: np.repeat(state[:1], batch, axis=0) for batch in batches}
+        return {batch: forecasting(in_loops(model), states[batch], medium[None]) for batch in batches}
     ready = assembled(case, solver)
-    operator = replace(ready.problem.operator, drive=None)
     pulse = ready.problem.at_unknowns(Pulse(case.bursts[0].center, case.bursts[0].width))
-    waves = stepper.init(operator, pulse if batch == 1 else np.repeat(pulse[:, None], batch, axis=1))
+    starts = {batch: pulse if batch == 1 else np.repeat(pulse[:, None], batch, axis=1) for batch in batches}
+    return {batch: _stepping(ready.problem, start) for batch, start in starts.items()}
+
+
+def _stepping(problem: Problem, pressure: np.ndarray) -> Callable[[], None]:
+    operator = replace(problem.operator, drive=None)
+    waves = stepper.init(operator, pressure)
 
     def advance() -> None:
         nonlocal waves
         waves = stepper.advance(operator, waves)
-        _ = ready.problem.sampling @ waves.pressure
+        _ = problem.sampling @ waves.pressure
 
     return advance
 

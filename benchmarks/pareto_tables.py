@@ -160,7 +160,7 @@ def sentence(panel: Panel, batch: int = 1) -> str:
             return ""
         if ahead is None:
             return f"{where} no forecaster has run; the best solver reaches {_said(reached, panel)}."
-        return f"{where} no solver that was run is as good as `{ahead.name}`, {_said(ahead.one, panel)} after one crossing."
+        return f"{where} no solver that ran is as good as `{ahead.name}`, {_said(ahead.one, panel)} at one crossing."
     forecaster, solver = pair
     ours, theirs = forecaster.cost(batch), solver.cost(batch)
     error = f"at an error of {_said(forecaster.one, panel)} after one crossing"
@@ -176,9 +176,9 @@ def write(lines: Lines, path: Path, several: int, machine: str) -> None:
     found = panels(lines)
     text = [
         f"{machine}, one thread, {time.strftime('%Y-%m-%d')}. Relative L2 of pressure over the grid's cells, means "
-        "over media and bursts; single precision; milliseconds a simulated crossing, the least of runs in turns (median "
-        f"in brackets), of one simulation and of one in a batch of {several}; once: seconds a medium, to mesh, to average "
-        f"and to assemble, or to encode. No error is claimed below {CLAIMED:g} times the truth's own (<).",
+        "over media and bursts; single precision; milliseconds a simulated crossing, the least of runs in turns "
+        f"(median in brackets), of one simulation and of one in a batch of {several}; once: seconds a medium, to mesh, "
+        f"to average and to assemble, or to encode. No error is claimed below {CLAIMED:g} times the truth's own (<).",
         "",
         *[f"- {words}" for panel in found if (words := sentence(panel))],
     ]
@@ -194,8 +194,9 @@ def _panel(panel: Panel, several: int) -> list[str]:
     simulations = max((row.simulations for row in panel.rows), default=0)
     lines = [
         f"{panel.media} media, {simulations} simulations. Truth: conforming, degree {_range(degree)} on "
-        f"{_range(cells)} cells, {_range(steps)} steps a frame, {once:.0f} s a medium; its own error is {panel.truth[0]:.2%} at half a "
-        f"crossing and {panel.truth[1]:.2%} at one, so that nothing below {panel.floor:.2%} is claimed.",
+        f"{_range(cells)} cells, {_range(steps)} steps a frame, {once:.0f} s a medium; its own error is "
+        f"{panel.truth[0]:.2%} at half a crossing and {panel.truth[1]:.2%} at one, so that nothing below "
+        f"{panel.floor:.2%} is claimed.",
         "",
     ]
     windows = list(dict.fromkeys(key for row in panel.rows for key in row.vrmse if key != "1"))

@@ -79,8 +79,10 @@ def race(given: argparse.Namespace, scale: Scale, notes: Notes) -> Iterator[str]
         for case in cases(scenario, scale, given.packings, given.folder, media, given.bursts, given.seed):
             about = {"scenario": scenario.name, "settings": settings_of(scenario, scale), "packing": case.packing.name}
             yield f"{scenario.name}, packing {case.packing.name}: the truth"
-            truth = truth_of(case, given.folder / "truths", notes.known(case.key, "truth"))
-            notes.add({**about, "kind": "truth", **truth.about}, case.key, "truth")
+            known = notes.known(case.key, "truth")
+            truth = truth_of(case, given.folder / "truths", known)
+            if known is None:
+                notes.add({**about, "kind": "truth", **truth.about}, case.key, "truth")
             first = first or (case, truth)
             for one in runners:
                 what = case.key, identity(one), "errors"

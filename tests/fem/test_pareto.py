@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,11 +14,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))  # last: no script takes the name of a package
 
+import pareto  # noqa: E402
 import pareto_figure  # noqa: E402
 import pareto_tables  # noqa: E402
 from pareto_cases import QUICK, SCENARIOS, Scale, cases  # noqa: E402
 from pareto_solvers import Solver, errors_of, solvers  # noqa: E402
 from pareto_truth import truth_of  # noqa: E402
+
+from wavesim.provenance import read_lines  # noqa: E402
 
 HARDEST = SCENARIOS[2]
 OTHER = [4.0, 1.0]
@@ -115,18 +117,21 @@ def test_the_truths_own_mesh_and_degree_are_the_truth_from_either_start(tmp_path
     np.testing.assert_array_equal(again.pressure, found.pressure)
 
 
-def test_the_race_runs_and_is_not_run_twice(tmp_path):
+def test_the_race_runs_and_is_not_run_twice(tmp_path, monkeypatch):
     pytest.importorskip("dolfinx")
     pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")
-    command = [sys.executable, ROOT / "benchmarks/pareto.py", "--quick", "--media", "1", "--bursts", "1",
-               "--scenarios", HARDEST.name, "--folder", tmp_path / "runs", "--out", tmp_path / "out"]  # fmt: skip
-    model = ROOT / "data/models/demo/pruned.safetensors"
-    seen = []
-    for more in ([], ["--models", model], ["--models", model, "--finished"]):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run([*command, *more], capture_output=True, text=True, env=environment, timeout=300)
-        assert done.returncode == 0, done.stderr
-        seen.append([json.loads(line) for line in (tmp_path / "out/runs.jsonl").read_text().splitlines()])
+    options = ["--quick", "--media", "1", "--bursts", "1", "--scenarios", HARDEST.name]
+    options += ["--folder", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "benchmarks/pareto.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    seen = [read_lines(tmp_path / "out/runs.jsonl")]
+    for more in ([], ["--finished"]):  # here, where all is imported
+        model = ["--models", str(ROOT / "data/models/demo/pruned.safetensors")]
+        monkeypatch.setattr(sys, "argv", ["pareto.py", *options, *model, *more])
+        pareto.main()
+        seen.append(read_lines(tmp_path / "out/runs.jsonl"))
     assert seen[1][: len(seen[0])] == seen[0] and seen[2] == seen[1]
     assert [(line["kind"], line["run"]["name"]) for line in seen[1][len(seen[0]) :]] == [
         ("errors", "pruned"), ("time", "pruned"), ("time", "pruned")]  # fmt: skip

@@ -4,8 +4,8 @@ On preset `packing` at three contrasts, and where one thing is changed each (par
 is a conforming run refined until its own error is small (pareto_truth.py). It is raced by solvers that are cheaper
 (pareto_solvers.py) and by the forecasters whose files are given (pareto_forecasters.py), all in single precision on one
 thread: relative L2 of pressure over the grid's cells, at half and at one crossing of the background over the unit
-square, VRMSE over frames 6 to 12 and 13 to 30; milliseconds of one simulation and of a batch, all taken in turns in one
-process, in the first medium. What a medium costs once (meshing, assembly, encoder) is told apart.
+square, VRMSE over frames 6 to 12 and 13 to 30; milliseconds of the processor, of one simulation and of a batch, all
+taken in turns in one process, in the first medium. What a medium costs once (meshing, assembly, encoder) is told apart.
 
     OMP_NUM_THREADS=1 python benchmarks/pareto.py --models A.safetensors B.safetensors [--data DATASET ...]
         [--packings packings.h5] [--media 4] [--scenarios "contrast (20, 5)" ...] [--quick] [--finished]
@@ -121,7 +121,7 @@ def time_all(case: Case, truth: Truth, runners: list[Runner], folder: Path, note
                 works[batch][one.name, "solver"] = work, 1
     for batch in batches:
         turns, burst = (3, 1) if case.scale.quick else (15, 4) if batch == 1 else (5, 1)
-        taken = sorted((time, *key) for key, time in in_turns(works[batch], turns, burst).items())
+        taken = sorted((pair, *key) for key, pair in in_turns(works[batch], turns, burst, time.process_time).items())
         factor = case.scale.frames / batch
         for one in lacking:
             (least, median), _, runtime = next(row for row in taken if row[1] == one.name)

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter
 from pareto_tables import Lines, Panel, Row, front, panels
 
@@ -37,7 +38,7 @@ def draw(lines: Lines, out: Path, several: int) -> None:
 
 
 def _draw(found: Sequence[Panel], path: Path, several: int) -> None:
-    figure = Figure(figsize=(max(8.0, 4.6 * len(found)), 9.0), layout="constrained")
+    figure = Figure(figsize=(max(9.0, 4.8 * len(found)), 9.0), layout="constrained")
     axes = figure.subplots(2, len(found), sharey=True, squeeze=False)
     for line, batch in zip(axes, (1, several), strict=True):
         for axis, panel in zip(line, found, strict=True):
@@ -46,7 +47,7 @@ def _draw(found: Sequence[Panel], path: Path, several: int) -> None:
         line[0].set_ylabel("relative L2 of pressure after one crossing")
     for axis in axes[-1]:
         axis.set_xlabel("milliseconds a simulated crossing, one thread")
-    figure.legend(handles=_marks(found), loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles=_marks(found), loc="outside lower center", ncols=4 if len(found) > 2 else 3, frameon=False)
     figure.savefig(path, dpi=130)
 
 
@@ -80,9 +81,8 @@ def _named(axis: Axes, rows: Sequence[Row], batch: int) -> None:
     for number, row in enumerate(sorted(rows, key=lambda row: row.cost(batch))):
         above = number % 2 == 0
         place = {"xytext": (0, 9 if above else -9), "va": "bottom" if above else "top", "ha": "center"}
-        axis.annotate(
-            row.name, (row.cost(batch), row.one), textcoords="offset points", fontsize=8, color=FORECASTER, **place
-        )
+        text = axis.annotate(row.name, (row.cost(batch), row.one), textcoords="offset points", fontsize=8, **place)
+        text.set(color=FORECASTER, path_effects=[withStroke(linewidth=2.5, foreground="white")])
 
 
 def _marks(found: Sequence[Panel]) -> list[Line2D]:

@@ -69,7 +69,7 @@ def solvers(scale: Scale) -> list[Solver]:
     found += [Solver("raster", n, 1, 2) for n in (64, 128, 192)]
     rasters = {2: (16, 24, 32, 40, 48, 64, 96, 128), 3: (16, 24, 32, 48, 64), 4: (12, 16, 24, 32, 48, 64, 96)}
     found += [Solver("raster", n, degree) for degree, sizes in rasters.items() for n in sizes]
-    found += [Solver("raster", n, 2, 2) for n in (32, 64, 128)]
+    found += [Solver("raster", n, 2, 2) for n in (32, 48, 64, 128)]
     found += [Solver("upscaled", n, 2) for n in (16, 24, 32, 48)]
     found += [Solver("conforming", 33, degree) for degree in (2, 3, 4)]
     return [*found, Solver("conforming", 33, 2, 2), *(Solver("conforming", 20, degree) for degree in (3, 4, 5))]

@@ -26,8 +26,8 @@ AIM = 50.0  # times cheaper than the cheapest solver of equal error, which the p
 @dataclass(frozen=True)
 class Row:
     """One solver or forecaster in one scenario: means over media and bursts. start: of the two of a solver, the better
-    one. milliseconds: batch -> a simulated crossing, least and median; once: seconds a medium; run: what it says of
-    itself; refused: why it has no errors in some medium."""
+    one. milliseconds: batch -> a simulated crossing, least and median; once: seconds a medium, by what takes them; run:
+    what it says of itself; refused: why it has no errors in some medium."""
 
     name: str
     run: dict[str, Any]
@@ -38,7 +38,7 @@ class Row:
     steps: int | None
     unknowns: int | None
     milliseconds: dict[int, tuple[float, float]]
-    once: float
+    once: dict[str, float]
     runtime: str
     simulations: int
     refused: str = ""
@@ -120,7 +120,8 @@ def _row(lines: Lines) -> Row:
     windows = {
         key: float(np.mean([line[start]["vrmse"][key] for line in errors])) for key in errors[0][start]["vrmse"]
     } if errors else {}  # fmt: skip
-    seconds = [sum(line["seconds"].values()) for line in [*errors, *times] if "seconds" in line]
+    seconds = [line["seconds"] for line in [*errors, *times] if "seconds" in line]
+    parts = list(dict.fromkeys(part for one in seconds for part in one))
     return Row(
         run["name"],
         run,
@@ -131,7 +132,7 @@ def _row(lines: Lines) -> Row:
         max((line["steps"] for line in errors if "steps" in line), default=None),
         max((line["unknowns"] for line in errors if "unknowns" in line), default=None),
         {line["batch"]: (line["milliseconds"], line["median"]) for line in times},
-        float(np.mean(seconds)) if seconds else 0.0,
+        {part: float(np.mean([one[part] for one in seconds])) for part in parts},
         next((line["runtime"] for line in times if line["batch"] == 1), ""),
         sum(len(line[start]["one"]) for line in errors),
         refused,
@@ -176,11 +177,15 @@ def write(lines: Lines, path: Path, several: int, machine: str) -> None:
     found = panels(lines)
     text = [
         f"{machine}, one thread, {time.strftime('%Y-%m-%d')}. Relative L2 of pressure over the grid's cells, means "
-        "over media and bursts; single precision; milliseconds a simulated crossing, the least of runs in turns "
-        f"(median in brackets), of one simulation and of one in a batch of {several}; once: seconds a medium, to mesh, "
-        f"to average and to assemble, or to encode. No error is claimed below {CLAIMED:g} times the truth's own (<).",
+        "over media and bursts; single precision; milliseconds of the processor a simulated crossing, the least of runs "
+        f"in turns (median in brackets), of one simulation and of one in a batch of {several}; once: seconds a medium. "
+        f"No error is claimed below {CLAIMED:g} times the truth's own (<).",
         "",
         *[f"- {words}" for panel in found if (words := sentence(panel))],
+        "",
+        f"In batches of {several}:",
+        "",
+        *[f"- {words}" for panel in found if (words := sentence(panel, several))],
     ]
     for panel in found:
         text += ["", f"## {panel.scenario.name[0].upper()}{panel.scenario.name[1:]}", "", *_panel(panel, several)]
@@ -199,14 +204,14 @@ def _panel(panel: Panel, several: int) -> list[str]:
         f"{panel.floor:.2%} is claimed.",
         "",
     ]
-    windows = list(dict.fromkeys(key for row in panel.rows for key in row.vrmse if key != "1"))
+    windows = [key for row in panel.rows[:1] for key in row.vrmse if key.split("-")[0] in ("6", "13")]
     heads = ["", "half", "one crossing", *(f"VRMSE {key}" for key in windows), "ms a crossing", f"batch {several}"]
     heads += ["once, s", "steps a frame", "unknowns or weights", "start or runtime"]
     lines += [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 2) + "---|"]
     fronts = {
         row.name for some in (False, True) for row in front([r for r in panel.rows if r.forecasts == some], panel)
     }
-    for row in sorted(panel.rows, key=lambda row: (row.forecasts, row.cost() if row.cost() > 0 else 0)):
+    for row in sorted(panel.rows, key=lambda row: (row.forecasts, row.cost() if row.cost() > 0 else 0.0)):
         if row.refused:
             lines.append(f"| {row.name} | {row.refused} |" + " |" * (len(heads) - 2))
             continue
@@ -216,7 +221,11 @@ def _panel(panel: Panel, several: int) -> list[str]:
         cells_ += [f"{_number(least)} ({_number(median)})" for least, median in row.milliseconds.values()] or ["", ""]
         cells_ += [""] * (3 + len(windows) + 2 - len(cells_))
         size = row.run.get("parameters") if row.forecasts else row.unknowns
-        cells_ += [f"{row.once:.2g}" if row.once else "", str(row.steps or ""), f"{size:,}" if size else ""]
+        cells_ += [
+            ", ".join(f"{part} {value:.2g}" for part, value in row.once.items()),
+            str(row.steps or ""),
+            f"{size:,}" if size else "",
+        ]
         lines.append(f"| {' | '.join([*cells_, row.runtime if row.forecasts else START.get(row.start, '')])} |")
     lines += ["", "In bold: the two fronts.", *_break_even(panel)]
     return lines
@@ -251,7 +260,10 @@ def _paid(row: Row, other: Row | None) -> list[str]:
     if other is None or not {"data", "training"} <= row.run["seconds"].keys():
         return ["", ""]
     spent = 1e3 * (row.run["seconds"]["data"] + row.run["seconds"]["training"])
-    gains = other.cost() - row.cost(), other.cost() - row.cost() + 1e3 * (other.once - row.once)
+    gains = (
+        other.cost() - row.cost(),
+        other.cost() - row.cost() + 1e3 * (sum(other.once.values()) - sum(row.once.values())),
+    )
     return ["never" if gain <= 0 else f"{spent / gain:,.0f}" for gain in gains]
 
 

@@ -2,11 +2,12 @@
 
 An arm is a forecaster and what it trains on; each is trained with several seeds, by the same steps on the same windows.
     main         the gated network: classical filters of 3, 5 and 7 taps, one-way ones (cp) of three ranks at each
-    thin         classical filters again, with fewer channels: what equal parameters, products or milliseconds buy
+    thin         classical filters again, with fewer channels, in the encoder too: what equal parameters, products or
+                 milliseconds buy
     families     other one-way filters of the same rank
     afterwards   the trained classical one, its kernels decomposed (CP by alternating least squares), and tuned on
     time         the one-way one for as many seconds as the classical one took
-    networks     U-Nets of both families, and published networks thinned to the same budget
+    networks     U-Nets and kernels of space and time (3-way) of both families; published ones thinned
     data         classical and one-way on 8, 32, 128 and 512 trajectories: who overfits
 All but `data` run on packings, three arms on the other presets too, `data` on random media. Trajectories are split by
 medium; settings are the same for all, chosen before on validation data of the demo. The test split is seen once, when
@@ -77,22 +78,27 @@ class Arm:
         return ForecasterConfig.model_validate({"substeps": SUBSTEPS, **self.changes})
 
 
-def gated(family: str, taps: int = 5, rank: int = 32, width: int = 16) -> dict[str, Any]:
-    return {"convolution": family, "kernel_size": taps, "ranks": (rank,) * 4, "width": width}
+def gated(family: str, taps: int = 5, rank: int = 32) -> dict[str, Any]:
+    return {"convolution": family, "kernel_size": taps, "ranks": (rank,) * 4, "width": 16}
+
+
+def thinned(width: int) -> dict[str, Any]:
+    """The classical one with fewer channels than 16, in its encoder too."""
+    return {**gated("classical"), "width": width, "encoder_width": width}
 
 
 def arms() -> list[Arm]:
     """All of them, the most telling first."""
     classical, one_way = gated("classical"), gated("one-way")
     found = [Arm("main", "classical, 5 taps", classical), Arm("main", "one-way, rank 32, 5 taps", one_way)]
-    found += [Arm("thin", f"classical, {width} channels", gated("classical", width=width)) for width in (4, 6, 8, 12)]
+    found += [Arm("thin", f"classical, {width} channels", thinned(width)) for width in (5, 7, 8, 12)]
     found += [
         Arm("other presets", name, changes, preset)
         for preset in PRESETS[1:]
         for name, changes in (
             ("classical, 5 taps", classical),
             ("one-way, rank 32, 5 taps", one_way),
-            ("classical, 6 channels", gated("classical", width=6)),
+            ("classical, 7 channels", thinned(7)),
         )
     ]
     found += [
@@ -123,6 +129,11 @@ def arms() -> list[Arm]:
     levels = {"ranks": (8, 16, 32), "kernel_size": 3, "width": 8}
     found += [
         Arm("networks", f"U-Net, {family}", {"network": "unet", "convolution": family, **levels})
+        for family in ("classical", "one-way")
+    ]
+    block = {"network": "space-time", "bundle": 4, "width": 8, "ranks": (16,) * 4}
+    found += [
+        Arm("networks", f"kernels of space and time, {family}", {**block, "convolution": family})
         for family in ("classical", "one-way")
     ]
     found += [Arm("networks", f"{name}, thinned", {"network": name, **changes}) for name, changes in THINNED.items()]

@@ -147,13 +147,14 @@ class WavesConfig(GrainsConfig):
 class ForecasterConfig(Settings):
     """A coarse explicit step, corrected by a network that has seen the medium."""
 
-    network: Literal["gated", "unet", "classic-unet", "convnext-unet", "fno", "tfno"] = Field(
+    network: Literal["gated", "unet", "space-time", "classic-unet", "convnext-unet", "fno", "tfno"] = Field(
         default="gated",
-        description="gated and unet have filters of one family; the others are references, published networks",
+        description="gated, unet and space-time, which filters the frames of a bundle along time too, have filters of "
+        "one family; the others are references, published networks",
     )
     convolution: Literal[
         "classical", "one-way", "separable", "cp-series", "flattened", "chain", "sum", "tensor-train"
-    ] = Field(default="one-way", description="family of every spatial filter of gated and unet")
+    ] = Field(default="one-way", description="family of every filter of gated, unet and space-time")
     width: Count = Field(
         default=16, description="channels of the hidden fields on the finest grid (multiples of 8 run fastest)"
     )
@@ -184,13 +185,23 @@ class ForecasterConfig(Settings):
     @property
     def kind(self) -> str:
         """In a word or two: the family of filters where there is one, and the network where it is not the usual one."""
-        words = {"gated": self.convolution, "unet": f"{self.convolution} unet"}
+        words = {"gated": self.convolution} | {name: f"{self.convolution} {name}" for name in ("unet", "space-time")}
         return words.get(self.network, self.network)
 
     @model_validator(mode="after")
     def _odd_kernel(self) -> ForecasterConfig:
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size} is even; a centred filter has an odd number of taps")
+        return self
+
+    @model_validator(mode="after")
+    def _as_many_frames(self) -> ForecasterConfig:
+        reach = self.kernel_size // 2
+        if self.network == "space-time" and self.bundle + 1 < reach:
+            raise ValueError(
+                f"kernel_size {self.kernel_size} reaches over {reach} frames, and network space-time has those of a "
+                f"bundle of {self.bundle} and the state; take bundle {reach - 1} or more"
+            )
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,8 @@ FORECASTERS: Mapping[str, Mapping[str, Any]] = {
     "classical": {"network": "gated", "convolution": "classical"},
     "unet-one-way": {"network": "unet", "convolution": "one-way"},
     "unet-classical": {"network": "unet", "convolution": "classical"},
+    "space-time-one-way": {"network": "space-time", "convolution": "one-way", "bundle": 4},
+    "space-time-classical": {"network": "space-time", "convolution": "classical", "bundle": 4},
     **{name: {"network": name} for name in ("classic-unet", "convnext-unet", "fno", "tfno")},
 }
 """What a name changes of the other settings of a forecaster."""

@@ -9,7 +9,7 @@ from wavesim.config import ForecasterConfig
 from wavesim.surrogate.models import Forecaster
 from wavesim.surrogate.networks import NETWORKS
 
-OURS = ("gated", "unet")
+OURS = ("gated", "unet", "space-time")
 LOCAL = (*OURS, "classic-unet", "convnext-unet")
 """Networks of convolutions: what they forecast for a cell depends on the cells around it alone."""
 NEEDS = pytest.mark.skipif(find_spec("neuralop") is None, reason="neuraloperator is an optional extra")

@@ -22,7 +22,7 @@ from wavesim.turns import in_turns
 
 DATA = Path(__file__).parents[2] / "data"
 MODEL = DATA / "models" / "demo" / "pruned.safetensors"
-APART = {"float32": 1e-4, "bfloat16": 0.05, "int8": 1.0}  # after 4 frames of a compact pulse; int8 is that bad
+APART = {"float32": 1e-4, "bfloat16": 0.02, "int8": 0.03}  # after 4 frames of a compact pulse
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,9 @@ def test_every_runtime_forecasts_what_torch_does(waves, tmp_path):
         apart = np.linalg.norm(rollout(one, state, medium, 4) - expected) / np.linalg.norm(expected)
         assert apart < APART[precision], (runtime, precision, apart)
         assert precision == "float32" or apart > 1e-6, (runtime, precision)  # it does compute in another precision
+    if ("openvino", "int8") in found:  # the same integers in both, which round a tie now and then to either side
+        one, other = (rollout(found[runtime, "int8"], state, medium, 1) for runtime in ("onnxruntime", "openvino"))
+        assert np.linalg.norm(other - one) < 0.5 * np.linalg.norm(one - expected[:1])
 
 
 def test_a_forecaster_that_is_not_exported_runs_in_torch(tmp_path):

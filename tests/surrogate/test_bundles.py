@@ -73,10 +73,32 @@ def test_a_bundle_shares_the_work_of_the_network_and_each_frame_has_its_own_coar
     assert bundled.macs((16, 16))["frame"] == coarse + call // 4
 
 
-def test_onnx_runtime_forecasts_the_same_bundles_on_a_grid_that_is_no_multiple(tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", ["unet", "space-time"])
+def test_onnx_runtime_forecasts_the_same_bundles_on_a_grid_that_is_no_multiple(network: str, tmp_path: Path) -> None:
     sides = ("rigid", "soft", "absorbing", "rigid")
-    model = forecaster("unet", bundle=2, sides=sides, activation="gelu")
+    model = forecaster(network, bundle=2, sides=sides, activation="gelu")
     states, media = (field.numpy() for field in fields(1, (14, 17)))
     export_onnx(model, tmp_path / "m", (14, 17))
     exported = OnnxForecaster(tmp_path / "m")
     np.testing.assert_allclose(rollout(exported, states, media, 5), rollout(model, states, media, 5), atol=2e-5)
+
+
+def test_a_kernel_of_space_and_time_lets_each_frame_of_a_call_see_the_others() -> None:
+    """A coarse frame alone that is changed changes the corrections of its neighbours in time, and, over two filters of
+    three taps, of none that is more than two frames away."""
+    model = forecaster("space-time", bundle=6, kernel_size=3, ranks=(8, 8))
+    _, medium = fields(1)
+    frames = torch.randn(1, 14, 16, 16, generator=torch.Generator().manual_seed(3))
+    changed = frames.clone()
+    changed[:, 6:8] += 1  # frame 3 of 0, 1, ..., 6
+    with torch.no_grad():
+        seen = model.network.encode(medium)
+        apart = (
+            (model.network(changed, seen) - model.network(frames, seen)).unflatten(1, (-1, 2)).abs().amax((0, 2, 3, 4))
+        )
+    assert (apart > 1e-3).tolist() == [True] * 5 + [False]
+
+
+def test_a_kernel_that_reaches_over_more_frames_than_a_call_has_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"reaches over 3 frames.*take bundle 2 or more"):
+        ForecasterConfig(network="space-time", kernel_size=7)

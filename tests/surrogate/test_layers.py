@@ -96,6 +96,8 @@ def test_every_kind_equals_the_classical_convolution_with_its_kernel(kind: str, 
     field = noise(dim)
     expected = CONV[dim](beyond(field, [size // 2 for size in sizes], sides), kernel, layer.bias)
     torch.testing.assert_close(layer(field), expected, atol=1e-12, rtol=0)
+    with torch.no_grad():  # filter after filter
+        torch.testing.assert_close(layer(field), expected, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -201,9 +203,29 @@ def test_weights_and_macs_are_those_of_the_closed_formulas(kind: str) -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 def test_macs_agree_with_a_count_of_the_operations_that_run(kind: str, dim: int, stride: int) -> None:
     layer = made(kind, dim, kernel_size=3 + (stride == 2), stride=stride)
-    with FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         layer(noise(dim)[:1])
     assert layer.macs(GRID[dim]) == counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize(("kind", "dim"), CASES)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_through_the_dense_kernel_are_those_through_the_filters(
+    kind: str, dim: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, field = made(kind, dim, kernel_size=3 + (stride == 2), stride=stride), noise(dim).requires_grad_()
+    found = []
+    for ratio in (0, math.inf):
+        monkeypatch.setattr("wavesim.surrogate.layers.convolution.DENSE_PAYS", ratio)
+        assert layer.trains_dense == (ratio > 0 and len(layer.stages) > 1)
+        found.append(torch.autograd.grad(layer(field).square().sum(), [field, *layer.parameters()]))
+    for through_filters, through_kernel in zip(*found, strict=True):
+        torch.testing.assert_close(through_kernel, through_filters, atol=1e-10, rtol=0)
+
+
+def test_only_layers_of_high_rank_train_through_their_dense_kernel() -> None:
+    dense = [make_conv("cp", 16, 16, 5, rank=rank).trains_dense for rank in (4, 8, 16, 32)]
+    assert dense == [False, False, False, True]
 
 
 @pytest.mark.parametrize(("kind", "dim"), CASES)

@@ -11,6 +11,7 @@ from wavesim.surrogate.networks.fourier import Fourier, FourierOperator
 from wavesim.surrogate.networks.gated import Gated
 from wavesim.surrogate.networks.network import Network, Seen
 from wavesim.surrogate.networks.reference import Reference
+from wavesim.surrogate.networks.space_time import SpaceTime
 from wavesim.surrogate.networks.unet import UNet
 
 __all__ = ["NETWORKS", "Network", "Seen", "make_network"]
@@ -18,6 +19,7 @@ __all__ = ["NETWORKS", "Network", "Seen", "make_network"]
 NETWORKS: dict[str, Callable[[ForecasterConfig], Network]] = {
     "gated": Gated,
     "unet": UNet,
+    "space-time": SpaceTime,
     "classic-unet": lambda config: Reference(config, ClassicUNet),
     "convnext-unet": lambda config: Reference(config, ConvNextUNet),
     "fno": lambda config: Fourier(config, FourierOperator),

@@ -7,7 +7,7 @@ depends on the medium alone is in `seen` and is computed once for each medium.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -64,15 +64,21 @@ class GatedByMedium(Network):
         self.look_bias = nn.Parameter(torch.zeros(wide, 1, 1))
         self.look_further = self.filter(wide, wide, further, medium=True)
 
-    def filter(self, read: int, made: int, rank: int, stride: int = 1, medium: bool = False) -> Convolution:
-        """A filter of the family; one that strides by 2 has a tap less, so that it lies evenly about its two cells."""
+    def filter(
+        self, read: int, made: int, rank: int, stride: int = 1, medium: bool = False, dim: int = 2
+    ) -> Convolution:
+        """A filter of the family; one that strides by 2 has a tap less, so that it lies evenly about its two cells.
+
+        Of three axes the first is time, along which there is silence on both sides."""
+        beyond: Any = self.medium_beyond if medium else self.beyond
         return make_conv(
             {"one-way": "cp"}.get(self.config.convolution, self.config.convolution),
             read,
             made,
             self.config.kernel_size - (stride - 1),
             rank=rank,
-            padding=self.medium_beyond if medium else self.beyond,
+            dim=dim,
+            padding=beyond if dim == 2 else ("zero", *beyond),
             stride=stride,
         )
 

@@ -138,7 +138,9 @@ def _packings(scenario: Scenario, given: Path | None, folder: Path) -> Path:
     count = PACKINGS if usual else 8
     out = folder / f"packings-{scenario.size_ratio:.2f}-{scenario.side}"
     if not (out / "packings.h5").exists():
-        command: list[object] = [sys.executable, "-m", "wavesim", "generate", "packings", "--small-fraction", 0.5]
+        command: list[object] = [sys.executable, "-m", "wavesim", "generate", "packings"]
+        if scenario.size_ratio == USUAL:  # by area, as in the trainings; small grains else are half of all by number
+            command += ["--small-fraction", 0.5]
         command += ["--particles", GRAINS * scenario.side**2, "--size-ratio", scenario.size_ratio, "--n", count]
         subprocess.run([str(word) for word in [*command, "--out", out]], check=True, stdout=subprocess.DEVNULL)
     return out / "packings.h5"

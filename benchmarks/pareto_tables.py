@@ -177,9 +177,9 @@ def write(lines: Lines, path: Path, several: int, machine: str) -> None:
     found = panels(lines)
     text = [
         f"{machine}, one thread, {time.strftime('%Y-%m-%d')}. Relative L2 of pressure over the grid's cells, means "
-        "over media and bursts; single precision; milliseconds of the processor a simulated crossing, the least of runs "
-        f"in turns (median in brackets), of one simulation and of one in a batch of {several}; once: seconds a medium. "
-        f"No error is claimed below {CLAIMED:g} times the truth's own (<).",
+        "over media and bursts; single precision. Milliseconds of the processor a simulated crossing, the least of "
+        f"runs in turns (median in brackets), of one simulation and of one in a batch of {several}. Once: seconds a "
+        f"medium. No error is claimed below {CLAIMED:g} times the truth's own (<).",
         "",
         *[f"- {words}" for panel in found if (words := sentence(panel))],
         "",

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,9 @@ from pareto_forecasters import Model
 from pareto_solvers import Solver, solvers
 from pareto_truth import Truth, truth_of
 
+from wavesim.errors import WavesimError
 from wavesim.lock import sole_user
-from wavesim.provenance import log_lines, machine, read_lines, revision, settings_hash
+from wavesim.provenance import file_hash, log_lines, machine, read_lines, revision, settings_hash
 from wavesim.turns import in_turns
 
 RESULTS = Path(__file__).parent / "results" / "pareto"
@@ -60,24 +61,35 @@ class Notes:
         return line
 
 
-def settings_of(scenario: Scenario, scale: Scale) -> str:
-    return settings_hash([asdict(scenario), asdict(scale)])
+def settings_of(scenario: Scenario, scale: Scale, given: argparse.Namespace) -> str:
+    """What lines must have in common to stand in one table."""
+    packings = None if given.packings is None else file_hash(given.packings)
+    return settings_hash([asdict(scenario), asdict(scale), given.bursts, given.seed, packings])
 
 
 def identity(one: Runner) -> list[Any]:
     return ["model", one.fingerprint, one.name] if isinstance(one, Model) else ["solver", one.about()]
 
 
-def race(given: argparse.Namespace, scale: Scale, notes: Notes) -> Iterator[str]:
+def tell(models: Sequence[Model], notes: Notes) -> None:
+    """A line of each model of what is known of it now; what was known before it replaces."""
+    for one in models:
+        line = {"kind": "model", "run": one.about()}
+        if {**line, "revision": "", "key": ""} != {**(notes.known("model", one.name) or {}), "revision": "", "key": ""}:
+            notes.add(line, "model", one.name)
+
+
+def race(given: argparse.Namespace, scale: Scale, models: Sequence[Model], notes: Notes) -> Iterator[str]:
     """Measure what is missing; yields what is at work."""
-    runners: list[Runner] = [*solvers(scale), *pareto_forecasters.models(given.models, given.data, given.training)]
+    runners: list[Runner] = [*solvers(scale), *models]
     for scenario in SCENARIOS:
         if given.scenarios and scenario.name not in given.scenarios:
             continue
         first: tuple[Case, Truth] | None = None
         media = given.media if scenario.main else min(given.media, given.others)
         for case in cases(scenario, scale, given.packings, given.folder, media, given.bursts, given.seed):
-            about = {"scenario": scenario.name, "settings": settings_of(scenario, scale), "packing": case.packing.name}
+            about = {"scenario": scenario.name, "settings": settings_of(scenario, scale, given)}
+            about["packing"] = case.packing.name
             yield f"{scenario.name}, packing {case.packing.name}: the truth"
             known = notes.known(case.key, "truth")
             truth = truth_of(case, given.folder / "truths", known)
@@ -89,15 +101,19 @@ def race(given: argparse.Namespace, scale: Scale, notes: Notes) -> Iterator[str]
                 if notes.known(*what) is None:
                     yield f"{scenario.name}, packing {case.packing.name}: {one.name}"
                     module = pareto_forecasters if isinstance(one, Model) else pareto_solvers
-                    notes.add(
-                        {**about, "kind": "errors", "run": one.about(), **module.errors_of(case, truth, one)}, *what
-                    )
+                    try:
+                        found = module.errors_of(case, truth, one)
+                    except WavesimError as error:  # no such mesh, or an unstable forecast
+                        found = {"refused": str(error)}
+                    notes.add({**about, "kind": "errors", "run": one.about(), **found}, *what)
         if first is not None:
             yield f"{scenario.name}: milliseconds"
-            time_all(*first, [one for one in runners if one.name != "persistence"], given.folder, notes)
+            time_all(*first, [one for one in runners if one.name != "persistence"], about, given.folder, notes)
 
 
-def time_all(case: Case, truth: Truth, runners: list[Runner], folder: Path, notes: Notes) -> None:
+def time_all(
+    case: Case, truth: Truth, runners: list[Runner], about: dict[str, Any], folder: Path, notes: Notes
+) -> None:
     """Milliseconds a simulated crossing, of one simulation and of one in a batch, of those that are not timed yet.
 
     Those that have no errors in this medium have no times.
@@ -125,8 +141,7 @@ def time_all(case: Case, truth: Truth, runners: list[Runner], folder: Path, note
         factor = case.scale.frames / batch
         for one in lacking:
             (least, median), _, runtime = next(row for row in taken if row[1] == one.name)
-            line = {"scenario": case.scenario.name, "settings": settings_of(case.scenario, case.scale), "kind": "time"}
-            line |= {"run": one.about(), "batch": batch, "runtime": runtime}
+            line = {**about, "kind": "time", "run": one.about(), "batch": batch, "runtime": runtime}
             if isinstance(one, Model) and batch == 1:
                 line["seconds"] = pareto_forecasters.seconds_of(case, truth, one)
             line |= {"milliseconds": least * factor, "median": median * factor}
@@ -156,13 +171,15 @@ def main() -> None:
     scale, begin = QUICK if given.quick else Scale(), time.perf_counter()
     out = given.out or (given.folder / "quick" if given.quick else RESULTS)
     notes = Notes(out / "runs.jsonl")
-    current = {settings_of(scenario, scale) for scenario in SCENARIOS}  # what others have made stays out of the tables
+    current = {settings_of(scenario, scale, given) for scenario in SCENARIOS}  # what others made is in no table
     with sole_user(given.folder):
-        for words in race(given, scale, notes) if not given.finished else ():
+        models = pareto_forecasters.models(given.models, given.data, given.training)
+        tell(models, notes)
+        for words in race(given, scale, models, notes) if not given.finished else ():
             print(words, flush=True)
             if time.perf_counter() - begin > 60 * given.minutes:
                 break
-    lines = [line for line in read_lines(notes.path) if line["settings"] in current]
+    lines = [line for line in read_lines(notes.path) if line["kind"] == "model" or line["settings"] in current]
     pareto_tables.write(lines, out / "pareto.md", scale.several, machine())
     pareto_figure.draw(lines, out, scale.several)
 

@@ -43,7 +43,13 @@ class Model:
 
     def about(self) -> dict[str, Any]:
         model = load(self.path)
-        told = {"trained": self.trained, "seconds": self.seconds, "parameters": model.weights()}
+        trained = None if self.trained is None else list(self.trained)
+        told = {
+            "trained": trained,
+            "seconds": self.seconds,
+            "parameters": model.weights(),
+            "fingerprint": self.fingerprint,
+        }
         return {**told, "name": self.name, "kind": "forecaster", "family": model.config.kind, "path": str(self.path)}
 
 
@@ -67,7 +73,11 @@ def models(paths: Sequence[Path], data: Sequence[Path], training: float | None) 
 
 
 def errors_of(case: Case, truth: Truth, given: Model) -> dict[str, Any]:
-    """A line of errors, or of why there are none."""
+    """A line of errors, or of why there are none.
+
+    Raises:
+        WavesimError: the coarse step is unstable in this medium.
+    """
     model, grid = load(given.path), case.config.grid
     courant = case.config.frame_interval * grid
     if abs(model.courant - courant) > 1e-4 * courant:
@@ -76,8 +86,6 @@ def errors_of(case: Case, truth: Truth, given: Model) -> dict[str, Any]:
         found = rollout(in_loops(model), truth.states[grid], medium_on(case, grid)[None], case.scale.frames)
     except UnboundedError as grown:
         return {"refused": f"grew without bound by frame {grown.frame}"}
-    except WavesimError as error:
-        return {"refused": str(error)}
     return {"state": errors(found[:, :, 0], truth), "steps": model.config.substeps}
 
 

@@ -48,7 +48,8 @@ class Row:
         return self.run["kind"] == "forecaster"
 
     def cost(self, batch: int = 1) -> float:
-        return self.milliseconds.get(batch, (np.nan,))[0]
+        """Milliseconds a crossing; not a number where there are none, or no errors."""
+        return np.nan if self.refused else self.milliseconds.get(batch, (np.nan,))[0]
 
 
 @dataclass(frozen=True)
@@ -89,24 +90,29 @@ class Panel:
 
 def panels(lines: Lines) -> list[Panel]:
     """Those of the scenarios that have been begun."""
+    models = {line["run"]["name"]: line["run"] for line in lines if line["kind"] == "model"}
     found = []
     for scenario in SCENARIOS:
-        own = [line for line in lines if line["scenario"] == scenario.name]
+        own = [line for line in lines if line.get("scenario") == scenario.name]
         truths = [line for line in own if line["kind"] == "truth"]
-        names = list(dict.fromkeys(line["run"]["name"] for line in own if line["kind"] == "errors"))
+        runs: dict[str, list[dict[str, Any]]] = {}
+        for line in own:
+            if line["kind"] != "truth" and _of_now(line["run"], models):
+                runs.setdefault(line["run"]["name"], []).append(line)
         if truths:
-            own_error = max(line["half"] for line in truths), max(line["one"] for line in truths)
-            rows = [
-                _row([line for line in own if line["kind"] != "truth" and line["run"]["name"] == name])
-                for name in names
-            ]
-            found.append(Panel(scenario, rows, own_error, len(truths), truths))
+            error = max(line["half"] for line in truths), max(line["one"] for line in truths)
+            rows = [_row(some, models.get(name, some[0]["run"])) for name, some in runs.items()]
+            found.append(Panel(scenario, rows, error, len(truths), truths))
     return found
 
 
-def _row(lines: Lines) -> Row:
+def _of_now(run: dict[str, Any], models: dict[str, dict[str, Any]]) -> bool:
+    """Whether a line is not of an earlier file of a model's name."""
+    return run["kind"] == "solver" or models[run["name"]]["fingerprint"] == run["fingerprint"]
+
+
+def _row(lines: Lines, run: dict[str, Any]) -> Row:
     errors, times = ([line for line in lines if line["kind"] == kind] for kind in ("errors", "time"))
-    run = errors[0]["run"]
     refused = next((line["refused"] for line in errors if "refused" in line), "")
     errors = [line for line in errors if "refused" not in line]
     means = {

@@ -30,8 +30,10 @@ OTHER = [4.0, 1.0]
 def lines_of(kind: str, name: str, one: float, milliseconds: float, **more: object) -> list[dict]:
     """Errors in two media, and times of one simulation and of a batch."""
     run = {"kind": kind, "name": name, "family": "raster", "trained": None, "seconds": {}, "parameters": 10, **more}
+    run = {"fingerprint": "now", **run}
     about = {"scenario": HARDEST.name, "run": run}
-    found = [
+    found = [{"kind": "model", "run": run}] if kind == "forecaster" else []
+    found += [
         {**about, "kind": "errors", "state": {"half": [one / 2], "one": [share * one], "vrmse": {"6-12": one / 4}}}
         for share in (0.5, 1.5)
     ]
@@ -89,11 +91,18 @@ def test_a_forecaster_has_paid_when_its_gain_is_what_data_and_training_took(tmp_
 
 
 def test_what_diverged_has_a_reason_and_no_front():
-    refused = lines_of("forecaster", "wild", 0.1, 1.0)[0]
-    refused = {key: refused[key] for key in ("scenario", "run", "kind")} | {"refused": "grew without bound by frame 9"}
-    panel = panel_of([truth(0.002), *SOLVERS, refused])
+    lines = lines_of("forecaster", "wild", 0.1, 1.0)
+    del lines[1]["state"]
+    lines[1]["refused"] = "grew without bound by frame 9"  # in one of two media
+    panel = panel_of([truth(0.002), *SOLVERS, *lines])
     assert panel.best() is None and panel.rows[-1].refused.endswith("frame 9")
     assert [row.name for row in pareto_tables.front(panel.rows, panel)] == ["coarse", "fine"]
+
+
+def test_lines_of_an_earlier_file_of_the_same_name_count_no_more():
+    earlier = lines_of("forecaster", "network", 0.01, 1.0, fingerprint="then")
+    panel = panel_of([truth(0.002), *SOLVERS, *earlier, *lines_of("forecaster", "network", 0.2, 1.0)])
+    assert panel.rows[-1].one == pytest.approx(0.2) and len(panel.rows) == 3
 
 
 def test_a_domain_twice_as_large_has_frames_and_waves_of_the_same_cells():
@@ -134,7 +143,7 @@ def test_the_race_runs_and_is_not_run_twice(tmp_path, monkeypatch):
         seen.append(read_lines(tmp_path / "out/runs.jsonl"))
     assert seen[1][: len(seen[0])] == seen[0] and seen[2] == seen[1]
     assert [(line["kind"], line["run"]["name"]) for line in seen[1][len(seen[0]) :]] == [
-        ("errors", "pruned"), ("time", "pruned"), ("time", "pruned")]  # fmt: skip
+        ("model", "pruned"), ("errors", "pruned"), ("time", "pruned"), ("time", "pruned")]  # fmt: skip
     assert "pruned" in (tmp_path / "out/pareto.md").read_text() and (tmp_path / "out/pareto.png").exists()
     error = {line["run"]["name"]: line["bursts"]["one"][0] for line in seen[0] if "bursts" in line}
     assert error["raster 8 x 8, degree 2, order 4"] < error["raster 4 x 4, degree 2, order 4"]

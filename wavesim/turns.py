@@ -22,16 +22,17 @@ def in_turns(
     works: Mapping[Key, tuple[Callable[[], None], int]],
     turns: int = TURNS,
     burst: int = BURST,
-    clock: Callable[[], float] = perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> dict[Key, tuple[float, float]]:
     """Smallest and median milliseconds of a call of each; a run is so many calls as stand with it, and is timed whole.
 
     Frames that are forecast together are made by the first of as many calls.
 
     Args:
-        clock: seconds; those of the processor (time.process_time) where runs on one thread are longer than the turns
-            that the machine gives to others.
+        clock: seconds, by default of the wall; those of the processor (time.process_time) where runs on one thread are
+            longer than the turns that the machine gives to others.
     """
+    clock = clock or perf_counter
     seconds: dict[Key, list[float]] = {key: [] for key in works}
     for _ in range(turns):
         for key, (work, calls) in works.items():

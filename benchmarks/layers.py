@@ -123,7 +123,8 @@ def in_onnx_runtime(layer: nn.Module, field: torch.Tensor) -> Callable[[], objec
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(layer.eval(), (field,), dynamo=True, verbose=False)
+        with torch.no_grad():  # filter after filter
+            program = torch.onnx.export(layer.eval(), (field,), dynamo=True, verbose=False)
         assert program is not None
         program.save(buffer)
     options = onnxruntime.SessionOptions()

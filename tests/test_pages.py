@@ -55,6 +55,13 @@ def test_wave_speeds_of_granular_matter_can_be_measured_anew(tmp_path: Path) -> 
     assert "| 20 | 5 | 21 |" in table and "| 0.25 |" in table and "nan" not in table
 
 
+def test_the_times_of_a_training_step_can_be_measured_anew(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "benchmarks" / "training_step.py"), "--quick", "--out", str(tmp_path / "t.md")]
+    subprocess.run(script, check=True, capture_output=True, timeout=300)
+    table = (tmp_path / "t.md").read_text()
+    assert "| 16 | 5 | 8 | 19.0 |" in table and "| 16 x 16 |" in table and "nan" not in table
+
+
 def test_the_table_of_the_layers_can_be_made_anew(tmp_path: Path) -> None:
     script = [sys.executable, str(ROOT / "benchmarks" / "layers.py"), "--quick", "--out", str(tmp_path / "layers.md")]
     subprocess.run(script, check=True, capture_output=True, timeout=300)

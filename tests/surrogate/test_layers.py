@@ -340,3 +340,14 @@ def test_grids_that_do_not_fit_are_refused() -> None:
         make_conv("cp", 1, 1, 7)(torch.zeros(1, 1, 8, 2))
     with pytest.raises(WavesimError, match="not a multiple of the stride"):
         make_conv("cp", 1, 1, 2, stride=2)(torch.zeros(1, 1, 8, 7))
+
+
+def test_a_tensor_that_stands_in_for_a_weight_is_what_runs_and_gets_the_gradient() -> None:
+    """As a gate on a weight does: through the dense kernel, which rank 4 of 6 channels trains by."""
+    layer, field = made("cp", 2), noise(2)
+    assert layer.trains_dense
+    gate = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    gated = torch.func.functional_call(layer, {"outward": gate * layer.outward}, (field,))
+    bias = layer.bias.reshape(-1, 1, 1)
+    torch.testing.assert_close(gated - bias, 0.5 * (layer(field) - bias), atol=1e-12, rtol=0)
+    assert torch.autograd.grad(gated.square().sum(), gate)[0].abs() > 1e-3

@@ -71,12 +71,12 @@ def test_removing_a_block_or_the_encoder_changes_the_forecast(block: int) -> Non
 def test_macs_agree_with_a_count_of_the_operations_that_run(family: str) -> None:
     model, (state, medium) = forecaster(family, substeps=0), fields(batch=1)
     context = model.encode(medium)
-    with FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(state, context)
     gates = 2 * 8 * 16 * 16  # elementwise products, which the counter leaves out
     # Along an axis the one-way filter's input is longer by the mirrored cells, its output is not.
     assert model.macs((16, 16))["frame"] == counter.get_total_flops() // 2 + gates
-    with FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.encode(medium)
     assert model.macs((16, 16))["encode"] == counter.get_total_flops() // 2
 

@@ -21,17 +21,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from wavesim.errors import WavesimError
+from wavesim.surrogate.layers.padding import continued
 from wavesim.surrogate.sides import MEDIUM, STATE, Sides, around, padding
 
 FACES = (("right", (1, 2)), ("left", (1, 0)), ("top", (2, 1)), ("bottom", (0, 1)))
-"""The faces of a cell, in the order of the stencil, and the place of the neighbour behind each in a 3 x 3 kernel."""
+"""The faces of a cell, in the order of the stencil, and where the neighbour behind each is in 3 x 3 cells."""
 EDGES = {"right": (..., -1), "left": (..., 0), "top": (..., -1, slice(None)), "bottom": (..., 0, slice(None))}
 
 
 class CoarseStep(nn.Module):
     """`substeps` explicit sub-steps a frame at Courant number `courant` = frame interval / cell size (c = 1)."""
-
-    differences: torch.Tensor
 
     def __init__(self, courant: float, substeps: int, sides: Sides = ("rigid",) * 4):
         super().__init__()
@@ -40,11 +39,6 @@ class CoarseStep(nn.Module):
         self.beyond, self.medium_beyond = padding(sides, STATE), padding(sides, MEDIUM)
         # Where all sides carry nothing, what lies behind them is not read.
         self.closed = not {"soft", "periodic"} & set(sides)
-        kernel = torch.zeros(4, 1, 3, 3)
-        kernel[:, 0, 1, 1] = -1
-        for face, (_, (y, x)) in enumerate(FACES):
-            kernel[face, 0, y, x] = 1
-        self.register_buffer("differences", kernel, persistent=False)
 
     def stencil(self, medium: torch.Tensor) -> torch.Tensor:
         """Weights of the four faces, (batch, 4, y, x), of a medium (batch, 2, y, x); the damping as a fifth, if any."""
@@ -75,18 +69,25 @@ class CoarseStep(nn.Module):
                 f"(wave speed up to {math.sqrt(largest / 8) / self.courant:.2f} cells a background cell)"
             )
 
-    def strain(self, pressure: torch.Tensor) -> torch.Tensor:
-        """Differences to the four neighbours, (batch, 4, y, x); anything at a side that carries nothing."""
-        if torch.is_autocast_enabled(pressure.device.type):  # half precision has no digits for differences
-            with torch.autocast(pressure.device.type, enabled=False):
-                return self.strain(pressure)
+    def strain(self, pressure: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Differences to the neighbours behind FACES, (batch, 1, y, x) each; anything at a side that carries nothing.
+
+        Slices and not a convolution with four kernels, whose gradient takes three times as long on 64 x 64 cells and
+        seven times on 128 x 128 (benchmarks/training_step.py).
+        """
         if self.closed:
-            return F.conv2d(pressure, self.differences, padding=1)
-        return F.conv2d(around(pressure, 1, self.beyond), self.differences)
+            along_x, along_y = F.pad(pressure, (1, 1)), F.pad(pressure, (0, 0, 1, 1))
+        else:
+            along_x = continued(pressure, 1, -1, self.beyond[1])
+            along_y = continued(pressure, 1, -2, self.beyond[0])
+        over_x, over_y = along_x.diff(dim=-1), along_y.diff(dim=-2)
+        return over_x[..., 1:], -over_x[..., :-1], over_y[..., 1:, :], -over_y[..., :-1, :]
 
     def acceleration(self, pressure: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:
         """a(p), (batch, 1, y, x), without damping."""
-        return (self.strain(pressure) * stencil[:, :4]).sum(dim=1, keepdim=True)
+        right, left, top, bottom = self.strain(pressure)
+        weights = stencil[:, :4].split(1, dim=1)
+        return weights[0] * right + weights[1] * left + weights[2] * top + weights[3] * bottom
 
     def forward(self, state: torch.Tensor, stencil: torch.Tensor) -> torch.Tensor:
         """The state (batch, 2, y, x) one frame later; the same state where there are no sub-steps."""
@@ -113,6 +114,6 @@ class CoarseStep(nn.Module):
         """dt^2 times the wave's energy in cell units, (batch, 1, 1, 1): 1/2 sum v^2/kappa + 1/2 sum over faces."""
         # Every inner face is seen from both sides, and a soft one from one side with twice the difference to it,
         # half a cell away: hence the quarter.
-        strain = self.strain(state[:, :1]) ** 2 * stencil[:, :4]
+        strain = torch.cat(self.strain(state[:, :1]), dim=1) ** 2 * stencil[:, :4]
         density = (state[:, 1:] ** 2 / 2 + strain.sum(dim=1, keepdim=True) / 4) / medium[:, :1]
         return density.sum(dim=(1, 2, 3), keepdim=True)

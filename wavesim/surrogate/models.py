@@ -49,6 +49,11 @@ class Forecaster(nn.Module):
         self.coarse = CoarseStep(courant, config.substeps, config.sides)
         self.network = make_network(config) if config.ranks else None  # none: the coarse step alone
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; the CPU where nothing is learned."""
+        return next((weight.device for weight in self.parameters()), torch.device("cpu"))
+
     def require(self, grid: tuple[int, int]) -> None:
         """Raises WavesimError where this forecaster does not run on a grid of (y, x) cells."""
         least = max(2, self.network.least if self.network else 0)

@@ -74,7 +74,7 @@ def init(model: Forecaster | Stepper, state: Array, medium: Array) -> ForecastSt
     if not isinstance(model, Forecaster):
         return ForecastState(state.numpy(), model.start(state.numpy(), medium.numpy()), None)
     model.require((state.shape[-2], state.shape[-1]))
-    device = model.coarse.differences.device
+    device = model.device
     state, medium = state.to(device), medium.to(device)
     with torch.no_grad():
         context = model.encode(medium)

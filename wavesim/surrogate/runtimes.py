@@ -86,9 +86,7 @@ def quantised(path: Path, states: Sequence[np.ndarray], media: Sequence[np.ndarr
             return next(self.feeds, None)
 
     graph = onnx.load(exact.graphs[1]).graph
-    filters = [node for node in graph.node if node.op_type == "Conv"]
-    coarse = [node.name for node in filters if "coarse" in node.input[1]]
-    first = next((node.name for node in filters if node.name not in coarse), None)
+    filters = [node.name for node in graph.node if node.op_type == "Conv"]
     target = path.with_name(path.name + ".int8")
     target.with_name(target.name + ".start.onnx").write_bytes(exact.graphs[0].read_bytes())
     logging.disable(logging.WARNING)  # its advice on graphs of another make
@@ -101,7 +99,7 @@ def quantised(path: Path, states: Sequence[np.ndarray], media: Sequence[np.ndarr
             per_channel=True,
             activation_type=QuantType.QUInt8,
             op_types_to_quantize=["Conv"],
-            nodes_to_exclude=[*coarse, first] if first else coarse,
+            nodes_to_exclude=filters[:1],
         )
     finally:
         logging.disable(logging.NOTSET)

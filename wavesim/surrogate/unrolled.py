@@ -150,7 +150,7 @@ def rollout_errors(model: Forecaster, states: torch.Tensor, media: torch.Tensor)
 
     As forecasts are made: batch norms, which some references have, take the means that they learned, and learn none.
     """
-    device = model.coarse.differences.device
+    device = model.device
     with torch.no_grad(), _forecasting(model):
         context = model.encode(media.to(device))
         start = states[:, 0].to(device)

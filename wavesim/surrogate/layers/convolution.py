@@ -26,9 +26,9 @@ from wavesim.surrogate.layers.padding import Sides, continued
 from wavesim.surrogate.layers.stages import Stage
 
 DENSE_PAYS = 7
-"""Products of the dense kernel over those of the factors, up to which training runs the dense one. Forward and back
-of cp, 16 channels, 5 taps, batch 4 on 64 x 64, one thread, processor's time of the dense over that of the filters:
-rank 8 (ratio 19) 1.6, 16 (10) 1.3, 24 (6) 0.7, 32 (5) 0.7; 7 taps, rank 32 (9): 0.9; 3 taps, rank 16 (4): 0.85."""
+"""Products of the dense kernel over those of the factors, up to which training runs the dense one. Of cp with 16
+channels and 5 taps on 64 x 64 cells it takes 1.6 of the time of the filters at rank 8 (ratio 19), 1.3 at rank 16 (10),
+and 0.7 at ranks 24 and 32 (6 and 5): benchmarks/training_step.py."""
 CONVOLUTIONS = {2: (F.conv2d, F.avg_pool2d), 3: (F.conv3d, F.avg_pool3d)}
 
 
@@ -100,7 +100,7 @@ class Convolution(nn.Module):
 
         Between its filters a layer writes fields that autograd keeps and that are read again, each for few products.
         """
-        own = sum(self.get_parameter(name).numel() for stage in self.stages for name, _ in stage.filters)
+        own = sum(getattr(self, name).numel() for stage in self.stages for name, _ in stage.filters)
         dense = self.channels_in * self.channels_out * math.prod(self.kernel_size)
         return len(self.stages) > 1 and dense < DENSE_PAYS * own
 
@@ -142,10 +142,10 @@ class Convolution(nn.Module):
     def stage_kernel(self, stage: Stage) -> torch.Tensor:
         """The taps of one stage, its filters summed: (out, in or 1, *taps), one tap where the stage has none."""
         if len(stage.filters) == 1:
-            return self.get_parameter(stage.filters[0][0])
+            return getattr(self, stage.filters[0][0])  # which may stand in for a parameter (torch.func.functional_call)
         terms = []
         for name, axes in stage.filters:
-            taps: torch.Tensor = self.get_parameter(name)
+            taps: torch.Tensor = getattr(self, name)
             around = []
             for axis in reversed(range(self.dim)):  # the order of F.pad
                 if axis not in axes:

@@ -19,20 +19,28 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def in_turns(
-    works: Mapping[Key, tuple[Callable[[], None], int]], turns: int = TURNS, burst: int = BURST
+    works: Mapping[Key, tuple[Callable[[], None], int]],
+    turns: int = TURNS,
+    burst: int = BURST,
+    clock: Callable[[], float] | None = None,
 ) -> dict[Key, tuple[float, float]]:
     """Smallest and median milliseconds of a call of each; a run is so many calls as stand with it, and is timed whole.
 
     Frames that are forecast together are made by the first of as many calls.
+
+    Args:
+        clock: seconds, by default of the wall; those of the processor (time.process_time) where runs on one thread are
+            longer than the turns that the machine gives to others.
     """
+    clock = clock or perf_counter
     seconds: dict[Key, list[float]] = {key: [] for key in works}
     for _ in range(turns):
         for key, (work, calls) in works.items():
             for _ in range(burst):
-                begin = perf_counter()
+                begin = clock()
                 for _ in range(calls):
                     work()
-                seconds[key].append((perf_counter() - begin) / calls)
+                seconds[key].append((clock() - begin) / calls)
     return {key: (1e3 * min(taken), 1e3 * float(np.median(taken))) for key, taken in seconds.items()}
 
 

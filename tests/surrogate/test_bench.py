@@ -101,3 +101,15 @@ def test_int8_is_calibrated_on_what_trains_and_measured_on_the_test(modes, tmp_p
 def test_a_missing_runtime_is_named_with_its_extra(tmp_path):
     with pytest.raises(WavesimError, match=r"OpenVINO is not installed: pip install 'wavesim\[fast\]'"):
         OpenVinoForecaster(tmp_path / "m")
+
+
+def test_the_smallest_and_the_median_are_by_the_clock_that_is_given():
+    """One call takes 1, 3, 5 and 7 seconds by it, the other nothing."""
+    now, took = 0.0, iter((1.0, 3.0, 5.0, 7.0))
+
+    def work() -> None:
+        nonlocal now
+        now += next(took)
+
+    found = in_turns({"slow": (work, 1), "still": (lambda: None, 1)}, turns=2, burst=2, clock=lambda: now)
+    assert found == {"slow": (1000.0, 4000.0), "still": (0.0, 0.0)}

@@ -42,7 +42,7 @@ from wavesim.fem.margins import with_margins
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.mpi import communicator
-from wavesim.fem.raster import Raster
+from wavesim.fem.raster import Averages, Raster
 from wavesim.fem.sampling import Nodes
 from wavesim.fem.simulation import RIGID, values
 from wavesim.fem.source import PointSource, SpreadSource
@@ -57,7 +57,7 @@ class Case:
     receivers: (receivers, 2) places, x first, where the pressure is heard at every step.
     """
 
-    medium: Medium | Materials | Raster
+    medium: Medium | Materials | Raster | Averages
     mesh: Nodes | Mesh
     interval: float
     grid: tuple[int, int]
@@ -112,7 +112,7 @@ class Run:
 
 
 def assemble(
-    medium: Medium | Materials | Raster,
+    medium: Medium | Materials | Raster | Averages,
     mesh: Nodes | Mesh,
     interval: float,
     grid: tuple[int, int],

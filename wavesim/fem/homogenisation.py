@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from wavesim.errors import WavesimError
@@ -27,6 +28,7 @@ from wavesim.fem.mesh import Mesh
 from wavesim.fem.raster import Raster
 from wavesim.fem.sampling import Nodes
 from wavesim.fem.simulation import values
+from wavesim.fem.space import Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,16 @@ def effective(
     space = _dolfinx.space(mesh) if isinstance(mesh, Nodes) else _dolfinx.mesh_space(mesh, degree)
     bulk_modulus, density = values(medium, space)
     stiffness = space.stiffness(density)
+    fields = straight_fields(space, stiffness, sides)
+    area = float(space.weights.sum())
+    tensor = fields @ (stiffness @ fields.T) / area
+    if sides.left == "rigid":  # the mirror images cancel what this quarter of the structure has off the diagonal
+        tensor = np.diag(np.diag(tensor))
+    return Effective(area / float(space.mass(bulk_modulus).sum()), tensor)
+
+
+def straight_fields(space: Space, stiffness: sparse.csr_matrix, sides: Sides) -> np.ndarray:
+    """p_a = a + chi_a for a = x and y, (2, nodes), between rigid or periodic sides."""
     fields = []
     for axis, held in enumerate((Sides(left="soft", right="soft"), Sides(bottom="soft", top="soft"))):
         prolongation = unknowns(space.points, sides if sides.left == "periodic" else held)
@@ -72,8 +84,4 @@ def effective(
         straight = space.points[:, axis]
         factor = splu((prolongation.T @ stiffness @ prolongation).tocsc())
         fields.append(straight - prolongation @ factor.solve(prolongation.T @ (stiffness @ straight)))
-    area = float(space.weights.sum())
-    tensor = np.array(fields) @ (stiffness @ np.transpose(fields)) / area
-    if sides.left == "rigid":  # the mirror images cancel what this quarter of the structure has off the diagonal
-        tensor = np.diag(np.diag(tensor))
-    return Effective(area / float(space.mass(bulk_modulus).sum()), tensor)
+    return np.array(fields)

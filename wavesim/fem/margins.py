@@ -20,7 +20,7 @@ from wavesim.fem.boundary import Sides
 from wavesim.fem.extent import Extent
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
-from wavesim.fem.raster import Raster
+from wavesim.fem.raster import Averages, Raster
 from wavesim.fem.sampling import Nodes
 
 NAMES = ("left", "right", "bottom", "top")
@@ -28,8 +28,8 @@ SLACK = 1e-9  # of the rectangle's longer side, within which a point is on a sid
 
 
 def with_margins(
-    medium: Medium | Materials | Raster, mesh: Nodes | Mesh, sides: Sides, layer: int
-) -> tuple[Medium | Materials | Raster, Nodes | Mesh]:
+    medium: Medium | Materials | Raster | Averages, mesh: Nodes | Mesh, sides: Sides, layer: int
+) -> tuple[Medium | Materials | Raster | Averages, Nodes | Mesh]:
     """Medium and mesh with `layer` elements beyond each absorbing side.
 
     Raises:

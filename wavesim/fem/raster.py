@@ -82,3 +82,26 @@ class Raster:
             closer = distance < best
             best[closer], nearest[closer] = distance[closer], number
         return best, nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Averages:
+    """Averages that are known (upscaling.py). bulk_modulus: (element points,), and inverse_density (2, 2, element
+    points), the tensor 1/rho, at those of the mesh `nodes`."""
+
+    nodes: Nodes
+    bulk_modulus: np.ndarray
+    inverse_density: np.ndarray
+
+    def evaluate(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As Raster, at all points of the mesh's elements in their order.
+
+        Raises:
+            WavesimError: places of another mesh.
+        """
+        along_x, along_y = (axis.element_points.ravel() for axis in self.nodes.axes)
+        if len(places) != along_x.size * along_y.size or abs(places[-1] - (along_x[-1], along_y[-1])).max() > 1e-6:
+            raise WavesimError(
+                f"averages over {self.nodes.elements} elements are asked for on another mesh: give theirs"
+            )
+        return self.bulk_modulus, self.inverse_density

@@ -27,8 +27,11 @@ from wavesim.fem.media import Circle, inclusions
 from wavesim.fem.medium import Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.packing_mesh import SquarePacking, one
+from wavesim.fem.raster import Averages, Raster
+from wavesim.fem.sampling import Nodes
 from wavesim.fem.simulation import DTYPES, Problem, Simulation, assemble, run
 from wavesim.fem.source import Burst
+from wavesim.fem.stepper import WaveState
 from wavesim.fem.window import seen
 from wavesim.preset_config import ResolvedConfig
 
@@ -87,21 +90,23 @@ def silent_frames(config: ResolvedConfig, bursts: Sequence[Burst]) -> int:
     return math.ceil(max(burst.duration for burst in bursts) / config.frame_interval - 1e-9)
 
 
-def ready(
+def problem_of(
     config: ResolvedConfig,
-    mesh: Mesh,
+    mesh: Mesh | Nodes,
     bursts: Sequence[Burst],
     degree: int | None = None,
     steps: int | None = None,
     dtype: type | None = None,
-) -> tuple[Problem, stepper.WaveState]:
-    """The problem without its sources, and the state (unknowns, bursts) at frame 0.
+    averages: Raster | Averages | None = None,
+) -> Problem:
+    """The problem with its sources, each of a simulation of its own.
 
     Args:
-        degree, dtype: default to the config's. steps: a frame; default: the fewest.
+        degree, dtype: default to the config's. steps: a frame; default: the fewest. averages: the medium on a
+            rectangle's nodes; without them the mesh follows the grains.
     """
-    problem = assemble(
-        materials(config),
+    return assemble(
+        averages or materials(config),
         mesh,
         config.frame_interval,
         config.domain.cells,
@@ -115,11 +120,27 @@ def ready(
         device=config.device,
         apart=True,
     )
+
+
+def after_bursts(config: ResolvedConfig, problem: Problem, bursts: Sequence[Burst]) -> tuple[Problem, WaveState]:
+    """The problem without its sources, and the state (unknowns, bursts) at frame 0."""
     operator = problem.operator
     state = stepper.init(operator, np.zeros((len(operator.mass), len(bursts))))
     for _ in range(silent_frames(config, bursts)):
         state = stepper.advance(operator, state)
     return replace(problem, operator=replace(operator, drive=None)), state
+
+
+def ready(
+    config: ResolvedConfig,
+    mesh: Mesh,
+    bursts: Sequence[Burst],
+    degree: int | None = None,
+    steps: int | None = None,
+    dtype: type | None = None,
+) -> tuple[Problem, WaveState]:
+    """As `after_bursts`, on the mesh that follows the grains; arguments as for `problem_of`."""
+    return after_bursts(config, problem_of(config, mesh, bursts, degree, steps, dtype), bursts)
 
 
 def frames(

@@ -30,7 +30,7 @@ from wavesim.fem.cells import cells
 from wavesim.fem.margins import with_margins
 from wavesim.fem.medium import Field, Materials, Medium
 from wavesim.fem.mesh import Mesh
-from wavesim.fem.raster import Raster
+from wavesim.fem.raster import Averages, Raster
 from wavesim.fem.sampling import Nodes
 from wavesim.fem.source import PointSource, Pulse, SpreadSource
 from wavesim.fem.space import Space
@@ -89,7 +89,7 @@ class Simulation:
 
 
 def assemble(
-    medium: Medium | Materials | Raster,
+    medium: Medium | Materials | Raster | Averages,
     mesh: Nodes | Mesh,
     interval: float,
     grid: tuple[int, int],
@@ -152,13 +152,13 @@ def assemble(
     )
 
 
-def values(medium: Medium | Materials | Raster, space: Space) -> tuple[np.ndarray, np.ndarray]:
+def values(medium: Medium | Materials | Raster | Averages, space: Space) -> tuple[np.ndarray, np.ndarray]:
     """(element points,) bulk modulus and density, or of averages (2, 2, element points) of 1/rho.
 
     Raises:
         WavesimError: a value that is not positive and finite, or a tag without a value.
     """
-    if isinstance(medium, Raster):
+    if isinstance(medium, Raster | Averages):
         return medium.evaluate(space.element_points)
     return space.evaluate(medium.bulk_modulus), space.evaluate(medium.density)
 

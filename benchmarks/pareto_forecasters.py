@@ -1,0 +1,127 @@
+"""The forecasters of pareto.py: files of models, their errors, and their frames in the fastest runtime that knows them.
+
+A frame is timed in PyTorch, in the compiled loops where these know the network, and in ONNX Runtime where they do not,
+in single precision. What a model cost is read beside it where it is told: the seconds of its training in the log of its
+run (`wavesim train`), those of its data in the dataset whose hash its file states.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pareto_cases import Case
+from pareto_solvers import errors, medium_on
+from pareto_truth import Truth
+
+from wavesim.dataset import WaveDataset
+from wavesim.errors import WavesimError
+from wavesim.provenance import file_hash, read_lines
+from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, load, rollout
+from wavesim.surrogate.checkpoint import read_header
+from wavesim.surrogate.data import data_hash
+from wavesim.surrogate.loops import CompiledForecaster, in_loops
+from wavesim.surrogate.rollout import Stepper, UnboundedError
+from wavesim.turns import forecasting
+
+
+@dataclass(frozen=True)
+class Model:
+    """A file of a forecaster. trained: (kappa, rho) of the grains that it was trained on, where that is known; seconds:
+    of its training, and of the data's generation (by one process), where they are."""
+
+    path: Path
+    name: str
+    fingerprint: str
+    trained: tuple[float, float] | None
+    seconds: dict[str, float]
+
+    def about(self) -> dict[str, Any]:
+        model = load(self.path)
+        trained = None if self.trained is None else list(self.trained)
+        told = {
+            "trained": trained,
+            "seconds": self.seconds,
+            "parameters": model.weights(),
+            "fingerprint": self.fingerprint,
+        }
+        return {**told, "name": self.name, "kind": "forecaster", "family": model.config.kind, "path": str(self.path)}
+
+
+def models(paths: Sequence[Path], data: Sequence[Path], training: float | None) -> list[Model]:
+    """Those of the files; `training`: seconds of each whose folder does not tell them."""
+    known = {data_hash(root, [WaveDataset(root, part) for part in ("train", "valid")]): root for root in data}
+    found = []
+    for path in paths:
+        others = [other.stem for other in paths if other != path]
+        name = f"{path.parent.name}/{path.stem}" if path.stem in others else path.stem
+        root = known.get(read_header(path)["about"].get("data", {}).get("hash", ""))
+        seconds = {"training": taken} if (taken := _training(path) or training) else {}
+        trained = None
+        if root is not None:
+            config = WaveDataset(root, "train").about(0)["config"]
+            trained = config["bulk_modulus"], config["density"]
+            lines = [line for line in read_lines(root / "run.jsonl") if line["split"] != "test"]
+            seconds["data"] = sum(line["seconds"] for line in lines)
+        found.append(Model(path, name, file_hash(path)[:12], trained, seconds))
+    return found
+
+
+def errors_of(case: Case, truth: Truth, given: Model) -> dict[str, Any]:
+    """A line of errors, or of why there are none.
+
+    Raises:
+        WavesimError: the coarse step is unstable in this medium.
+    """
+    model, grid = load(given.path), case.config.grid
+    courant = case.config.frame_interval * grid
+    if abs(model.courant - courant) > 1e-4 * courant:
+        return {"refused": f"made for frames of {model.courant:.3g} cells, not {courant:.3g}"}
+    try:
+        found = rollout(in_loops(model), truth.states[grid], medium_on(case, grid)[None], case.scale.frames)
+    except UnboundedError as grown:
+        return {"refused": f"grew without bound by frame {grown.frame}"}
+    return {"state": errors(found[:, :, 0], truth), "steps": model.config.substeps}
+
+
+def frames_of(case: Case, truth: Truth, given: Model, batch: int, graphs: Path) -> dict[str, Callable[[], None]]:
+    """By runtime, what computes one call's frames of a batch of simulations in this medium."""
+    model, grid = load(given.path), case.config.grid
+    found: dict[str, Forecaster | Stepper] = {"PyTorch": model}
+    try:
+        found["compiled loops"] = CompiledForecaster(model)
+    except WavesimError:
+        try:
+            path = graphs / f"{given.fingerprint}-{grid}-{batch}"
+            export_onnx(model, path, (grid, grid), batch)
+            found["ONNX Runtime"] = OnnxForecaster(path)
+        except WavesimError:  # Fourier modes
+            pass
+    states = np.repeat(truth.states[grid][:1], batch, axis=0)
+    medium = np.repeat(medium_on(case, grid)[None], batch, axis=0)
+    return {name: forecasting(one, states, medium) for name, one in found.items()}
+
+
+def seconds_of(case: Case, truth: Truth, given: Model) -> dict[str, float]:
+    """Of the processor, once a medium: averages over the grid's cells, and the encoder."""
+    begin = time.process_time()
+    medium = medium_on(case, case.config.grid)
+    averaging = time.process_time() - begin
+    model, taken = in_loops(load(given.path)), []
+    for _ in range(4):
+        begin = time.process_time()
+        init(model, truth.states[case.config.grid][:1], medium[None])
+        taken.append(time.process_time() - begin)
+    return {"averaging": averaging, "encoder": min(taken)}
+
+
+def _training(path: Path) -> float | None:
+    """Seconds that the log of a model's run tells last."""
+    log = path.parent / "log.txt"
+    told = re.findall(r"; ([\d.]+) s$", log.read_text(), re.MULTILINE) if log.exists() else []
+    return float(told[-1]) if told else None

@@ -1,0 +1,286 @@
+"""The tables of pareto.py and its sentences, from its lines alone.
+
+An error below five times the truth's own is not claimed: it counts as that much, and is written with a <. A solver has
+equal error to a forecaster where its claimed error after one crossing is no larger; the cheapest such is what the
+forecaster is held against. With D the seconds of its data, T those of its training, t milliseconds a crossing, it has
+paid after 1000 (D + T) / (t_solver - t_forecaster) crossings; in media that are all new, what a medium costs once is
+added to both t.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pareto_cases import SCENARIOS, Scenario
+
+Lines = Sequence[dict[str, Any]]
+CLAIMED = 5.0  # times the truth's own error
+AIM = 50.0  # times cheaper than the cheapest solver of equal error, which the project is after
+
+
+@dataclass(frozen=True)
+class Row:
+    """One solver or forecaster in one scenario: means over media and bursts. start: of the two of a solver, the better
+    one. milliseconds: batch -> a simulated crossing, least and median; once: seconds a medium, by what takes them; run:
+    what it says of itself; refused: why it has no errors in some medium."""
+
+    name: str
+    run: dict[str, Any]
+    half: float
+    one: float
+    vrmse: dict[str, float]
+    start: str
+    steps: int | None
+    unknowns: int | None
+    milliseconds: dict[int, tuple[float, float]]
+    once: dict[str, float]
+    runtime: str
+    simulations: int
+    refused: str = ""
+
+    @property
+    def forecasts(self) -> bool:
+        return self.run["kind"] == "forecaster"
+
+    def cost(self, batch: int = 1) -> float:
+        """Milliseconds a crossing; not a number where there are none, or no errors."""
+        return np.nan if self.refused else self.milliseconds.get(batch, (np.nan,))[0]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A scenario's rows; truth: its own error at half and at one crossing, the largest over the media."""
+
+    scenario: Scenario
+    rows: list[Row]
+    truth: tuple[float, float]
+    media: int
+    truths: list[dict[str, Any]]
+
+    @property
+    def floor(self) -> float:
+        """Below which no error at one crossing is claimed."""
+        return CLAIMED * self.truth[1]
+
+    def claimed(self, row: Row) -> float:
+        return max(row.one, self.floor)
+
+    def equal(self, row: Row, batch: int = 1) -> Row | None:
+        """The cheapest solver that is as good."""
+        able = [
+            one
+            for one in self.rows
+            if not one.forecasts and one.cost(batch) > 0 and self.claimed(one) <= self.claimed(row)
+        ]
+        return min(able, key=lambda one: one.cost(batch), default=None)
+
+    def best(self, batch: int = 1) -> tuple[Row, Row] | None:
+        """The forecaster with the largest gain over the solver of equal error, and that solver; of those that are
+        trained on this contrast where there are any."""
+        able = [row for row in self.rows if row.forecasts and row.cost(batch) > 0]
+        own = [row for row in able if row.run["trained"] in (None, list(self.scenario.contrast))]
+        pairs = [(row, other) for row in own or able if (other := self.equal(row, batch))]
+        return max(pairs, key=lambda pair: pair[1].cost(batch) / pair[0].cost(batch), default=None)
+
+
+def panels(lines: Lines) -> list[Panel]:
+    """Those of the scenarios that have been begun."""
+    models = {line["run"]["name"]: line["run"] for line in lines if line["kind"] == "model"}
+    found = []
+    for scenario in SCENARIOS:
+        own = [line for line in lines if line.get("scenario") == scenario.name]
+        truths = [line for line in own if line["kind"] == "truth"]
+        runs: dict[str, list[dict[str, Any]]] = {}
+        for line in own:
+            if line["kind"] != "truth" and _of_now(line["run"], models):
+                runs.setdefault(line["run"]["name"], []).append(line)
+        if truths:
+            error = max(line["half"] for line in truths), max(line["one"] for line in truths)
+            rows = [_row(some, models.get(name, some[0]["run"])) for name, some in runs.items()]
+            found.append(Panel(scenario, rows, error, len(truths), truths))
+    return found
+
+
+def _of_now(run: dict[str, Any], models: dict[str, dict[str, Any]]) -> bool:
+    """Whether a line is not of an earlier file of a model's name."""
+    return run["kind"] == "solver" or models[run["name"]]["fingerprint"] == run["fingerprint"]
+
+
+def _row(lines: Lines, run: dict[str, Any]) -> Row:
+    errors, times = ([line for line in lines if line["kind"] == kind] for kind in ("errors", "time"))
+    refused = next((line["refused"] for line in errors if "refused" in line), "")
+    errors = [line for line in errors if "refused" not in line]
+    means = {
+        start: {
+            key: float(np.mean([error for line in errors for error in line[start][key]])) for key in ("half", "one")
+        }
+        for start in ("state", "bursts")
+        if errors and all(start in line for line in errors)
+    }
+    start = min(means, key=lambda name: means[name]["one"], default="")
+    windows = {
+        key: float(np.mean([line[start]["vrmse"][key] for line in errors])) for key in errors[0][start]["vrmse"]
+    } if errors else {}  # fmt: skip
+    seconds = [line["seconds"] for line in [*errors, *times] if "seconds" in line]
+    parts = list(dict.fromkeys(part for one in seconds for part in one))
+    return Row(
+        run["name"],
+        run,
+        means[start]["half"] if errors else np.nan,
+        means[start]["one"] if errors else np.nan,
+        windows,
+        start,
+        max((line["steps"] for line in errors if "steps" in line), default=None),
+        max((line["unknowns"] for line in errors if "unknowns" in line), default=None),
+        {line["batch"]: (line["milliseconds"], line["median"]) for line in times},
+        {part: float(np.mean([one[part] for one in seconds])) for part in parts},
+        next((line["runtime"] for line in times if line["batch"] == 1), ""),
+        sum(len(line[start]["one"]) for line in errors),
+        refused,
+    )
+
+
+def front(rows: Sequence[Row], panel: Panel, batch: int = 1) -> list[Row]:
+    """Those that no other of them beats both in cost and in claimed error, cheapest first."""
+    best, found = np.inf, []
+    for row in sorted((row for row in rows if row.cost(batch) > 0), key=lambda row: (row.cost(batch), row.one)):
+        if panel.claimed(row) < best:
+            best = panel.claimed(row)
+            found.append(row)
+    return found
+
+
+def sentence(panel: Panel, batch: int = 1) -> str:
+    """Who wins, by how much, at which error."""
+    where, pair = f"At {panel.scenario.name}", panel.best(batch)
+    if pair is None:
+        reached = min((row.one for row in panel.rows if not row.forecasts and row.cost(batch) > 0), default=None)
+        ahead = min(
+            (row for row in panel.rows if row.forecasts and row.cost(batch) > 0), key=lambda row: row.one, default=None
+        )
+        if reached is None:
+            return ""
+        if ahead is None:
+            return f"{where} no forecaster has run; the best solver reaches {_said(reached, panel)}."
+        return f"{where} no solver that ran is as good as `{ahead.name}`, {_said(ahead.one, panel)} at one crossing."
+    forecaster, solver = pair
+    ours, theirs = forecaster.cost(batch), solver.cost(batch)
+    error = f"at an error of {_said(forecaster.one, panel)} after one crossing"
+    costs = f"`{forecaster.name}` takes {_number(ours)} ms a crossing, {solver.name} {_number(theirs)} ms"
+    if theirs > ours:
+        aim = "" if theirs / ours >= AIM else f" (the aim is {AIM:g} times)"
+        return f"{where} the forecaster wins by {_number(theirs / ours)} times{aim}, {error}: {costs}."
+    return f"{where} the solver wins by {_number(ours / theirs)} times, {error}: {costs}."
+
+
+def write(lines: Lines, path: Path, several: int, machine: str) -> None:
+    """The tables of all panels."""
+    found = panels(lines)
+    text = [
+        f"{machine}, one thread, {time.strftime('%Y-%m-%d')}. Relative L2 of pressure over the grid's cells, means "
+        "over media and bursts; single precision. Milliseconds of the processor a simulated crossing, the least of "
+        f"runs in turns (median in brackets), of one simulation and of one in a batch of {several}. Once: seconds a "
+        f"medium. No error is claimed below {CLAIMED:g} times the truth's own (<).",
+        "",
+        *[f"- {words}" for panel in found if (words := sentence(panel))],
+        "",
+        f"In batches of {several}:",
+        "",
+        *[f"- {words}" for panel in found if (words := sentence(panel, several))],
+    ]
+    for panel in found:
+        text += ["", f"## {panel.scenario.name[0].upper()}{panel.scenario.name[1:]}", "", *_panel(panel, several)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(text) + "\n")
+
+
+def _panel(panel: Panel, several: int) -> list[str]:
+    degree, cells, steps = (sorted({line[key] for line in panel.truths}) for key in ("degree", "cells", "steps"))
+    once = np.mean([line["meshing"] + line["assembly"] for line in panel.truths])
+    simulations = max((row.simulations for row in panel.rows), default=0)
+    lines = [
+        f"{panel.media} media, {simulations} simulations. Truth: conforming, degree {_range(degree)} on "
+        f"{_range(cells)} cells, {_range(steps)} steps a frame, {once:.0f} s a medium; its own error is "
+        f"{panel.truth[0]:.2%} at half a crossing and {panel.truth[1]:.2%} at one, so that nothing below "
+        f"{panel.floor:.2%} is claimed.",
+        "",
+    ]
+    windows = [key for row in panel.rows[:1] for key in row.vrmse if key.split("-")[0] in ("6", "13")]
+    heads = ["", "half", "one crossing", *(f"VRMSE {key}" for key in windows), "ms a crossing", f"batch {several}"]
+    heads += ["once, s", "steps a frame", "unknowns or weights", "start or runtime"]
+    lines += [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 2) + "---|"]
+    fronts = {
+        row.name for some in (False, True) for row in front([r for r in panel.rows if r.forecasts == some], panel)
+    }
+    for row in sorted(panel.rows, key=lambda row: (row.forecasts, row.cost() if row.cost() > 0 else 0.0)):
+        if row.refused:
+            lines.append(f"| {row.name} | {row.refused} |" + " |" * (len(heads) - 2))
+            continue
+        name = f"**{row.name}**" if row.name in fronts else row.name
+        cells_ = [_about(name, row), _said(row.half, panel, 0), _said(row.one, panel)]
+        cells_ += [f"{row.vrmse[key]:.3f}" if key in row.vrmse else "" for key in windows]
+        cells_ += [f"{_number(least)} ({_number(median)})" for least, median in row.milliseconds.values()] or ["", ""]
+        cells_ += [""] * (3 + len(windows) + 2 - len(cells_))
+        size = row.run.get("parameters") if row.forecasts else row.unknowns
+        cells_ += [
+            ", ".join(f"{part} {value:.2g}" for part, value in row.once.items()),
+            str(row.steps or ""),
+            f"{size:,}" if size else "",
+        ]
+        lines.append(f"| {' | '.join([*cells_, row.runtime if row.forecasts else START.get(row.start, '')])} |")
+    lines += ["", "In bold: the two fronts.", *_break_even(panel)]
+    return lines
+
+
+START = {"state": "the truth's first frame", "bursts": "bursts"}
+
+
+def _about(name: str, row: Row) -> str:
+    trained = row.run.get("trained")
+    return f"{name}, trained at ({trained[0]:g}, {trained[1]:g})" if trained else name
+
+
+def _break_even(panel: Panel) -> list[str]:
+    rows = [row for row in panel.rows if row.forecasts and row.cost() > 0]
+    if not rows:
+        return []
+    heads = ("forecaster", "cheapest solver of equal error", "times cheaper", "data, s", "training, s")
+    heads += ("paid after crossings", "in new media")
+    lines = ["", f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    for row in rows:
+        other, spent = panel.equal(row), row.run["seconds"]
+        cells = [row.name, "none reaches it" if other is None else other.name]
+        cells.append("" if other is None else f"{other.cost() / row.cost():.2g}")
+        cells += [f"{spent[key]:.0f}" if key in spent else "not told" for key in ("data", "training")]
+        lines.append(f"| {' | '.join([*cells, *_paid(row, other)])} |")
+    return lines
+
+
+def _paid(row: Row, other: Row | None) -> list[str]:
+    """Crossings after which data and training have paid, in one medium and in new ones."""
+    if other is None or not {"data", "training"} <= row.run["seconds"].keys():
+        return ["", ""]
+    spent = 1e3 * (row.run["seconds"]["data"] + row.run["seconds"]["training"])
+    gains = (
+        other.cost() - row.cost(),
+        other.cost() - row.cost() + 1e3 * (sum(other.once.values()) - sum(row.once.values())),
+    )
+    return ["never" if gain <= 0 else f"{spent / gain:,.0f}" for gain in gains]
+
+
+def _said(error: float, panel: Panel, at: int = 1) -> str:
+    floor = CLAIMED * panel.truth[at]
+    return f"< {floor:.2%}" if error < floor else f"{error:.2%}" if error < 0.1 else f"{error:.1%}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def _range(values: Sequence[int]) -> str:
+    return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"

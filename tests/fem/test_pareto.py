@@ -1,0 +1,149 @@
+"""The race of solvers and forecasters runs from one command, and its words follow from its numbers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "benchmarks"))  # last: no script takes the name of a package
+
+import pareto  # noqa: E402
+import pareto_figure  # noqa: E402
+import pareto_tables  # noqa: E402
+from pareto_cases import QUICK, SCENARIOS, Scale, cases  # noqa: E402
+from pareto_solvers import Solver, errors_of, solvers  # noqa: E402
+from pareto_truth import truth_of  # noqa: E402
+
+from wavesim.provenance import read_lines  # noqa: E402
+
+HARDEST = SCENARIOS[2]
+OTHER = [4.0, 1.0]
+
+
+def lines_of(kind: str, name: str, one: float, milliseconds: float, **more: object) -> list[dict]:
+    """Errors in two media, and times of one simulation and of a batch."""
+    run = {"kind": kind, "name": name, "family": "raster", "trained": None, "seconds": {}, "parameters": 10, **more}
+    run = {"fingerprint": "now", **run}
+    about = {"scenario": HARDEST.name, "run": run}
+    found = [{"kind": "model", "run": run}] if kind == "forecaster" else []
+    found += [
+        {**about, "kind": "errors", "state": {"half": [one / 2], "one": [share * one], "vrmse": {"6-12": one / 4}}}
+        for share in (0.5, 1.5)
+    ]
+    for batch, taken in ((1, milliseconds), (32, milliseconds / 2)):
+        times = {"batch": batch, "milliseconds": taken, "median": taken, "runtime": "solver", "seconds": {"a": 1.0}}
+        found.append({**about, "kind": "time", **times})
+    return found
+
+
+def truth(one: float) -> dict:
+    numbers = {"degree": 5, "cells": 2000, "steps": 60, "meshing": 3.0, "assembly": 2.0}
+    return {"kind": "truth", "scenario": HARDEST.name, "half": one / 2, "one": one, **numbers}
+
+
+SOLVERS = [*lines_of("solver", "coarse", 0.3, 1.0), *lines_of("solver", "fine", 0.04, 100.0)]
+PAID = {"trained": [20.0, 5.0], "seconds": {"data": 90.0, "training": 10.0}}
+
+
+def panel_of(lines: list[dict]) -> pareto_tables.Panel:
+    (found,) = pareto_tables.panels(lines)
+    return found
+
+
+def test_the_solver_of_equal_error_is_the_cheapest_that_is_as_good():
+    panel = panel_of([truth(0.002), *SOLVERS, *lines_of("forecaster", "network", 0.1, 2.0, **PAID)])
+    (ours, theirs) = panel.best()
+    assert (ours.name, theirs.name) == ("network", "fine")
+    assert "the forecaster wins by 50 times, at an error of 10.0% after one" in pareto_tables.sentence(panel)
+    dear = panel_of([truth(0.002), *SOLVERS, *lines_of("forecaster", "network", 0.35, 4.0, **PAID)])
+    assert "the solver wins by 4 times, at an error of 35.0%" in pareto_tables.sentence(dear)
+
+
+def test_nothing_below_five_times_the_truths_own_error_is_claimed():
+    """A forecaster better than that is no better than a solver that reaches it."""
+    panel = panel_of([truth(0.01), *SOLVERS, *lines_of("forecaster", "network", 0.001, 2.0, **PAID)])
+    assert panel.floor == pytest.approx(0.05)
+    assert panel.best()[1].name == "fine" and "at an error of < 5.00%" in pareto_tables.sentence(panel)
+
+
+def test_a_forecaster_of_another_contrast_speaks_only_where_there_is_none_of_this():
+    others = lines_of("forecaster", "foreign", 0.1, 1.0, trained=OTHER)
+    own = lines_of("forecaster", "own", 0.1, 4.0, **PAID)
+    assert panel_of([truth(0.002), *SOLVERS, *others, *own]).best()[0].name == "own"
+    assert panel_of([truth(0.002), *SOLVERS, *others]).best()[0].name == "foreign"
+
+
+def test_a_forecaster_has_paid_when_its_gain_is_what_data_and_training_took(tmp_path):
+    """100 s over 98 ms a crossing; in new media both cost 2 s once."""
+    lines = [truth(0.002), *SOLVERS, *lines_of("forecaster", "network", 0.1, 2.0, **PAID)]
+    pareto_tables.write(lines, tmp_path / "pareto.md", 32, "a machine")
+    text = (tmp_path / "pareto.md").read_text()
+    assert "| network | fine | 50 | 90 | 10 | 1,020 | 1,020 |" in text
+    pareto_figure.draw(lines, tmp_path, 32)
+    assert (tmp_path / "pareto.png").stat().st_size > 10_000
+
+
+def test_what_diverged_has_a_reason_and_no_front():
+    lines = lines_of("forecaster", "wild", 0.1, 1.0)
+    del lines[1]["state"]
+    lines[1]["refused"] = "grew without bound by frame 9"  # in one of two media
+    panel = panel_of([truth(0.002), *SOLVERS, *lines])
+    assert panel.best() is None and panel.rows[-1].refused.endswith("frame 9")
+    assert [row.name for row in pareto_tables.front(panel.rows, panel)] == ["coarse", "fine"]
+
+
+def test_lines_of_an_earlier_file_of_the_same_name_count_no_more():
+    earlier = lines_of("forecaster", "network", 0.01, 1.0, fingerprint="then")
+    panel = panel_of([truth(0.002), *SOLVERS, *earlier, *lines_of("forecaster", "network", 0.2, 1.0)])
+    assert panel.rows[-1].one == pytest.approx(0.2) and len(panel.rows) == 3
+
+
+def test_a_domain_twice_as_large_has_frames_and_waves_of_the_same_cells():
+    small, large = (replace(HARDEST, side=side).config(Scale()) for side in (1, 2))
+    for one in ("pulse_width", "element_size"):
+        assert getattr(large, one) == getattr(small, one) / 2
+    assert large.frequency == 2 * small.frequency  # periods a crossing of what is half as long
+    assert large.frame_interval * large.grid == small.frame_interval * small.grid
+    assert len({one.name for one in solvers(Scale())}) == len(solvers(Scale()))
+
+
+def test_the_truths_own_mesh_and_degree_are_the_truth_from_either_start(tmp_path):
+    """Which shows that both starts are what the truth has at its first frame, and that frames meet frames."""
+    pytest.importorskip("dolfinx")
+    pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")
+    (case,) = cases(HARDEST, QUICK, None, tmp_path, 1, 2, 0)
+    found = truth_of(case, tmp_path, None)
+    own = errors_of(case, found, Solver("conforming", round(1 / QUICK.elements), QUICK.degree))
+    assert max(own["bursts"]["one"]) < 1e-5 and max(own["state"]["one"]) < 1e-3
+    again = truth_of(case, tmp_path, found.about)
+    np.testing.assert_array_equal(again.pressure, found.pressure)
+
+
+def test_the_race_runs_and_is_not_run_twice(tmp_path, monkeypatch):
+    pytest.importorskip("dolfinx")
+    pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")
+    options = ["--quick", "--media", "1", "--bursts", "1", "--scenarios", HARDEST.name]
+    options += ["--folder", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "benchmarks/pareto.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    seen = [read_lines(tmp_path / "out/runs.jsonl")]
+    for more in ([], ["--finished"]):  # here, where all is imported
+        model = ["--models", str(ROOT / "data/models/demo/pruned.safetensors")]
+        monkeypatch.setattr(sys, "argv", ["pareto.py", *options, *model, *more])
+        pareto.main()
+        seen.append(read_lines(tmp_path / "out/runs.jsonl"))
+    assert seen[1][: len(seen[0])] == seen[0] and seen[2] == seen[1]
+    assert [(line["kind"], line["run"]["name"]) for line in seen[1][len(seen[0]) :]] == [
+        ("model", "pruned"), ("errors", "pruned"), ("time", "pruned"), ("time", "pruned")]  # fmt: skip
+    assert "pruned" in (tmp_path / "out/pareto.md").read_text() and (tmp_path / "out/pareto.png").exists()
+    error = {line["run"]["name"]: line["bursts"]["one"][0] for line in seen[0] if "bursts" in line}
+    assert error["raster 8 x 8, degree 2, order 4"] < error["raster 4 x 4, degree 2, order 4"]

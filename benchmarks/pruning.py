@@ -101,10 +101,15 @@ def arms() -> list[Arm]:
     ]
 
 
+def base_of(arm: Arm) -> apriori.Arm:
+    """The arm of apriori.py whose forecaster this one prunes."""
+    name = FAMILIES[arm.family]
+    return next(one for one in apriori.arms() if (one.name, one.preset, one.size) == (name, arm.preset, None))
+
+
 def forecaster_of(arm: Arm, seed: int, scale: Scale, folder: Path) -> Path:
     """The forecaster that an arm prunes, trained by apriori.py or, where it is missing, now."""
-    name = FAMILIES[arm.family]
-    base = next(one for one in apriori.arms() if (one.name, one.preset, one.size) == (name, arm.preset, None))
+    base = base_of(arm)
     path = apriori.model_of(base, seed, scale, folder, scale.iterations)
     return path if path.exists() else apriori.trained(base, seed, scale, folder, scale.iterations)
 
@@ -121,7 +126,7 @@ def finished(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
         regressor = history.with_suffix(".regressor.safetensors")
         learn([history], apriori.dataset(teacher, scale, folder), regressor, seed)
     pruning = arm.settings(scale == QUICK, like, regressor)
-    training = apriori.training_of(scale, scale.iterations)
+    training = apriori.training_of(base_of(arm), scale, scale.iterations)
     out = result_of(arm, seed, scale, folder)
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = prune(model, data, pruning, training, out, seed)
@@ -151,7 +156,8 @@ def result_of(arm: Arm, seed: int, scale: Scale, folder: Path) -> Path:
 
 
 def key_of(arm: Arm, seed: int, scale: Scale) -> str:
-    return settings_hash([asdict(arm), USUAL, asdict(scale), apriori.training_of(scale, 1).model_dump(), seed])
+    training = apriori.training_of(base_of(arm), scale, 1)
+    return settings_hash([asdict(arm), USUAL, asdict(scale), training.model_dump(), seed])
 
 
 def of_these_settings(rows: list[dict[str, Any]], scale: Scale) -> list[dict[str, Any]]:

@@ -25,10 +25,8 @@ from wavesim.tables import markdown
 
 MODELS = Path(__file__).parents[1] / "data" / "models"
 ARMS = {"classical": apriori.gated("classical"), "compressed": apriori.gated("one-way")}
-FULL = TrainingConfig(
-    iterations=6000, unrolls=(1, 2, 4, 8, 16), shares=(0.1, 0.1, 0.2, 0.35, 0.25), noise=apriori.NOISE
-)
-SHORT = TrainingConfig(iterations=6, unrolls=(1, 2), shares=(0.5, 0.5), noise=apriori.NOISE)
+FULL = TrainingConfig(iterations=6000, unrolls=(1, 2, 4, 8, 16), shares=(0.1, 0.1, 0.2, 0.35, 0.25))
+SHORT = TrainingConfig(iterations=6, unrolls=(1, 2), shares=(0.5, 0.5))
 FRESH_SEED, FRESH = 1000, 128  # trajectories, of which an eighth is the test's
 
 
@@ -74,7 +72,7 @@ def _card(preset: str, training: TrainingConfig, runs: Path, target: Path, resul
     return f"""# Forecasters for preset {preset}
 
 Made by `python benchmarks/ship_presets.py --presets {preset}`: {training.iterations} optimiser steps on unrolls of
-{", ".join(map(str, training.unrolls))} frames, noise {training.noise:g}. MIT licence.
+{", ".join(map(str, training.unrolls))} frames, from states with noise {apriori.NOISE:g}. MIT licence.
 
 Errors over {results["test"]["trajectories"]} test trajectories, in media that no model has seen; the truth's own error:
 {json.dumps(floors)}.

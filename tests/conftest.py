@@ -3,6 +3,9 @@ axis shows. The fields are closed forms; they need not solve the wave equation."
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,13 +96,17 @@ def wave_dataset(tmp_path: Path, waves: Waves) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole demo on the quick settings, made once."""
+    """A whole demo on the quick settings, made once for all processes of the tests, and a copy of it for each."""
     from wavesim.cli import settings
     from wavesim.demo import run_demo
 
-    run = tmp_path_factory.mktemp("demo") / "run"
-    run_demo(run, settings("quick"), seed=0, progress=False)
-    return run
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own) / "demo-of-all"
+    shared.mkdir(exist_ok=True)
+    with open(shared / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run_demo(shared / "run", settings("quick"), seed=0, progress=False)  # one that is whole stays as it is
+    return Path(shutil.copytree(shared / "run", tmp_path_factory.mktemp("demo") / "run"))
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def test_a_rollout_that_grows_without_bound_is_stopped_and_named_with_its_frame(
     states, media = fields(2)
     model = Forecaster(ForecasterConfig(ranks=(), conserve_energy=False), 2.0)
     growth = torch.tensor([1.0, 2.0])[:, None, None, None]  # the second doubles each frame, the first stays
-    model.coarse.forward = lambda state, _: growth * state  # type: ignore[method-assign]
+    model.coarse.forward = lambda state, *_: growth * state  # type: ignore[method-assign]
     assert rollout(model, states, media, 9).shape == (2, 9, 2, 16, 20)  # 512 times as large
     with pytest.raises(UnboundedError, match="at frame 10 ") as told:
         rollout(model, states, media, 10_000_000)
@@ -101,7 +101,7 @@ def test_a_rollout_that_grows_without_bound_is_stopped_and_named_with_its_frame(
 
 def test_a_forecast_that_is_not_a_number_has_grown_without_bound() -> None:
     model = Forecaster(ForecasterConfig(ranks=(), conserve_energy=False), 2.0)
-    model.coarse.forward = lambda state, _: torch.nan * state  # type: ignore[method-assign]
+    model.coarse.forward = lambda state, *_: torch.nan * state  # type: ignore[method-assign]
     with pytest.raises(UnboundedError, match="at frame 1 "):
         rollout(model, *fields(1), 60)
 

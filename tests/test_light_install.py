@@ -21,6 +21,7 @@ CORE = {
     "provenance",
     "hdf5",
     "config",
+    "learning_config",
     "settings",
     "preset_config",
     "dataset",

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -24,6 +23,7 @@ from wavesim.surrogate.coarse import FACES, CoarseStep
 from wavesim.surrogate.layers import convolution, make_conv
 from wavesim.surrogate.sides import around
 from wavesim.surrogate.train import keep_freed_memory
+from wavesim.turns import in_turns
 
 OUT = Path(__file__).parent / "results" / "training_step.md"
 LAYERS = ((16, 5, 8), (16, 5, 16), (16, 5, 24), (16, 5, 32), (16, 3, 16), (16, 7, 16), (16, 7, 32), (32, 5, 16))
@@ -75,18 +75,6 @@ def coarse_steps(grids: tuple[int, ...]) -> Works:
     return works
 
 
-def timed(works: Works, turns: int) -> dict[tuple[object, ...], tuple[float, float]]:
-    """Least and median milliseconds of the processor, in turns."""
-    taken: dict[tuple[object, ...], list[float]] = {key: [] for key in works}
-    for _ in range(turns):
-        for key, work in works.items():
-            work()  # with the caches as the work before has left them
-            begin = time.process_time()
-            work()
-            taken[key].append((time.process_time() - begin) * 1e3)
-    return {key: (min(times), float(np.median(times))) for key, times in taken.items()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small and few: shows that it runs")
@@ -96,7 +84,8 @@ def main() -> None:
     torch.manual_seed(0)
     keep_freed_memory()
     chosen, grids = (LAYERS[:1], (16,)) if given.quick else (LAYERS, GRIDS)
-    taken = timed(layers(chosen, grids[0]) | coarse_steps(grids), 2 if given.quick else 15)
+    works = {key: (work, 1) for key, work in (layers(chosen, grids[0]) | coarse_steps(grids)).items()}
+    taken = in_turns(works, 2 if given.quick else 15, burst=2, clock=time.process_time)
     lines = [
         f"{platform.machine()}, {time.strftime('%Y-%m-%d')}, torch {torch.__version__}, one thread, batch {BATCH}; "
         "milliseconds of the processor, forward and back, least (median) of turns.",

@@ -94,8 +94,8 @@ class CoarseStep(nn.Module):
     def strain(self, pressure: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Differences to the neighbours behind FACES, (batch, 1, y, x) each; anything at a side that carries nothing.
 
-        Slices and not a convolution with four kernels, whose gradient takes three times as long on 64 x 64 cells and
-        seven times on 128 x 128 (benchmarks/training_step.py).
+        Slices and not a convolution with four kernels, with which a pass forward and back takes four times as long on
+        64 x 64 cells and six times on 128 x 128 (benchmarks/training_step.py).
         """
         if self.closed:
             along_x, along_y = F.pad(pressure, (1, 1)), F.pad(pressure, (0, 0, 1, 1))

@@ -18,14 +18,16 @@ from wavesim.surrogate.networks.network import GatedByMedium, Seen
 class Gated(GatedByMedium):
     """One filter and one set of gates for each of `config.ranks`."""
 
-    head: nn.Conv2d
+    dim = 2  # axes of the filters
+    head: nn.Conv2d | nn.Conv3d
 
     def __init__(self, config: ForecasterConfig):
         super().__init__(config)
         width, ranks = config.width, config.ranks
-        self.stem = nn.Conv2d(self.channels_in, width, 1, bias=False)
-        self.filters = nn.ModuleList(self.filter(width, width, rank) for rank in ranks)
-        self.head = nn.Conv2d(width, self.channels_out, 1, bias=False)
+        pointwise: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if self.dim == 2 else nn.Conv3d
+        self.stem = pointwise(self.channels_in, width, 1, bias=False)
+        self.filters = nn.ModuleList(self.filter(width, width, rank, dim=self.dim) for rank in ranks)
+        self.head = pointwise(width, self.channels_out, 1, bias=False)
         nn.init.zeros_(self.head.weight)
         self.make_look()
         self.gates = nn.Conv2d(config.encoder_width, width * len(ranks), 1)
@@ -38,10 +40,13 @@ class Gated(GatedByMedium):
         return (1 + self.gates(self.look_at(medium)),)
 
     def forward(self, fields: torch.Tensor, seen: Seen) -> torch.Tensor:
-        hidden = self.stem(fields)
+        return self.head(self.filtered(self.stem(fields), seen))
+
+    def filtered(self, hidden: torch.Tensor, seen: Seen) -> torch.Tensor:
+        """h_L of h_0; the gates go with it in shape."""
         for gate, spatial in zip(seen[0].split(self.config.width, dim=1), self.filters, strict=True):
             hidden = hidden + spatial(gate * hidden)
-        return self.head(hidden)
+        return hidden
 
     def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
         cells, gates = grid[0] * grid[1], self.config.width * len(self.filters)

@@ -9,38 +9,24 @@ first and the last frame of the block there is silence. The gates are those of `
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from wavesim.config import ForecasterConfig
-from wavesim.surrogate.networks.network import GatedByMedium, Seen
+from wavesim.surrogate.networks.gated import Gated
+from wavesim.surrogate.networks.network import Seen
 
 
-class SpaceTime(GatedByMedium):
+class SpaceTime(Gated):
     """One filter and one set of gates for each of `config.ranks`; n is `config.bundle`."""
 
-    head: nn.Conv3d
+    dim = 3
 
-    def __init__(self, config: ForecasterConfig):
-        super().__init__(config)
-        width, ranks = config.width, config.ranks
-        self.stem = nn.Conv3d(2, width, 1, bias=False)
-        self.filters = nn.ModuleList(self.filter(width, width, rank, dim=3) for rank in ranks)
-        self.head = nn.Conv3d(width, 2, 1, bias=False)
-        nn.init.zeros_(self.head.weight)
-        self.make_look()
-        self.gates = nn.Conv2d(config.encoder_width, width * len(ranks), 1)
-
-    @property
-    def least(self) -> int:
-        return self.config.kernel_size // 2
-
-    def encode(self, medium: torch.Tensor) -> Seen:
-        return (1 + self.gates(self.look_at(medium)),)
+    @staticmethod
+    def channels(config: ForecasterConfig) -> tuple[int, int]:
+        return 2, 2
 
     def forward(self, fields: torch.Tensor, seen: Seen) -> torch.Tensor:
-        hidden = self.stem(fields.unflatten(1, (-1, 2)).transpose(1, 2))
-        for gate, filtered in zip(seen[0].split(self.config.width, dim=1), self.filters, strict=True):
-            hidden = hidden + filtered(gate[:, :, None] * hidden)
+        block = fields.unflatten(1, (-1, 2)).transpose(1, 2)
+        hidden = self.filtered(self.stem(block), (seen[0][:, :, None],))
         return self.head(hidden[:, :, 1:]).transpose(1, 2).flatten(1, 2)
 
     def macs(self, grid: tuple[int, int]) -> tuple[int, int]:

@@ -1,7 +1,10 @@
-"""Two choices that halve a training step: dense kernels for layers of high rank, and slices for the coarse step.
+"""What makes a training step fast: dense kernels for high ranks, slices, the order in memory, half precision.
 
 layers         forward and back through filter after filter, and through the dense kernel that they make up
 coarse step    two frames forward and back, differences by slices, and by a convolution with four kernels
+convolution    forward and back, channels apart and side by side in memory, in single and half precision
+continuation   beyond the edges, forward and back, axis by axis and in one operation
+whole          unrolls of four frames of forecasters of the study, in single and half precision
 Milliseconds of the processor, the least and the median of turns, batch 4, one thread. It writes
 results/training_step.md.
 
@@ -16,11 +19,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import apriori
 import torch
 from torch.nn import functional as F
 
+from wavesim.surrogate import Forecaster
 from wavesim.surrogate.coarse import FACES, CoarseStep
-from wavesim.surrogate.layers import convolution, make_conv
+from wavesim.surrogate.layers import continued, convolution, make_conv
+from wavesim.surrogate.layers.padding import by_axis, continued_all
 from wavesim.surrogate.sides import around
 from wavesim.surrogate.train import keep_freed_memory
 from wavesim.turns import in_turns
@@ -28,7 +34,14 @@ from wavesim.turns import in_turns
 OUT = Path(__file__).parent / "results" / "training_step.md"
 LAYERS = ((16, 5, 8), (16, 5, 16), (16, 5, 24), (16, 5, 32), (16, 3, 16), (16, 7, 16), (16, 7, 32), (32, 5, 16))
 GRIDS = (64, 128)
-BATCH, SUBSTEPS = 4, 8
+BATCH, SUBSTEPS, FRAMES = 4, 8, 4
+PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+ORDERS = {"apart": torch.contiguous_format, "side by side": torch.channels_last}
+FORECASTERS = {
+    "classical": apriori.gated("classical"),
+    "one-way, rank 32": apriori.gated("one-way"),
+    "one-way, rank 8": apriori.gated("one-way", rank=8),
+}
 Works = dict[tuple[object, ...], Callable[[], None]]
 
 
@@ -75,6 +88,62 @@ def coarse_steps(grids: tuple[int, ...]) -> Works:
     return works
 
 
+def convolutions(grid: int) -> Works:
+    works: Works = {}
+    for precision in PRECISIONS:
+        for order, layout in ORDERS.items():
+            field, kernel = torch.randn(BATCH, 16, grid + 4, grid + 4), torch.randn(16, 16, 5, 5)
+            field, kernel = (one.to(precision).contiguous(memory_format=layout) for one in (field, kernel))
+            for one in (field, kernel):
+                one.requires_grad_()
+
+            def work(field: torch.Tensor = field, kernel: torch.Tensor = kernel) -> None:
+                made = F.conv2d(field, kernel)
+                made.backward(made.detach())
+
+            works["convolution", precision, order] = work
+    return works
+
+
+def continuations(grid: int) -> Works:
+    field = torch.randn(BATCH, 16, grid, grid).contiguous(memory_format=torch.channels_last).requires_grad_()
+    sides = by_axis("mirror", 2)
+
+    def by_axes() -> None:
+        made = continued(continued(field, 2, -2), 2, -1)
+        made.backward(made.detach())
+
+    def at_once() -> None:
+        made = continued_all(field, (2, 2), sides)
+        made.backward(made.detach())
+
+    return {("continuation", "axis by axis"): by_axes, ("continuation", "at once"): at_once}
+
+
+def wholes(grid: int) -> Works:
+    works: Works = {}
+    states, media = torch.randn(BATCH, 2, grid, grid), 1 + torch.rand(BATCH, 2, grid, grid)
+    for name, changes in FORECASTERS.items():
+        model = Forecaster(apriori.Arm("main", name, changes).forecaster(), 1.0)
+        torch.nn.init.normal_(model.learned.head.weight, std=0.01)
+        for precision in PRECISIONS:
+
+            def work(model: Forecaster = model, half: bool = precision == torch.bfloat16) -> None:
+                with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                    frames = model.frames(states, model.encode(media))
+                    loss = torch.stack([next(frames).square().mean() for _ in range(FRAMES)]).sum()
+                loss.backward()
+
+            works["whole", name, precision] = work
+    return works
+
+
+def compared(name: str, first: tuple[float, float], second: tuple[float, float]) -> str:
+    """A line of a table: both times, and the second over the first."""
+    cells = [f"{least:.1f} ({median:.1f})" for least, median in (first, second)]
+    return f"| {name} | {' | '.join(cells)} | {second[0] / first[0]:.2f} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small and few: shows that it runs")
@@ -84,7 +153,9 @@ def main() -> None:
     torch.manual_seed(0)
     keep_freed_memory()
     chosen, grids = (LAYERS[:1], (16,)) if given.quick else (LAYERS, GRIDS)
-    works = {key: (work, 1) for key, work in (layers(chosen, grids[0]) | coarse_steps(grids)).items()}
+    made = layers(chosen, grids[0]) | coarse_steps(grids) | convolutions(grids[0]) | continuations(grids[0])
+    made |= wholes(grids[0])
+    works = {key: (work, 1) for key, work in made.items()}
     taken = in_turns(works, 2 if given.quick else 15, burst=2, clock=time.process_time)
     lines = [
         f"{platform.machine()}, {time.strftime('%Y-%m-%d')}, torch {torch.__version__}, one thread, batch {BATCH}; "
@@ -106,9 +177,21 @@ def main() -> None:
     lines += ["", f"Two frames of the coarse step, {SUBSTEPS} sub-steps each:", ""]
     lines += ["| cells | convolution | slices | slices / convolution |", "|" + "---:|" * 4]
     for grid in grids:
-        ways = [taken["coarse", grid, way] for way in ("convolution", "slices")]
-        cells = [f"{one[0]:.1f} ({one[1]:.1f})" for one in ways]
-        lines.append(f"| {grid} x {grid} | {' | '.join(cells)} | {ways[1][0] / ways[0][0]:.2f} |")
+        lines.append(compared(f"{grid} x {grid}", *[taken["coarse", grid, way] for way in ("convolution", "slices")]))
+    lines += [
+        "",
+        f"A classical convolution of 16 channels and 5 taps, {grids[0]} x {grids[0]}, channels in memory:",
+        "",
+    ]
+    lines += ["| precision | apart | side by side | ratio |", "|" + "---:|" * 4]
+    for precision, name in PRECISIONS.items():
+        lines.append(compared(name, *[taken["convolution", precision, order] for order in ORDERS]))
+    lines += ["", "Two more cells on all sides of 16 channels:", ""]
+    lines += ["| | axis by axis | at once | ratio |", "|" + "---:|" * 4]
+    lines.append(compared("mirror", *[taken["continuation", way] for way in ("axis by axis", "at once")]))
+    lines += ["", f"Unrolls of {FRAMES} frames:", "", "| forecaster | float32 | bfloat16 | ratio |", "|" + "---:|" * 4]
+    for name in FORECASTERS:
+        lines.append(compared(name, *[taken["whole", name, precision] for precision in PRECISIONS]))
     given.out.write_text("\n".join(lines) + "\n")
     print(given.out.read_text())
 

@@ -96,7 +96,7 @@ class CompiledForecaster:
             context = self.model.encode(torch.from_numpy(medium))
             self.model.coarse.check(context.stencil)
             budgets = self.model.budget(torch.from_numpy(state), context).flatten()
-        gates = context.seen[0] if self._network else context.medium[:, :0]
+        gates = torch.cat(context.seen, dim=1) if self._network else context.medium[:, :0]
         parts = [np.broadcast_to(part.numpy(), (len(state), *part.shape[1:]))
                  for part in (context.medium, context.stencil, gates)]  # fmt: skip
         own = [float(one) if budget is None else budget for one in budgets]

@@ -38,8 +38,7 @@ class StrainNetwork(Gated):
     def adjoint(self, fields: torch.Tensor, seen: Seen) -> torch.Tensor:
         """N' y of fields (batch, 4, y, x)."""
         hidden = F.conv2d(fields, self.head.weight.transpose(0, 1))
-        gates = seen[0].split(self.config.width, dim=1)
-        for gate, spatial in zip(reversed(gates), reversed(self.filters_of(self.filters)), strict=True):
+        for gate, spatial in zip(reversed(seen), reversed(self.filters_of(self.filters)), strict=True):
             hidden = hidden + gate * spatial.adjoint(hidden)
         return F.conv2d(hidden, self.stem.weight.transpose(0, 1))
 
@@ -94,4 +93,4 @@ class StructuredStep(LearnedStep):
         return taken[..., 1:-1, 1:-1] if self.closed else within(taken, 1, self.beyond)
 
     def _gates(self, stencil: torch.Tensor) -> Seen:
-        return (stencil[:, self.links + self.absorbs + 1 :],)
+        return stencil[:, self.links + self.absorbs + 1 :].split(self.network.config.width, dim=1)

@@ -22,13 +22,14 @@ from torch.nn import functional as F
 
 from wavesim.errors import WavesimError
 from wavesim.surrogate.layers.fold import folded
-from wavesim.surrogate.layers.padding import Sides, continued, returned
+from wavesim.surrogate.layers.padding import Sides, continued_all, returned
 from wavesim.surrogate.layers.stages import Stage
 
 DENSE_PAYS = 7
 """Products of the dense kernel over those of the factors, up to which training runs the dense one. Of cp with 16
 channels and 5 taps on 64 x 64 cells it takes 1.6 of the time of the filters at rank 8 (ratio 19), 1.3 at rank 16 (10),
-and 0.7 at ranks 24 and 32 (6 and 5): benchmarks/training_step.py."""
+and 0.7 at ranks 24 and 32 (6 and 5): benchmarks/training_step.py. In half precision the dense one always pays, on
+processors that multiply matrices of it."""
 CONVOLUTIONS = {2: (F.conv2d, F.avg_pool2d), 3: (F.conv3d, F.avg_pool3d)}
 
 
@@ -102,21 +103,23 @@ class Convolution(nn.Module):
         """
         own = sum(getattr(self, name).numel() for stage in self.stages for name, _ in stage.filters)
         dense = self.channels_in * self.channels_out * math.prod(self.kernel_size)
-        return len(self.stages) > 1 and dense < DENSE_PAYS * own
+        limit = math.inf if torch.is_autocast_enabled(next(self.parameters()).device.type) else DENSE_PAYS
+        return len(self.stages) > 1 and dense < limit * own
 
     def _assembled(self, field: torch.Tensor) -> torch.Tensor:
         """The same map, without the bias, as one classical convolution; its gradients reach the factors."""
-        for axis, reach in enumerate(self.reach):
-            field = continued(field, reach, axis - self.dim, self.padding[axis])
-        return CONVOLUTIONS[self.dim][0](field, self.kernel(), stride=self.stride)
+        with torch.autocast(field.device.type, enabled=False):  # products of halved factors would be halved twice
+            kernel = self.kernel()
+        return CONVOLUTIONS[self.dim][0](continued_all(field, self.reach, self.padding), kernel, stride=self.stride)
 
     def _filtered(self, field: torch.Tensor, stage: Stage, name: str, axes: tuple[int, ...]) -> torch.Tensor:
         convolution, average = CONVOLUTIONS[self.dim]
         across = [step if axis in stage.axes and axis not in axes else 1 for axis, step in enumerate(self.stride)]
         if max(across) > 1:
             field = average(field, across)
-        for axis in axes:
-            field = continued(field, self.reach[axis], axis - self.dim, self.padding[axis])
+        field = continued_all(
+            field, [self.reach[axis] if axis in axes else 0 for axis in range(self.dim)], self.padding
+        )
         stride = [step if axis in axes else 1 for axis, step in enumerate(self.stride)]
         groups = stage.channels_in if stage.depthwise else 1
         return convolution(field, getattr(self, name), stride=stride, groups=groups)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from wavesim.config import ForecasterConfig
-from wavesim.surrogate.networks.network import GatedByMedium, Seen
+from wavesim.surrogate.networks.network import GatedByMedium, Seen, in_training_order
 
 
 class Gated(GatedByMedium):
@@ -37,14 +37,16 @@ class Gated(GatedByMedium):
         return self.config.kernel_size // 2
 
     def encode(self, medium: torch.Tensor) -> Seen:
-        return (1 + self.gates(self.look_at(medium)),)
+        """The gates of one filter after the other."""
+        gates = (1 + self.gates(self.look_at(medium))).split(self.config.width, dim=1)
+        return tuple(in_training_order(one) for one in gates)
 
     def forward(self, fields: torch.Tensor, seen: Seen) -> torch.Tensor:
-        return self.head(self.filtered(self.stem(fields), seen))
+        return self.head(self.filtered(self.stem(in_training_order(fields)), seen))
 
     def filtered(self, hidden: torch.Tensor, seen: Seen) -> torch.Tensor:
         """h_L of h_0; the gates go with it in shape."""
-        for gate, spatial in zip(seen[0].split(self.config.width, dim=1), self.filters, strict=True):
+        for gate, spatial in zip(seen, self.filters, strict=True):
             hidden = hidden + spatial(gate * hidden)
         return hidden
 

@@ -12,7 +12,7 @@ import torch
 
 from wavesim.config import ForecasterConfig
 from wavesim.surrogate.networks.gated import Gated
-from wavesim.surrogate.networks.network import Seen
+from wavesim.surrogate.networks.network import Seen, in_training_order
 
 
 class SpaceTime(Gated):
@@ -26,7 +26,7 @@ class SpaceTime(Gated):
 
     def forward(self, fields: torch.Tensor, seen: Seen) -> torch.Tensor:
         block = fields.unflatten(1, (-1, 2)).transpose(1, 2)
-        hidden = self.filtered(self.stem(block), (seen[0][:, :, None],))
+        hidden = self.filtered(self.stem(in_training_order(block)), tuple(gate[:, :, None] for gate in seen))
         return self.head(hidden[:, :, 1:]).transpose(1, 2).flatten(1, 2)
 
     def macs(self, grid: tuple[int, int]) -> tuple[int, int]:

@@ -1,0 +1,70 @@
+"""Whether the shipped forecasters reach the errors on their cards, over data made now, with a seed of its own.
+
+A card gives the mean M over N trajectories (promise.json has each of them, with deviation S); over n others it is
+    m <= M + 3 S sqrt(1/N + 1/n)
+but for one case in a thousand, if errors are no larger than promised. Trajectories through one packing are no
+independent draws, so N and n count packings there.
+
+    OMP_NUM_THREADS=1 python benchmarks/promises.py [--presets packing] [--folder runs/apriori] [--seed 2000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import apriori
+import numpy as np
+import ship_presets
+
+TRAJECTORIES = 64  # of which an eighth is the test's
+MEASURES = ("first_frames", "one_crossing")
+
+
+def allowed(promised: list[float], others: int, together: int = 1) -> float:
+    """The largest mean of `others` errors that keeps the promise. together: trajectories that share a medium."""
+    draws = np.array([len(promised), others]) / together
+    return float(np.mean(promised) + 3 * np.std(promised, ddof=1) * np.sqrt((1 / draws).sum()))
+
+
+def kept(preset: str, scale: apriori.Scale, folder: Path, models: Path, seed: int) -> list[dict[str, Any]]:
+    """A line for each model and measure: promised, allowed and found mean."""
+    promise = json.loads((models / preset / "promise.json").read_text())
+    trajectories = TRAJECTORIES if scale.grid > apriori.QUICK.grid else scale.trajectories[preset]
+    data, out = apriori.generated(preset, scale, folder, trajectories, seed), folder / "promises" / f"{preset}-{seed}"
+    apriori.command("evaluate", models / preset, "--data", data, "--out", out)
+    results = json.loads((out / "results.json").read_text())
+    lines = []
+    for row in results["rows"]:
+        if row["name"] in promise["rows"]:
+            found = ship_presets.promised(row, results)
+            for measure in MEASURES:
+                errors = promise["rows"][row["name"]][measure]
+                limit = allowed(errors, results["trajectories"], together=4 if preset == "packing" else 1)
+                mean = float(np.mean(found[measure]))
+                line = {"preset": preset, "model": row["name"], "measure": measure, "promised": float(np.mean(errors))}
+                lines.append({**line, "allowed": limit, "found": mean, "kept": mean <= limit})
+    missing = promise["rows"].keys() - {row["name"] for row in results["rows"]}  # stopped: grown without bound
+    return lines + [{"preset": preset, "model": name, "kept": False} for name in sorted(missing)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presets", nargs="*", default=list(apriori.PRESETS), choices=apriori.PRESETS)
+    parser.add_argument("--folder", type=Path, default=Path("runs/apriori"), help="fresh data and evaluations")
+    parser.add_argument("--models", type=Path, default=ship_presets.MODELS)
+    parser.add_argument("--seed", type=int, default=2000, help="of the data; none that a card was made with")
+    parser.add_argument("--quick", action="store_true", help="small: whether it runs")
+    given = parser.parse_args()
+    scale = apriori.QUICK if given.quick else apriori.Scale()
+    lines = [line for preset in given.presets for line in kept(preset, scale, given.folder, given.models, given.seed)]
+    for line in lines:
+        print(json.dumps(line))
+    if not all(line["kept"] for line in lines):
+        raise SystemExit("a promise is broken")
+
+
+if __name__ == "__main__":
+    main()

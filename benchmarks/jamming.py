@@ -58,6 +58,7 @@ def holding(size_ratio: float, large: int, fractions: tuple[float, ...]) -> dict
 TWELVE = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 LOW = (0.05, 0.1, 0.15, 0.18, 0.2, 0.22, 0.25, 0.3)  # around X*_S
 MIXED = dict.fromkeys(TWELVE[1:-1], 1000)  # equal disks crystallise
+HALF = 1 / (1 + 1.4**2)  # X_S of as many small as large disks at 1 : 1.4, the mixture of most of the literature
 SWEEPS = {
     "0.73": Sweep(0.73, dict.fromkeys(TWELVE, 2000)),
     "0.4": Sweep(0.4, dict.fromkeys(TWELVE, 2000)),
@@ -69,6 +70,8 @@ SWEEPS = {
     "0.15-below": Sweep(0.15, holding(0.15, 100, LOW[:3]), come="below"),
     "disks-0.71": Sweep(1 / 1.4, MIXED, dim=2),
     "disks-0.4": Sweep(0.4, MIXED, dim=2),
+    "disks-half-1000": Sweep(1 / 1.4, {HALF: 1000}, dim=2),
+    "disks-half-4000": Sweep(1 / 1.4, {HALF: 4000}, dim=2),
 }
 QUICK = {
     "0.73": Sweep(0.73, dict.fromkeys((0.0, 0.5), 100), 1),
@@ -97,7 +100,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """One line a mixture."""
     heads = (
         "sweep|X_S|N|large|packings|others|failed|phi_J|without rattlers|p|K|LL|LS|SS|K by strain / K|Z|"
-        "small that carry|bracket|outside|s"
+        "small that carry|apart|bracket|outside|s"
     )
     lines = [f"| {heads.replace('|', ' | ')} |", "|" + "---|" * (heads.count("|") + 1)]
     for row in rows:
@@ -109,7 +112,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells += [with_spread(row, name, 3) for name in ("bulk_modulus", "LL", "LS", "SS")]
         cells += [f"{row['strain_ratio']:.4f}" if "strain_ratio" in row else ""]
         cells += [with_spread(row, name, 3) for name in ("coordination", "carrying_small")]
-        cells += [small(row, "bracket"), small(row, "outside"), f"{row['seconds']:.0f}" if row["packings"] else ""]
+        cells += [small(row, name) for name in ("apart", "bracket", "outside")]
+        cells += [f"{row['seconds']:.0f}" if row["packings"] else ""]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -184,6 +188,7 @@ def main() -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}, load {os.getloadavg()[1]:.1f}, "
         "seed 0; ± standard deviation over packings; of two kinds, over the larger, and others counts the smaller; "
         "K and its parts in k_n / d^(D-2), at the pressure p, the mean of the last states; K by strain of one packing; "
+        "apart is how far phi_J by K and phi_J by the last two pressures differ at most; "
         "the bracket, the widest of them, is from the last jammed state to the first one that carries nothing, and "
         "outside is how far phi_J by K or by the last two pressures lies from it at most; blank where packings were "
         "made before these were measured.",

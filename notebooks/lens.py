@@ -44,7 +44,7 @@ for ratio, marker in ((SIZE_RATIO, "o"), (0.73, "s")):
     axes[0].errorbar(x, phi, spread[0], marker=marker, capsize=2, label=f"size ratio {ratio:g}")
     axes[1].errorbar(x, bulk, spread[1], marker=marker, capsize=2)
     axes[2].plot(x, np.sqrt(bulk / phi), marker=marker)
-for axis, name in zip(axes, (r"$\phi_J$", "$K$", r"$c = \sqrt{K/\phi_J}$"), strict=True):
+for axis, name in zip(axes, (r"$\phi_J$", "$K$ / ($k_n / d$)", r"$c = \sqrt{K/\phi_J}$"), strict=True):
     axis.set(xlabel="$X_S$", title=name)
 _ = axes[0].legend()
 
@@ -101,8 +101,8 @@ print(
 )
 figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
 axis.imshow(speed, origin="lower", extent=extent, cmap="cividis")
-axis.plot(paths[:, :, 0], paths[:, :, 1], color="white", lw=0.6)
-axis.plot(*meeting, "r+", ms=12)
+axis.plot(paths[:, :, 0], paths[:, :, 1], color="crimson", lw=0.8)
+axis.plot(*meeting, "k+", ms=14)
 _ = axis.set(xlim=(0, LENGTHS[0]), ylim=(0, LENGTHS[1]), title="rays over wave speed")
 
 # %% [markdown]

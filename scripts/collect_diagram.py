@@ -13,7 +13,7 @@ KEPT = ("dim", "size_ratio", "small_fraction", "particles", "packings")
 source, target = map(Path, sys.argv[1:])
 rows = []
 for path in sorted(source.glob("*/diagram.json")):
-    if path.parent.name.endswith(("-above", "-below")):  # beside another sweep of the same size ratio
+    if path.parent.name.endswith(("-above", "-below")) or "-half-" in path.parent.name:  # beside another sweep
         continue
     for row in json.loads(path.read_text())["rows"]:
         if row["packings"]:
@@ -21,6 +21,10 @@ for path in sorted(source.glob("*/diagram.json")):
             measured = {key: float(f"{value:.5g}") for key, value in measured.items() if value is not None}
             rows.append({key: row[key] for key in KEPT} | {"pressure": float(f"{row['pressure']:.2g}")} | measured)
 rows.sort(key=lambda row: (row["dim"], row["size_ratio"], row["small_fraction"]))
-about = {"command": f"python scripts/collect_diagram.py {source} {target}", "units": "large diameter 1, k_n 1"}
+about = {
+    "command": f"python scripts/collect_diagram.py {source} {target}",
+    "sweeps": "OMP_NUM_THREADS=1 python benchmarks/jamming.py",
+    "units": "large diameter 1, k_n 1",
+}
 lines = ",\n".join(json.dumps(row) for row in rows)
 target.write_text(f'{{"about": {json.dumps(about)},\n"rows": [\n{lines}\n]}}\n')

@@ -202,7 +202,7 @@ def export(
     """Write a model as ONNX (a graph for the medium, one for a frame), a trajectory as XDMF, a packing for LAMMPS."""
     if (source / "packings.h5").is_file() and not (source / "data").is_dir():
         source = source / "packings.h5"
-    if source.is_file() and source.suffix == ".h5":
+    if source.suffix == ".h5" and not source.is_dir():
         from wavesim.granular.exchange import export_packings
 
         typer.echo(export_packings(source, out or source.with_name(f"{source.stem}_{packing or 0}.data"), packing))

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -247,11 +248,12 @@ def test_a_packing_of_two_minds_about_phi_j_is_no_point_of_the_diagram(monkeypat
         diagram.measured(packing, Compression())
 
 
-def test_a_row_tells_how_far_phi_j_lies_outside_of_its_brackets():
+def test_a_row_tells_how_far_ways_to_phi_j_differ_and_lie_outside_of_its_brackets():
     line = {"seconds": 1.0, "phi_j": 0.64, "phi_j_extrapolated": 0.6401}
     inside, outside = (0.6399, 0.6402), (0.6404, 0.6408)
     lines = [{**line, "phi_unjammed": a, "phi_jammed": b, "probes": 4} for a, b in (inside, outside)]
     lines[0]["bulk_modulus_strain"], lines[0]["bulk_modulus"] = 0.303, 0.3
+    assert diagram._row(GRID[0], [*lines, {**lines[0], "phi_j": 0.6404}], 0)["apart"] == pytest.approx(3e-4)
     row = diagram._row(GRID[0], lines, 0)
     assert row["bracket"] == pytest.approx(4e-4) and row["outside"] == pytest.approx(4e-4)
     assert row["strain_ratio"] == pytest.approx(1.01)
@@ -302,6 +304,33 @@ def test_the_figure_joins_no_mixtures_that_are_far_apart():
         axis = Figure().subplots()
         diagram_figure._line(axis, chosen, "phi_j", "-o", "k")
         assert np.flatnonzero(np.isnan(axis.lines[0].get_xdata())).tolist() == broken
+
+
+def test_the_figure_of_a_second_line_compares_k_at_one_pressure_on_both_sides_of_its_end(tmp_path):
+    """X*_S is between 0.15 and 0.2; no legend covers anything, and there is nothing to draw of another size ratio."""
+
+    def row(ratio: float, fraction: float, joint: bool) -> dict:
+        known = {"phi_j": 0.7, "bulk_modulus": 0.3, "LL": 0.3, "carrying_small": joint}
+        known["bulk_modulus_path"] = 1 + fraction
+        if not joint:
+            known |= {"phi_j2": 0.8, "distance": 0.1 - fraction / 10, "bulk_modulus_2": 0.9, "LL_2": 0.6}
+        spread = {f"{name}_deviation": 0.01 for name in known}
+        several = {"packings": 3, "others": 0, "second": 0 if joint else 3}
+        return {"dim": 3, "size_ratio": ratio, "small_fraction": fraction, **several, **known, **spread}
+
+    own = [row(0.2, fraction, fraction > 0.15) for fraction in (0.1, 0.15, 0.2, 0.3, 0.6)]
+    figures: list[Figure] = []
+    with mock.patch.object(Figure, "savefig", lambda figure, part, **_: (figures.append(figure), part.touch())):
+        diagram_figure.draw([*own, row(0.5, 0.1, True)], tmp_path / "diagram.png")
+    above, below = figures[0].subfigs
+    assert not any(axis.get_legend() for axis in (*above.axes, *below.axes)) and above.legends and below.legends
+    along, empty = below.axes[2:4]
+    drawn = {tuple(line.get_xdata()): tuple(line.get_ydata()) for line in along.lines if line.get_linestyle() == ":"}
+    assert drawn == {(0.1, 0.15, 0.2, 0.3): (1.1, 1.15, 1.2, 1.3)}
+    assert [patch.get_extents().transformed(along.transData.inverted()).x0 for patch in along.patches] == [
+        pytest.approx(0.15)
+    ]
+    assert not empty.lines and not empty.axison
 
 
 def test_the_default_grid_can_be():

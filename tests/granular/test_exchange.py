@@ -278,6 +278,8 @@ def test_an_import_of_no_file_and_an_empty_out_are_one_line(tmp_path, monkeypatc
     for name in ("none.data", "none.dump", "none.vtu"):
         assert wavesim(monkeypatch, "import", name, "--out", "out") == 2
         assert capsys.readouterr().err.startswith(f"wavesim: {name} does not exist")
+    assert wavesim(monkeypatch, "export", "none.h5") == 2
+    assert "none.h5 does not exist; make it with `wavesim generate packings`" in capsys.readouterr().err
     for arguments in (("import", SAMPLE, "--out", ""), ("generate", "packings", "--out=")):
         assert wavesim(monkeypatch, *arguments) == 2
         said = capsys.readouterr().err

@@ -243,6 +243,7 @@ def test_the_mixture_has_the_concentration_asked_for():
         ((64, 0.5, float("nan")), "not between"),
         ((1, 0.5), "no mixture"),
         ((64, 0.5, None, 4), "neither 2"),
+        ((10, 0.7), "10 particles, half of them small, are too few: 8 of each .*; use at least 16"),
         ((15, 1.0, None, 3), "use at least"),
     ],
 )
@@ -256,6 +257,8 @@ def test_more_particles_than_fit_in_memory_are_refused(monkeypatch, dim, most):
     monkeypatch.setattr(mixture, "memory", lambda: 1e9)
     with pytest.raises(WavesimError, match=f"this machine has 1 GB: use at most {most}"):
         Mixture(10**12, 0.5, None, dim)
+    with pytest.raises(WavesimError, match=rf"at least {mixture.BYTES[dim]:,} GB, and this machine"):
+        Mixture(10**9, 0.5, None, dim)
     assert Mixture(most, 0.5, None, dim).particles == most
 
 

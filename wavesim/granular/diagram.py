@@ -57,7 +57,7 @@ SPREAD = ("phi_j", "phi_j_carrying", "pressure", "bulk_modulus", "LL", "LS", "SS
           "phi_j2", "phi_j2_jammed", "phi_j2_width", "pressure_2", "bulk_modulus_2", "LL_2", "LS_2", "SS_2",
           "carrying_small_2", "bulk_modulus_path", "distance")  # fmt: skip
 EACH = ("phi_j", "bulk_modulus", "carrying_small", "phi_j2", "bulk_modulus_2")  # told of every packing
-WAYS = ("phi_j", "phi_j_extrapolated")  # that a bracket tests
+WAYS = ("phi_j", "phi_j_extrapolated")  # by K and by the last two pressures, that a bracket tests
 # Shares of small particles that carry, further apart than this, are of two kinds of packings, whose mean is neither.
 TWO_KINDS = 0.5
 PRESSURE_SMALL = 0.01  # of the contacts with small particles, at which bulk_modulus_path is taken
@@ -129,7 +129,7 @@ def generate_diagram(
                     if row is not None:
                         log_lines(out / "diagram.jsonl", [row], key=job.key)
                     found = f"phi_J {row['phi_j']:.4f}" if row else f"failed: {failures[-1]['reason']}"
-                    finished(f"size ratio {job.mixture.size_ratio:.3g}, X_S {job.mixture.small_fraction}: {found}")
+                    finished(f"size ratio {job.mixture.size_ratio:.3g}, X_S {job.mixture.small_fraction:.4g}: {found}")
         return summarise(*_all(mixtures, seeds, out, seed), out, seed, protocol)
 
 
@@ -288,7 +288,7 @@ def _require_one_number(every: Sequence[Mixture], out: Path) -> None:
         if replace(one, particles=other.particles) == other:
             raise WavesimError(
                 f"{out} would hold packings of {one.particles} and of {other.particles} particles at size ratio "
-                f"{one.size_ratio:.4g}, X_S {one.small_fraction}: give the number that is there, or another folder"
+                f"{one.size_ratio:.4g}, X_S {one.small_fraction:.4g}: give the number that is there, or another folder"
             )
 
 
@@ -315,6 +315,9 @@ def _row(mixture: Mixture, lines: list[dict[str, Any]], failed: int) -> dict[str
             row[name] = float(np.mean(values))
             row[f"{name}_deviation"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
     row["second"] = sum("phi_j2" in line for line in lines)
+    ways = [[line[way] for way in WAYS] for line in lines if all(way in line for way in WAYS)]
+    if ways:
+        row["apart"] = max(abs(one - other) for one, other in ways)
     brackets = [(line, _bracket(line)) for line in lines if "probes" in line]  # once it was twice phi - phi_j wide
     if brackets:
         row["bracket"] = max(found.width for _, found in brackets)

@@ -3,7 +3,9 @@ particles that carry; and for each size ratio the parts of K along both lines an
 
 Lines and bars are means and standard deviations, dots single packings: next to X*_S there are two kinds of them, and
 the mean is that of the larger kind. No line joins mixtures further apart than `mixtures.WIDEST`. Dashed: along the line
-of second transitions.
+of second transitions; dotted beside it: K of the same and of joint packings where the contacts with small ones carry
+one pressure, the quantity to compare them by. Grey: between the last X_S with the large ones alone and the first with
+all of them, where X*_S is.
 """
 
 from __future__ import annotations
@@ -14,25 +16,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wavesim.granular.diagram import furnas
+from wavesim.granular.diagram import PRESSURE_SMALL, furnas
+from wavesim.granular.meeting import meeting
 from wavesim.mixtures import WIDEST
 from wavesim.provenance import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
 
     Rows = list[dict[str, Any]]
 
-SHARED = (  # title, along the first transition, along the second
-    ("phi_J", "phi_j", "phi_j2"),
-    ("K  (k_n / d^(D-2))", "bulk_modulus", "bulk_modulus_2"),
-    ("small particles that carry", "carrying_small", None),
+SHARED = (  # along the first transition, along the second
+    ("phi_j", "phi_j2"),
+    ("bulk_modulus", "bulk_modulus_2"),
+    ("carrying_small", None),
 )
 PARTS = ("bulk_modulus", "LL", "LS", "SS")
 CONTACTS = ("contacts_LL", "contacts_LS", "contacts_SL", "contacts_SS")
 COLOURS = {"LL": "C4", "LS": "C5", "SL": "C8", "SS": "C6"}
 CLOSE_PACKING = 0.64  # of equal spheres; Furnas' limits say nothing of disks, whose gaps are too small for others
 FEWEST = 0.1  # contacts that are shown
+ALONG = 2.1  # times the last X_S of a second transition, as far as the pictures along that line reach
 
 
 def draw(rows: Rows, path: Path) -> None:
@@ -46,60 +51,77 @@ def draw(rows: Rows, path: Path) -> None:
     ratios = list(dict.fromkeys(row["size_ratio"] for row in rows))
     columns = max(3, len(ratios))
     second = any(row.get("bulk_modulus_2") is not None for row in rows)
-    figure = Figure(figsize=(3.6 * columns, 13 if second else 10), layout="constrained")
+    figure = Figure(figsize=(3.6 * columns, 13.5 if second else 10.5), layout="constrained")
     halves = figure.add_gridspec(2, 1, height_ratios=(1, 2.6 if second else 1.7))
     above, below = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
+    spheres = rows[0]["dim"] == 3
+    modulus = "$K$ / ($k_n / d$)" if spheres else "$K$ / $k_n$"
     top = above.subplots(1, 3)
-    if rows[0]["dim"] == 3:
+    if spheres:
         _limits(top[0], max(row.get("phi_j", 0) for row in rows))
     for colour, ratio in enumerate(ratios):
         own = [row for row in rows if row["size_ratio"] == ratio and row["packings"]]
-        for axis, (_, first, further) in zip(top, SHARED, strict=True):
+        for axis, (first, further) in zip(top, SHARED, strict=True):
             _line(axis, own, first, "-o", f"C{colour}", f"size ratio {ratio:.2g}")
             if further:
                 _line(axis, own, further, "--s", f"C{colour}")
             _dots(axis, own, first, f"C{colour}")
-    for axis, (title, _, further) in zip(top, SHARED, strict=True):
-        if further and any(row.get(further) is not None for row in rows):
-            axis.plot([], [], "--s", color="gray", ms=3, lw=1, label="second transition")
+    if any(row.get("phi_j2") is not None for row in rows):
+        top[0].plot([], [], "--s", color="gray", ms=3, lw=1, label="second transition")
+    for axis, title in zip(top, (r"$\phi_J$", modulus, "share of small particles that carry"), strict=True):
         axis.set_ylabel(title)
-        axis.legend(fontsize=7)
     bottom = below.subplots(3 if second else 2, len(ratios), squeeze=False)
     for column, ratio in zip(bottom.T, ratios, strict=True):
         own = [row for row in rows if row["size_ratio"] == ratio and row["packings"]]
         column[0].set_title(f"size ratio {ratio:.2g}", fontsize=10)
+        found = meeting(own)
+        for axis in column[:-1]:
+            if found is not None and found.upper is not None:
+                axis.axvspan(found.lower, found.upper, color="0.9", label="$X^*_S$ is in it")
         _parts(column[0], own, "", "-o")
         if second:
-            _parts(column[1], own, "_2", "--s")
+            _along(column[1], own, f"{modulus} at the second transition")
         _contacts(column[-1], own)
-    titles = [
-        "parts of K  (k_n / d^(D-2))",
-        "the same at the second transition",
-        "contacts of a particle, by kind (log)",
-    ]
-    for axis, title in zip(bottom[:, 0], titles if second else titles[::2], strict=True):
-        axis.set_ylabel(title)
-    for axis in (bottom[0, 0], bottom[-1, 0]):
-        axis.legend(fontsize=7)
+    bottom[0, 0].set_ylabel(f"{modulus} and its parts")
+    bottom[-1, 0].set_ylabel("contacts of a particle, by kind")
     for axis in (*top, *bottom[0], *bottom[-1]):
         axis.set_xlim(-0.03, 1.03)
-    for axis in bottom[1:-1].flat:
-        axis.set_xlim(left=0)
-    for axis in (*top, *bottom.flat):
-        axis.set_xlabel("X_S")
+        axis.set_xlabel("$X_S$")
+    _legend(above)
+    _legend(below)
     with whole_file(path) as part:
         figure.savefig(part, dpi=110)
 
 
+def _legend(figure: SubFigure) -> None:
+    """One for all pictures, above them, so that it covers nothing."""
+    named = {
+        label: handle
+        for axis in figure.axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }  # fmt: skip
+    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=len(named), fontsize=9, frameon=False)
+
+
 def _parts(axis: Axes, rows: Rows, line: str, style: str) -> None:
-    """K and its parts along one of the lines, which names end with `line`."""
-    if not any(row.get(f"bulk_modulus{line}") is not None for row in rows):
-        axis.text(0.5, 0.5, "no second transition", ha="center", va="center", transform=axis.transAxes, color="gray")
-        axis.set(xticks=[], yticks=[])
-        return
+    """K and its parts along one of the lines, which names end with `line`; named in the legend where that is none."""
     for name in PARTS:
-        total = name == "bulk_modulus"
-        _line(axis, rows, f"{name}{line}", style, "k" if total else COLOURS[name], "K" if total else name)
+        kind = "$K$" if name == "bulk_modulus" else name
+        _line(axis, rows, f"{name}{line}", style, COLOURS.get(name, "k"), None if line else kind)
+
+
+def _along(axis: Axes, rows: Rows, title: str) -> None:
+    """Along the second line: K and its parts in the last state with the small ones, and K at one of their pressures."""
+    fractions = [row["small_fraction"] for row in rows if row.get("bulk_modulus_2") is not None]
+    if not fractions:
+        axis.text(0.5, 0.5, "no second transition", ha="center", va="center", transform=axis.transAxes, color="gray")
+        axis.set_axis_off()
+        return
+    _parts(axis, rows, "_2", "--s")
+    near = [row for row in rows if row["small_fraction"] <= ALONG * max(fractions)]
+    label = f"$K$ where contacts with small ones carry a pressure of {PRESSURE_SMALL:g}"
+    _line(axis, near, "bulk_modulus_path", ":^", "0.5", label)
+    axis.set(xlim=(0, ALONG * max(fractions)), xlabel="$X_S$", ylabel=title)
 
 
 def _contacts(axis: Axes, rows: Rows) -> None:

@@ -48,9 +48,11 @@ class Mixture:
         if self.particles < 2:
             raise WavesimError(f"{self.particles} particles are no mixture: give at least 16, better 64")
         if self.particles * BYTES[self.dim] > memory():
+            sizes = (self.particles * BYTES[self.dim], memory())
+            needed, there = (f"{round(size / 1e9, 1):,.10g} GB" for size in sizes)
             raise WavesimError(
-                f"{self.particles} particles take at least {self.particles * BYTES[self.dim] / 1e9:.3g} GB, and this "
-                f"machine has {memory() / 1e9:.3g} GB: use at most {int(memory() / BYTES[self.dim])}"
+                f"{self.particles} particles take at least {needed}, and this machine has {there}: use at most "
+                f"{int(memory() / BYTES[self.dim])}"
             )
         if not SMALLEST <= self.size_ratio <= 1:
             raise WavesimError(
@@ -60,6 +62,11 @@ class Mixture:
             raise WavesimError(f"small_fraction {self.small_fraction} is not between 0 and 1")
         species, few = min((("small", self.small), ("large", self.particles - self.small)), key=lambda one: one[1])
         if self.small_fraction not in (0, 1) and few < LEAST:
+            if self.small_fraction is None:
+                raise WavesimError(
+                    f"{self.particles} particles, half of them small, are too few: {LEAST} of each species keep near "
+                    f"to X_S; use at least {self._enough()} particles"
+                )
             left = f"with {few} {species} one{'s' * (few > 1)}" if few else f"without a {species} one"
             raise WavesimError(
                 f"small_fraction {self.small_fraction} at size ratio {self.size_ratio:.4g} leaves {self.particles} "

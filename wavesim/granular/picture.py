@@ -26,6 +26,7 @@ CHAINS = "#8b1a1a"
 THICKEST, OF_SMALLEST = 0.12, 0.72
 GLASS = 0.25  # opacity of a large sphere
 PIXELS = 900
+CLOSER = 1.2  # to a cube than to other boxes, which reach as far as the ball around them that the picture holds
 
 
 def draw_packing(path: str | Path, packing: Packing, chains: bool = True) -> Path:
@@ -111,6 +112,8 @@ def _look(plotter: Any, packing: Packing) -> None:
         sides = packing.box
         plotter.add_mesh(pyvista.Box((0, sides[0], 0, sides[1], 0, sides[2])), style="wireframe", color="#888888")
         plotter.camera_position = "iso"
+        if np.allclose(sides, sides[0]):
+            plotter.camera.zoom(CLOSER)
         return
     centre = packing.box / 2
     plotter.camera_position = [(*centre, 10.0), (*centre, 0.0), (0, 1, 0)]

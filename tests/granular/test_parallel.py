@@ -43,9 +43,10 @@ def test_a_state_relaxes_to_the_same_energy_and_pressure(ranks, alone):
     assert alone.pressure > 1e-5 and alone.energy > 0
 
 
-def test_a_protocol_on_two_processes_jams_within_two_deviations_of_the_seeds():
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_a_protocol_on_several_processes_jams_within_two_deviations_of_the_seeds(ranks):
     of_seeds = [parallel.run(partial(jam, MIXTURE, np.random.default_rng(seed)), 1).phi_j for seed in range(5)]
-    shared = parallel.run(partial(jam, MIXTURE, np.random.default_rng(9)), 2)
+    shared = parallel.run(partial(jam, MIXTURE, np.random.default_rng(9)), ranks)
     assert shared.balanced and abs(shared.phi_j - np.mean(of_seeds)) < 2 * np.std(of_seeds, ddof=1)
 
 

@@ -1,5 +1,5 @@
-/* One frame of a gated forecaster (models.py): the loops of loops.py, compiled with TAPS, the taps of a filter, and with
-   HALF where filters multiply in bfloat16 and add in single precision (AVX512-BF16).
+/* One frame of a gated forecaster (models.py, gated_loops.py), compiled with TAPS, the taps of a filter, and with HALF
+   where filters multiply in bfloat16 and add in single precision (AVX512-BF16).
 
    A field is (channel, row, stride) with rows filled up to whole vectors. Rows pass through the layers one after
    another, layer l being l reaches behind the first, so that what one layer writes the next one finds in the cache.
@@ -253,7 +253,7 @@ void advance(const frame *f, float *state) {
             memset(at(f, c, y) + f->columns, 0, (f->stride - f->columns) * sizeof(float));
         }
     if (f->substeps) coarse(f);
-    if (f->layers) network(f);
+    network(f);
     double now = energy(f);
     float scale = now > f->budget ? (float)sqrt(f->budget / now) : 1.0f;
     for (long c = 0; c < 2; c++)

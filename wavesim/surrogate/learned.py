@@ -5,10 +5,10 @@ Superposition, scaling and time reversal hold for every B, and B annihilates a p
 Velocity Verlet with n sub-steps conserves, to rounding, the scheme's own energy
     E = 1/2 |u|^2 + 1/2 <p, A (p + u/n)>,    u = v + a(p)/(2n),
 with damping E falls (Hairer, Lubich and Wanner, Geometric Numerical Integration, 2006, section IX). E is positive, and
-bounds the state for ever, where the largest eigenvalue of A is below 4 n^2. It is bounded once for each medium, and a
-medium that is too stiff for the settings' sub-steps gets more: nothing is scaled, so that no wave is slowed. The same in
-training: what is learned is the step that forecasts, its error in time included, and the loss stays finite whatever the
-weights do on their way.
+bounds the state for ever, where the largest eigenvalue of A is below 4 n^2. That is bounded once for each medium, and a
+medium that is too stiff for the settings' sub-steps gets more: nothing is scaled, so that no wave is slowed. The same
+in training: what is learned is the step that forecasts, its error in time included, and the loss stays finite whatever
+the weights do on their way.
 """
 
 from __future__ import annotations

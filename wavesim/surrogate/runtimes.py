@@ -3,8 +3,8 @@
     torch           float32             the network itself
     onnxruntime     float32, int8       its graphs (export.py); int8: calibrated on given states, the filters alone
     openvino        float32, bfloat16, int8     the same graphs; the extra `fast`
-    compiled        float32, bfloat16   loops.py; gated networks and effective steps, the latter in float32 alone; bfloat16
-                                        where the processor multiplies it
+    compiled        float32, bfloat16   loops.py: gated networks and, in float32, learned steps; bfloat16 where the
+                                        processor multiplies it
 Which is fastest depends on the machine: wavesim.bench times them in turns.
 """
 

@@ -1,11 +1,11 @@
-/* One frame of an explicit step whose acceleration is links to near cells (coarse.py, effective.py), compiled with LINKS,
-   4 or 12 of them:
+/* One frame of an explicit step whose acceleration is links to near cells (coarse.py, effective.py), compiled with
+   LINKS, 4 or 12 of them:
        a(p) = sum over k of w_k (p_k - p),    velocity Verlet with n sub-steps: p += v/n, v += a(p)/n,
    half of it at both ends, with damping d before and after each half kick, v (1 - d/2n) and v / (1 + d/2n).
 
-   Fields lie in rows filled up to whole vectors, p with REACH rows beyond both ends and LANES numbers beyond both sides of
-   a row: images there are as the sides have them. A row is kicked as soon as the rows around it have drifted, and the last
-   kick adds up the energy on its way. */
+   Fields lie in rows filled up to whole vectors, p with REACH rows beyond both ends and LANES numbers beyond both sides
+   of a row: images there are as the sides have them. A row is kicked as soon as the rows around it have drifted, and the
+   last kick adds up the energy on its way. */
 
 #include <math.h>
 #include <string.h>
@@ -78,7 +78,7 @@ static void drift(const frame *f, long row, float share) {
     beside(f, p);
 }
 
-/* The kick of a row: `half` of a frame's acceleration, first, last, or in between twice; the energy where it is the last. */
+/* The kick of a row: `half` the acceleration of a sub-step, at the first and last; else twice; the energy at the last. */
 INLINE double kicked(const frame *f, long row, float half, int first, int last, int damped) {
     long size = f->rows * f->stride;
     const float *w = f->links + row * LINKS * f->stride, *soft = f->softness + row * f->stride, *p[2 * REACH + 1];

@@ -1,11 +1,11 @@
-"""The compiled loops of explicit steps do what torch does, between any sides, and go on for ever."""
+"""The compiled loops of steps do what torch does, the effective one between any sides, and go on for ever."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from learned_cases import GRID, SIDES, contrast, forecaster, states
+from learned_cases import EVERY, GRID, SIDES, contrast, forecaster, states
 
 from wavesim.bench import fastest
 from wavesim.config import ForecasterConfig
@@ -29,16 +29,31 @@ def test_an_effective_rollout_is_that_of_torch(sides, grid) -> None:  # type: ig
     agree(forecaster("effective", sides=sides), states(2, grid).numpy(), media.numpy())
 
 
+@pytest.mark.parametrize(
+    ("grid", "settings"),
+    [
+        (GRID, {}),
+        ((33, 64), {"kernel_size": 5}),
+        ((19, 33), {"kernel_size": 7, "width": 6, "ranks": (5, 9, 3)}),  # that fill no vector, nor a block of outputs
+        ((3, 20), {"kernel_size": 7}),  # as few cells as the filters reach
+        ((20, 3), {"kernel_size": 7}),
+    ],
+)
+def test_a_structured_rollout_is_that_of_torch(grid, settings) -> None:  # type: ignore[no-untyped-def]
+    agree(forecaster("structured", **settings), states(2, grid).numpy(), contrast(2, grid).numpy(), frames=8)
+
+
 @pytest.mark.parametrize("sides", SIDES)
 def test_a_rollout_of_the_coarse_step_alone_is_that_of_torch(sides) -> None:  # type: ignore[no-untyped-def]
     coarse = Forecaster(ForecasterConfig(ranks=(), substeps=16, sides=sides), 2.0).eval()
     agree(coarse, states().numpy(), contrast(1).numpy())
 
 
+@pytest.mark.parametrize("network", EVERY)
 @torch.no_grad()
-def test_what_exceeds_its_energy_budget_is_scaled_back_to_it() -> None:
+def test_what_exceeds_its_energy_budget_is_scaled_back_to_it(network: str) -> None:
     """From a budget that is a tenth of what the state has."""
-    model, state, medium = forecaster("effective"), states(1), contrast(1)
+    model, state, medium = forecaster(network), states(1), contrast(1)
     context = model.encode(medium)
     loops, budget = CompiledForecaster(model), 0.1 * float(model.energy(state, context))
     after = torch.from_numpy(loops.advance(state.numpy(), loops.start(state.numpy(), medium.numpy(), budget))[:, 0])
@@ -47,11 +62,14 @@ def test_what_exceeds_its_energy_budget_is_scaled_back_to_it() -> None:
     torch.testing.assert_close(after, expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize(("network", "cells"), [("effective", 64), ("structured", 16)])
 @torch.no_grad()
-def test_energy_is_bounded_over_10000_compiled_frames_in_an_unseen_medium_with_contrast() -> None:
-    """64 x 64 cells, nothing scaled back: the scheme's own energy stays, and bounds that of the wave."""
-    grid = (64, 64)
-    model, medium, start = forecaster("effective", courant=0.5, substeps=4), contrast(1, grid, seed=7), states(1, grid)
+def test_energy_is_bounded_over_10000_compiled_frames_in_an_unseen_medium_with_contrast(
+    network: str, cells: int
+) -> None:
+    """Nothing scaled back: the scheme's own energy stays, and bounds that of the wave."""
+    grid = (cells, cells)
+    model, medium, start = forecaster(network, courant=0.5, substeps=4), contrast(1, grid, seed=7), states(1, grid)
     loops, context = CompiledForecaster(model), model.encode(medium)
     workspace = loops.start(start.numpy(), medium.numpy(), FREE)
 
@@ -70,15 +88,20 @@ def test_energy_is_bounded_over_10000_compiled_frames_in_an_unseen_medium_with_c
     assert float(model.energy(torch.from_numpy(frames[0]), context)) <= energy(start.numpy()) / stable * 1.001
 
 
-def test_the_window_has_the_choice_between_torch_and_loops() -> None:
-    model = forecaster("effective")
+@pytest.mark.parametrize("network", EVERY)
+def test_the_window_has_the_choice_between_torch_and_loops(network: str) -> None:
+    model = forecaster(network)
     found = fastest(model, states(1)[0].numpy(), contrast(1)[0].numpy())
     assert set(found.milliseconds) == {"torch", "compiled loops"} and not found.why_not
 
 
 def test_what_these_loops_do_not_know_is_refused() -> None:
-    for changes, words in (({"network": "structured"}, "not 'structured'"), ({"bundle": 2}, "bundle 2")):
-        with pytest.raises(WavesimError, match=words):
-            CompiledForecaster(forecaster(**{"network": "effective", **changes}))
-    with pytest.raises(WavesimError, match=r"'effective' is a step of single precision: use precision float32"):
-        CompiledForecaster(forecaster("effective"), "bfloat16")
+    for network in EVERY:
+        with pytest.raises(WavesimError, match=r"one frame a call, not bundle 2: use ONNX"):
+            CompiledForecaster(forecaster(network, bundle=2))
+        with pytest.raises(WavesimError, match=rf"'{network}' is a step of single precision: use precision float32"):
+            CompiledForecaster(forecaster(network), "bfloat16")
+    with pytest.raises(WavesimError, match=r"structured steps between rigid walls, not sides rigid, soft, absorbing"):
+        CompiledForecaster(forecaster("structured", sides=SIDES[4]))
+    with pytest.raises(WavesimError, match=r"structured steps of one-way filters, not 'classical': use ONNX Runtime"):
+        CompiledForecaster(forecaster("structured", convolution="classical"))

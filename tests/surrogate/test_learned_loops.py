@@ -33,8 +33,8 @@ def test_an_effective_rollout_is_that_of_torch(sides, grid) -> None:  # type: ig
     ("grid", "settings"),
     [
         (GRID, {}),
-        ((33, 64), {"kernel_size": 5}),
-        ((19, 33), {"kernel_size": 7, "width": 6, "ranks": (5, 9, 3)}),  # that fill no vector, nor a block of outputs
+        ((33, 64), {}),
+        ((19, 33), {"kernel_size": 7, "width": 6, "ranks": (5, 9, 3)}),  # that fill neither vectors nor blocks
         ((3, 20), {"kernel_size": 7}),  # as few cells as the filters reach
         ((20, 3), {"kernel_size": 7}),
     ],

@@ -1,7 +1,7 @@
 """C files compiled for the machine at hand, once, and kept in the user's cache.
 
 `compiled(source, NAME=value)` is `cc -O3 -march=native -DNAME=value`, under a name that changes with the source, the
-flags, the compiler and what the processor can do.
+headers beside it, the flags, the compiler and what the processor can do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def compiled(source: Path, **values: str | int) -> ctypes.CDLL:
     processor = cpuinfo.read_text().split("\n\n")[0] if cpuinfo.exists() else platform.processor()
     # What a processor can do, without what changes from moment to moment, such as its clock.
     able = [line for line in processor.splitlines() if line.startswith(("model name", "flags", "Features"))]
-    key = hashlib.sha256(repr((source.read_bytes(), command, platform.machine(), able)).encode()).hexdigest()[:16]
+    written = [file.read_bytes() for file in (source, *sorted(source.parent.glob("*.h")))]
+    key = hashlib.sha256(repr((written, command, platform.machine(), able)).encode()).hexdigest()[:16]
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "wavesim"
     made = folder / f"{source.stem}-{key}.so"
     try:

@@ -15,7 +15,6 @@ from wavesim.pruning.materialise import materialise
 from wavesim.pruning.plans import Mask
 from wavesim.pruning.scores import prunable
 from wavesim.surrogate import OnnxForecaster, export_onnx, load, rollout, save, train
-from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.surrogate.unrolled import rollout_error
 
 GRID = (9, 7)
@@ -143,9 +142,7 @@ def test_onnx_runtime_forecasts_the_same_and_refuses_what_is_too_stiff(network: 
 
 
 @pytest.mark.parametrize("network", EVERY)
-def test_compiled_loops_and_a_step_without_substeps_are_refused(network: str) -> None:
-    with pytest.raises(WavesimError, match=f"gated networks, not '{network}'"):
-        CompiledForecaster(forecaster(network))
+def test_a_step_without_substeps_is_refused(network: str) -> None:
     with pytest.raises(WavesimError, match=f"network '{network}' is a step that takes them"):
         parse({"network": network, "substeps": 0}, ForecasterConfig, "here")
 

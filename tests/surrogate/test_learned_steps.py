@@ -164,12 +164,12 @@ def test_a_pressure_that_is_the_same_everywhere_stays(network: str, sides) -> No
 
 @pytest.mark.parametrize("network", EVERY)
 @pytest.mark.parametrize("sides", [SIDES[0], SIDES[2], MIXED])
-def test_the_largest_eigenvalue_is_found_to_five_percent_and_is_enough_for_stability(network: str, sides) -> None:  # type: ignore[no-untyped-def]
+def test_the_largest_eigenvalue_is_bounded_from_above_and_that_is_enough_for_stability(network: str, sides) -> None:  # type: ignore[no-untyped-def]
     for seed in range(4):
         model, medium = forecaster(network, sides=sides, substeps=1), contrast(1, seed=seed)
         exact = eigenvalues(model, medium)[-1]
         context = model.encode(medium.double())
-        assert 0.95 * exact < model.coarse.largest(context.stencil).item() <= exact * (1 + 1e-9)
+        assert exact < model.coarse.largest(context.stencil).item() < 1.15 * exact
         assert exact / 4 < context.substeps**2 < 1.5 * exact / 4 + 3
 
 

@@ -25,17 +25,21 @@ from torch import nn
 from torch.nn import functional as F
 
 from wavesim.config import ForecasterConfig, Side
-from wavesim.surrogate.coarse import FACES
+from wavesim.surrogate.coarse import EDGES, FACES
 from wavesim.surrogate.layers.padding import Boundary
 from wavesim.surrogate.learned import LearnedStep
 from wavesim.surrogate.networks.network import GatedByMedium, Seen
 from wavesim.surrogate.sides import Padding, around, padding
 
 WALLS: dict[Side, Boundary] = {"rigid": "mirror", "soft": "odd", "periodic": "periodic", "absorbing": "mirror"}
+SIZES: dict[Side, Boundary] = {**WALLS, "soft": "mirror"}
+"""Of images, without their sign."""
 CORNERS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 """(y, x) of a cell's corners, and of the neighbours behind them."""
 NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0), *CORNERS, (0, 2), (0, -2), (2, 0), (-2, 0))
 REACH = 2
+# Of the bound of the largest eigenvalue: after one it is up to 77 % too large at contrast (20, 5), after six up to 4 %.
+ITERATIONS = 6
 
 
 class Coefficients(GatedByMedium):
@@ -70,7 +74,7 @@ class EffectiveStep(LearnedStep):
     def __init__(self, config: ForecasterConfig, courant: float):
         super().__init__(courant, config.substeps, config.sides)
         self.coefficients = Coefficients(config)
-        self.images = padding(config.sides, WALLS)
+        self.images, self.sizes = padding(config.sides, WALLS), padding(config.sides, SIZES)
         # Beyond walls a corner's T is minus its image: none at the wall itself.
         self.corners_beyond = padding(
             config.sides, {"rigid": "zero", "soft": "zero", "periodic": "periodic", "absorbing": "zero"}
@@ -100,8 +104,11 @@ class EffectiveStep(LearnedStep):
             for sign, y, x in ((1, 0, 0), (-1, 0, -1), (-1, -1, 0), (1, -1, -1))
         ]
 
-        kappa = medium[:, :1] * torch.exp(bulk)
-        links = torch.cat((conductance + 2 * (along + beside), *(one / 2 for one in diagonal), -beside), dim=1)
+        kappa, nearest = medium[:, :1] * torch.exp(bulk), conductance + 2 * (along + beside)
+        for face, (name, _) in enumerate(FACES):  # the image behind a wall is the cell itself
+            if self.sides[name] in ("rigid", "absorbing"):
+                nearest[:, face][EDGES[name]] = 0
+        links = torch.cat((nearest, *(one / 2 for one in diagonal), -beside), dim=1)
         damping = (self.damping(medium),) if self.absorbs else ()
         return torch.cat((kappa * links, *damping, kappa), dim=1)
 
@@ -111,6 +118,30 @@ class EffectiveStep(LearnedStep):
         wide = around(pressure, REACH, self.images)
         places = [(REACH + y, REACH + x) for y, x in NEIGHBOURS]
         return tuple(wide[..., y : y + height, x : x + width] - pressure for y, x in places)
+
+    @torch.no_grad()
+    def largest(self, stencil: torch.Tensor, enough: float = 0.0) -> torch.Tensor:
+        """A bound of the largest eigenvalue of A from above, (batch,): max (|A| x) / x, which holds for every x > 0.
+
+        With x = 1 it is Gershgorin's; with x = |A| x, again and again, it only falls, to the largest eigenvalue of |A|,
+        and that is A's own where links go from the black to the white cells of a chessboard.
+
+        Source: Collatz, Mathematische Zeitschrift 48 (1942), 221.
+        """
+        links = stencil[:, : self.links]
+        diagonal, sizes = links.sum(dim=1, keepdim=True).abs(), links.abs().split(1, dim=1)
+        height, width = stencil.shape[-2:]
+        places = [(REACH + y, REACH + x) for y, x in NEIGHBOURS]
+        field = torch.ones_like(diagonal)
+        for _ in range(ITERATIONS):
+            wide, image = around(field, REACH, self.sizes), diagonal * field
+            for size, (y, x) in zip(sizes, places, strict=True):
+                image = torch.addcmul(image, size, wide[..., y : y + height, x : x + width])
+            bound = (image / field).amax(dim=(1, 2, 3))
+            if float(bound.max()) < enough:
+                break
+            field = image / image.amax(dim=(1, 2, 3), keepdim=True)
+        return bound * (1 + 1e-5)  # what single precision rounds off
 
     def energy(self, state: torch.Tensor, stencil: torch.Tensor, medium: torch.Tensor) -> torch.Tensor:
         return super().energy(state, stencil, self.kappa(stencil))

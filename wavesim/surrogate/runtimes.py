@@ -3,12 +3,14 @@
     torch           float32             the network itself
     onnxruntime     float32, int8       its graphs (export.py); int8: calibrated on given states, the filters alone
     openvino        float32, bfloat16, int8     the same graphs; the extra `fast`
-    compiled        float32, bfloat16   loops.py; gated networks alone, bfloat16 where the processor multiplies it
+    compiled        float32, bfloat16   loops.py: gated networks and, in float32, learned steps; bfloat16 where the
+                                        processor multiplies it
 Which is fastest depends on the machine: wavesim.bench times them in turns.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -19,7 +21,7 @@ import numpy as np
 
 from wavesim.errors import WavesimError
 from wavesim.surrogate.export import OnnxForecaster, export_onnx
-from wavesim.surrogate.loops import CompiledForecaster, multiplies_bfloat16
+from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.surrogate.models import STEPS, Forecaster
 from wavesim.surrogate.rollout import Stepper
 
@@ -125,6 +127,8 @@ def steppers(
     openvino = find_spec("openvino") is not None
     if openvino:
         found["openvino", "float32"] = OpenVinoForecaster(graphs)
+    with contextlib.suppress(WavesimError):  # no compiler here, or what the loops do not know: the others remain
+        found["compiled", "float32"] = CompiledForecaster(model)
     if model.config.ranks and model.config.network in STEPS:
         return found
     if openvino:
@@ -135,10 +139,6 @@ def steppers(
         found["onnxruntime", "int8"] = OnnxForecaster(small)
         if openvino:
             found["openvino", "int8"] = OpenVinoForecaster(small)
-    try:
-        found["compiled", "float32"] = CompiledForecaster(model)
-        if multiplies_bfloat16():
-            found["compiled", "bfloat16"] = CompiledForecaster(model, "bfloat16")
-    except WavesimError:  # no compiler here, or a network that the loops do not know: the others remain
-        pass
+    with contextlib.suppress(WavesimError):
+        found["compiled", "bfloat16"] = CompiledForecaster(model, "bfloat16")
     return found

@@ -1,5 +1,5 @@
-/* One frame of a gated forecaster (models.py): the loops of loops.py, compiled with TAPS, the taps of a filter, and with
-   HALF where filters multiply in bfloat16 and add in single precision (AVX512-BF16).
+/* A cascade of gated filters on rows (networks/gated.py), compiled with TAPS, the taps of a filter, and with HALF where
+   filters multiply in bfloat16 and add in single precision (AVX512-BF16).
 
    A field is (channel, row, stride) with rows filled up to whole vectors. Rows pass through the layers one after
    another, layer l being l reaches behind the first, so that what one layer writes the next one finds in the cache.
@@ -86,28 +86,29 @@ typedef struct {
 } layer;
 
 typedef struct {
-    long rows, columns, stride, width, layers, substeps;
-    float budget;
-    const float *stencil;  /* (4, rows, stride): right, left, above, below; 0 at walls and beyond columns */
-    const float *softness; /* (rows, stride): 1 / kappa, 0 beyond columns */
-    const float *stem, *head;
-    float *before; /* (2, rows, stride) */
-    float *after;  /* (2, rows + 2, pitch), with a row before and after and LANES numbers on both sides */
-    float *hidden; /* (width, rows, stride) */
-    float *spare;  /* (width + largest rank + OUT, stride) */
+    long rows, columns, stride, width, layers;
+    const float *stem, *head; /* packed: inputs to width, and width to OUT */
+    float *hidden;            /* (width, rows, stride) */
+    float *spare;             /* (width + largest rank + OUT, stride) */
     const layer *layer;
-} frame;
+} cascade;
+
+/* Row y of a field is at first + y pitch. */
+typedef struct {
+    float *first;
+    long pitch;
+} field;
 
 static long mirrored(long row, long rows) { return row < 0 ? -1 - row : row < rows ? row : 2 * rows - 1 - row; }
 
-static long channels(const frame *f, const layer *l) { return l->rank ? l->rank : f->width / PAIRED; }
+static long channels(const cascade *f, const layer *l) { return l->rank ? l->rank : f->width / PAIRED; }
 
-static float *kept(const frame *f, const layer *l, long row, long channel) {
+static float *kept(const cascade *f, const layer *l, long row, long channel) {
     return l->ring + ((row % TAPS) * channels(f, l) + channel) * (f->stride + 2 * LANES) + LANES;
 }
 
 /* The gated row, widened, into the ring. */
-static void take(const frame *f, const layer *l, long row) {
+static void take(const cascade *f, const layer *l, long row) {
     long size = f->rows * f->stride, count = channels(f, l);
     const float *gated[MOST];
     float *wide[MOST];
@@ -134,7 +135,7 @@ static void take(const frame *f, const layer *l, long row) {
 }
 
 /* A rank's two filters along x and y around a row, at x. */
-static vector crossed(const frame *f, const layer *l, float *const *rows, long rank, long x) {
+static vector crossed(const cascade *f, const layer *l, float *const *rows, long rank, long x) {
     const float *along = l->along + rank * 2 * TAPS;
     long ahead = rank * (f->stride + 2 * LANES) + x;
     vector sum = {0};
@@ -144,7 +145,7 @@ static vector crossed(const frame *f, const layer *l, float *const *rows, long r
 }
 
 /* What the filter makes of the rows around this one, added to it. */
-static void give(const frame *f, const layer *l, long row) {
+static void give(const cascade *f, const layer *l, long row) {
     long size = f->rows * f->stride, count = 0;
     const float *in[MOST];
     float *out[MOST], *rows[TAPS];
@@ -170,96 +171,27 @@ static void give(const frame *f, const layer *l, long row) {
     filter(count, in, l->outward, f->width, out, f->stride, 1);
 }
 
-/* (p, v) at a row; -1 and rows are there too, and zero. */
-static float *at(const frame *f, long channel, long row) {
-    return f->after + (channel * (f->rows + 2) + row + 1) * (f->stride + 2 * LANES) + LANES;
-}
-
-/* v += share a(p) */
-static void kick(const frame *f, long row, float share) {
-    long size = f->rows * f->stride;
-    const float *p = at(f, 0, row), *above = at(f, 0, row + 1), *below = at(f, 0, row - 1), *w = f->stencil + row * f->stride;
-    float *v = at(f, 1, row);
-    for (long x = 0; x < f->stride; x += LANES) {
-        vector here = AT(p + x);
-        vector a = AT(w + x) * (AT(p + x + 1) - here) + AT(w + size + x) * (AT(p + x - 1) - here)
-                 + AT(w + 2 * size + x) * (AT(above + x) - here) + AT(w + 3 * size + x) * (AT(below + x) - here);
-        AT(v + x) += share * a;
-    }
-}
-
-static void coarse(const frame *f) {
-    float share = 1.0f / f->substeps;
-    for (long y = 0; y < f->rows; y++) kick(f, y, share / 2);
-    for (long n = 0; n < f->substeps; n++)
-        for (long y = 0; y <= f->rows; y++) {
-            float *p = at(f, 0, y), *v = at(f, 1, y);
-            if (y < f->rows)
-                for (long x = 0; x < f->stride; x += LANES) AT(p + x) += share * AT(v + x);
-            if (y) kick(f, y - 1, n == f->substeps - 1 ? share / 2 : share);
-        }
-}
-
-/* 1/2 sum v^2 / kappa + 1/4 sum over cells and faces of stencil (p_neighbour - p)^2 / kappa */
-static double energy(const frame *f) {
-    long size = f->rows * f->stride;
-    double total = 0;
-    for (long y = 0; y < f->rows; y++) {
-        const float *p = at(f, 0, y), *above = at(f, 0, y + 1), *below = at(f, 0, y - 1), *v = at(f, 1, y);
-        const float *w = f->stencil + y * f->stride, *soft = f->softness + y * f->stride;
-        vector sum = {0};
-        for (long x = 0; x < f->stride; x += LANES) {
-            vector here = AT(p + x), rate = AT(v + x);
-            vector r = AT(p + x + 1) - here, l = AT(p + x - 1) - here, u = AT(above + x) - here, d = AT(below + x) - here;
-            vector strain = AT(w + x) * r * r + AT(w + size + x) * l * l + AT(w + 2 * size + x) * u * u
-                          + AT(w + 3 * size + x) * d * d;
-            sum += AT(soft + x) * (rate * rate + strain * 0.5f) * 0.5f;
-        }
-        for (long i = 0; i < LANES; i++) total += sum[i];
-    }
-    return total;
-}
-
-static void network(const frame *f) {
+/* The cascade of `ins` fields, added to `outs` fields, at most OUT; these may be the same. */
+static void forward(const cascade *f, const field *in, long ins, const field *out, long outs) {
     long size = f->rows * f->stride, width = f->width, behind = f->layers * REACH;
-    float *out[MOST];
+    const float *from[MOST];
+    float *to[MOST];
     for (long t = 0; t < f->rows + behind; t++) {
         if (t < f->rows) {
-            const float *in[4] = {f->before + t * f->stride, f->before + size + t * f->stride, at(f, 0, t), at(f, 1, t)};
-            for (long c = 0; c < width; c++) out[c] = f->hidden + c * size + t * f->stride;
-            combine(4, in, f->stem, width, out, f->stride, 0);
+            for (long k = 0; k < ins; k++) from[k] = in[k].first + t * in[k].pitch;
+            for (long c = 0; c < width; c++) to[c] = f->hidden + c * size + t * f->stride;
+            combine(ins, from, f->stem, width, to, f->stride, 0);
         }
         for (long k = 0; k < f->layers; k++) {
-            long in = t - k * REACH;
-            if (in >= 0 && in < f->rows) take(f, f->layer + k, in);
-            if (in >= REACH && in < f->rows + REACH) give(f, f->layer + k, in - REACH);
+            long row = t - k * REACH;
+            if (row >= 0 && row < f->rows) take(f, f->layer + k, row);
+            if (row >= REACH && row < f->rows + REACH) give(f, f->layer + k, row - REACH);
         }
         if (t >= behind) {
-            const float *in[MOST];
-            for (long c = 0; c < width; c++) in[c] = f->hidden + c * size + (t - behind) * f->stride;
-            for (long k = 0; k < OUT; k++) out[k] = k < 2 ? at(f, k, t - behind) : f->spare + k * f->stride;
-            combine(width, in, f->head, OUT, out, f->stride, 1);
+            for (long c = 0; c < width; c++) from[c] = f->hidden + c * size + (t - behind) * f->stride;
+            for (long k = 0; k < OUT; k++)
+                to[k] = k < outs ? out[k].first + (t - behind) * out[k].pitch : f->spare + k * f->stride;
+            combine(width, from, f->head, OUT, to, f->stride, 1);
         }
     }
-}
-
-/* state: (2, rows, columns), one frame later in place. */
-void advance(const frame *f, float *state) {
-    for (long c = 0; c < 2; c++)
-        for (long y = 0; y < f->rows; y++) {
-            const float *from = state + (c * f->rows + y) * f->columns;
-            memcpy(f->before + (c * f->rows + y) * f->stride, from, f->columns * sizeof(float));
-            memcpy(at(f, c, y), from, f->columns * sizeof(float));
-            memset(at(f, c, y) + f->columns, 0, (f->stride - f->columns) * sizeof(float));
-        }
-    if (f->substeps) coarse(f);
-    if (f->layers) network(f);
-    double now = energy(f);
-    float scale = now > f->budget ? (float)sqrt(f->budget / now) : 1.0f;
-    for (long c = 0; c < 2; c++)
-        for (long y = 0; y < f->rows; y++) {
-            float *to = state + (c * f->rows + y) * f->columns;
-            const float *from = at(f, c, y);
-            for (long x = 0; x < f->columns; x++) to[x] = scale * from[x];
-        }
 }

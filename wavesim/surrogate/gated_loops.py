@@ -10,6 +10,8 @@ import ctypes
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from wavesim.compiled import compiled
 from wavesim.errors import WavesimError
 from wavesim.surrogate.cascade import Cascade, Packed

@@ -49,8 +49,8 @@ class GatedLoops:
 
     def bound(self, context: Context, budget: float) -> Bound:
         """A workspace for the one medium of `context`."""
-        gates = torch.cat(context.seen, dim=1)
-        medium, stencil, gates = (part[0].numpy() for part in (context.medium, context.stencil, gates))
+        parts = (context.medium, context.stencil, torch.cat(context.seen, dim=1))
+        medium, stencil, gates = (part[0].numpy() for part in parts)
         network, arrays = self._packed.cascade(gates)
         rows, columns, stride, lanes = network.rows, network.columns, network.stride, self._packed.lanes
         faces, softness = zeros(4, rows, stride), zeros(rows, stride)

@@ -63,7 +63,7 @@ SWEEPS = {
     "0.73": Sweep(0.73, dict.fromkeys(TWELVE, 2000)),
     "0.4": Sweep(0.4, dict.fromkeys(TWELVE, 2000)),
     "0.22": Sweep(0.22, {0.0: 1000} | holding(0.22, 100, (*LOW, 0.4)) | {0.6: 8000, 1.0: 1000}),
-    "0.15": Sweep(0.15, {0.0: 1000} | holding(0.15, 100, LOW) | {0.4: 8000, 0.6: 8000, 1.0: 1000}),
+    "0.15": Sweep(0.15, {0.0: 1000} | holding(0.15, 100, (*LOW, 0.4)) | {0.6: 25_000, 1.0: 1000}),
     "0.4-above": Sweep(0.4, holding(0.4, 100, (0.05, 0.1, 0.2, 0.3)), come="above"),
     "0.15-40-above": Sweep(0.15, holding(0.15, 40, LOW), come="above", steps=60_000),
     "0.22-below": Sweep(0.22, holding(0.22, 100, LOW[:3]), come="below"),

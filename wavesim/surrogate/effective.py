@@ -28,7 +28,7 @@ from wavesim.config import ForecasterConfig, Side
 from wavesim.surrogate.coarse import EDGES, FACES
 from wavesim.surrogate.layers.padding import Boundary
 from wavesim.surrogate.learned import LearnedStep
-from wavesim.surrogate.networks.network import GatedByMedium, Seen
+from wavesim.surrogate.networks.network import GatedByMedium, Seen, in_training_order
 from wavesim.surrogate.sides import Padding, around, padding
 
 WALLS: dict[Side, Boundary] = {"rigid": "mirror", "soft": "odd", "periodic": "periodic", "absorbing": "mirror"}
@@ -43,13 +43,19 @@ ITERATIONS = 6
 
 
 class Coefficients(GatedByMedium):
-    """Eleven numbers between -1 and 1 for each cell: four of its faces, four of its corners, S_x, S_y and kappa."""
+    """Eleven numbers between -1 and 1 for each cell: four of its faces, four of its corners, S_x, S_y and kappa.
+
+    h_l = h_(l-1) + gelu(W_l h_(l-1)) for each of `config.ranks`, and h_0 is what `look_at` sees. All of it runs once
+    for each medium: its width and depth cost a frame nothing.
+    """
 
     head: nn.Conv2d
 
     def __init__(self, config: ForecasterConfig):
         super().__init__(config)
         self.make_look()
+        wide = config.encoder_width
+        self.filters = nn.ModuleList(self.filter(wide, wide, rank, medium=True) for rank in config.ranks)
         self.head = nn.Conv2d(config.encoder_width, len(FACES) + len(CORNERS) + 3, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
@@ -59,11 +65,15 @@ class Coefficients(GatedByMedium):
         return max(self.config.kernel_size // 2, REACH)
 
     def encode(self, medium: torch.Tensor) -> Seen:
-        return torch.tanh(self.head(self.look_at(medium))).to(medium).split((len(FACES), len(CORNERS), 2, 1), dim=1)
+        hidden = self.look_at(in_training_order(medium))
+        for spatial in self.filters:
+            hidden = hidden + F.gelu(spatial(hidden))
+        return torch.tanh(self.head(hidden)).to(medium).split((len(FACES), len(CORNERS), 2, 1), dim=1)
 
     def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
         pointwise = grid[0] * grid[1] * self.head.weight.numel()
-        return 0, pointwise + self.look.macs(grid) + self.look_further.macs(grid)
+        filters = [self.look, self.look_further, *self.filters_of(self.filters)]
+        return 0, pointwise + sum(spatial.macs(grid) for spatial in filters)
 
 
 class EffectiveStep(LearnedStep):

@@ -179,3 +179,8 @@ def test_bad_options_are_one_line_and_write_nothing(tmp_path, monkeypatch, capsy
     said = capsys.readouterr().err
     assert words in said and len(said.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_as_many_small_as_large_have_the_concentration_that_they_make() -> None:
+    assert Mixture(64, 0.5).concentration == pytest.approx(0.25 / (0.25 + 1))
+    assert Mixture(64, 0.5, 0.3).concentration == 0.3

@@ -129,7 +129,7 @@ def generate_diagram(
                     if row is not None:
                         log_lines(out / "diagram.jsonl", [row], key=job.key)
                     found = f"phi_J {row['phi_j']:.4f}" if row else f"failed: {failures[-1]['reason']}"
-                    finished(f"size ratio {job.mixture.size_ratio:.3g}, X_S {job.mixture.small_fraction:.4g}: {found}")
+                    finished(f"size ratio {job.mixture.size_ratio:.3g}, X_S {job.mixture.concentration:.4g}: {found}")
         return summarise(*_all(mixtures, seeds, out, seed), out, seed, protocol)
 
 
@@ -288,7 +288,7 @@ def _require_one_number(every: Sequence[Mixture], out: Path) -> None:
         if replace(one, particles=other.particles) == other:
             raise WavesimError(
                 f"{out} would hold packings of {one.particles} and of {other.particles} particles at size ratio "
-                f"{one.size_ratio:.4g}, X_S {one.small_fraction:.4g}: give the number that is there, or another folder"
+                f"{one.size_ratio:.4g}, X_S {one.concentration:.4g}: give the number that is there, or another folder"
             )
 
 

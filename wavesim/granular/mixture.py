@@ -85,6 +85,14 @@ class Mixture:
         """The number of small particles that comes nearest to the concentration."""
         return self._small(self.particles)
 
+    @property
+    def concentration(self) -> float:
+        """X_S, as it was asked for; where as many small as large ones were, the one that they make."""
+        if self.small_fraction is not None:
+            return self.small_fraction
+        areas = self.radii() ** self.dim
+        return float(areas[: self.small].sum() / areas.sum())
+
     def species(self) -> np.ndarray:
         """(N,) the small ones first."""
         return np.where(np.arange(self.particles) < self.small, SMALL, LARGE)

@@ -22,7 +22,7 @@ Seen = tuple[torch.Tensor, ...]
 
 def in_training_order(field: torch.Tensor) -> torch.Tensor:
     """`field` (batch, channel, *grid) with its channels side by side in memory, where gradients are wanted: there
-    convolutions forward and back take 0.8 of the time, and 0.6 in half precision (benchmarks/training_step.py)."""
+    convolutions forward and back take 0.9 of the time, and 0.6 in half precision (benchmarks/training_step.py)."""
     if not torch.is_grad_enabled():
         return field
     order = torch.channels_last if field.ndim == 4 else torch.channels_last_3d

@@ -135,7 +135,7 @@ class _Around(torch.autograd.Function):
 def continued_all(field: torch.Tensor, cells: Sequence[int], padding: Sequence[Sides]) -> torch.Tensor:
     """`continued` along all axes of (batch, channel, *grid), by `cells` and kinds for each of them, in their order.
 
-    In training as one operation, which takes 0.4 of the time of one for each axis; nothing traces it, as an export would.
+    In training as one operation, in 0.4 of the time of one for each axis; nothing traces it, as an export would.
 
     Raises:
         WavesimError: as `continued`.

@@ -15,7 +15,7 @@ across channels, and a chain of one-way filters equals the dense kernel that the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -75,18 +75,24 @@ def returned(field: torch.Tensor, cells: int, axis: int, sides: Sides = ("mirror
         return field
     length = field.shape[axis] - 2 * cells
     inner = field.narrow(axis, cells, length)
+    for outside, first in _going_back(field, cells, axis, sides):
+        behind = length - first - outside.shape[axis]
+        inner = inner + F.pad(outside, [0, 0] * (-axis - 1) + [first, behind])
+    return inner
+
+
+def _going_back(field: torch.Tensor, cells: int, axis: int, sides: Sides) -> Iterator[tuple[torch.Tensor, int]]:
+    """What lies beyond each side as it is added inside, and the first cell inside that it is added to."""
+    length = field.shape[axis] - 2 * cells
     for low, kind in zip((True, False), sides, strict=True):
         outside = field.narrow(axis, 0 if low else cells + length, cells)
-        if kind == "zero":
+        if kind == "zero" or cells == 0:
             continue
         if kind == "replicate":
             outside = outside.sum(dim=axis, keepdim=True)
         elif kind != "periodic":
             outside = outside.flip(axis) if kind == "mirror" else -outside.flip(axis)
-        silent = length - outside.shape[axis]
-        at_low = low != (kind == "periodic")
-        inner = inner + F.pad(outside, [0, 0] * (-axis - 1) + ([0, silent] if at_low else [silent, 0]))
-    return inner
+        yield outside, 0 if low != (kind == "periodic") else length - outside.shape[axis]
 
 
 class _Around(torch.autograd.Function):
@@ -115,20 +121,9 @@ class _Around(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         cells, grad = ctx.cells, grad.clone()
         for axis in reversed(range(len(cells))):
-            more, at = cells[axis], axis + 2
-            if more:
-                band = _within(grad, (0,) * (axis + 1) + cells[axis + 1 :])
-                size = band.shape[at] - 2 * more
-                for low, kind in zip((True, False), ctx.padding[axis], strict=True):
-                    outside = band.narrow(at, 0 if low else more + size, more)
-                    if kind == "replicate":
-                        outside = outside.sum(dim=at, keepdim=True)
-                    elif kind != "periodic":
-                        outside = outside.flip(at)
-                    wide, at_low = outside.shape[at], low != (kind == "periodic")
-                    target = band.narrow(at, more if at_low else more + size - wide, wide)
-                    if kind != "zero":
-                        target.add_(outside, alpha=-1 if kind == "odd" else 1)
+            band, at = _within(grad, (0,) * (axis + 1) + cells[axis + 1 :]), axis + 2
+            for outside, first in _going_back(band, cells[axis], at, ctx.padding[axis]):
+                band.narrow(at, cells[axis] + first, outside.shape[at]).add_(outside)
         return _within(grad, cells), None, None
 
 

@@ -7,7 +7,8 @@ An arm is a forecaster and what it trains on; each is trained with several seeds
     families     other one-way filters of the same rank
     afterwards   the trained classical one, its kernels decomposed (CP by alternating least squares), and tuned on
     time         the one-way one for as many seconds as the classical one took
-    networks     U-Nets and kernels of space and time (3-way) of both families; published ones thinned
+    networks     U-Nets, kernels of space and time (3-way) and encoders of an effective medium of both families;
+                 published ones thinned
     data         classical and one-way on 8, 32, 128 and 512 trajectories: who overfits
 All but `data` run on packings, three arms on the other presets too, `data` on random media. Trajectories are split by
 medium; settings are the same for all, chosen before on validation data of the demo, of packings and of random ones. The
@@ -49,6 +50,7 @@ SUBSTEPS = 8  # of the coarse step: the stiffest of the packings take 7
 # On the first state of a rollout, over its rms; without, one-way networks blow up on random media after 30 frames. Peak
 # rates of filters that are products of factors, and of all others (docs/decisions.md has the trials).
 NOISE, RATE_OF_FACTORS, RATE = 1e-2, 5e-3, 2e-3
+PRECISION = "bfloat16"  # of trainings: errors as in float32, in little more than half of the time (docs/decisions.md)
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,10 @@ class Arm:
         return ForecasterConfig.model_validate({"substeps": SUBSTEPS, **self.changes})
 
     @property
-    def stable(self) -> dict[str, float]:
+    def stable(self) -> dict[str, Any]:
         """What keeps its training stable, and fast."""
         whole = self.changes.get("convolution") in (None, "classical")
-        return {"noise": NOISE, "learning_rate": RATE if whole else RATE_OF_FACTORS}
+        return {"noise": NOISE, "learning_rate": RATE if whole else RATE_OF_FACTORS, "precision": PRECISION}
 
 
 def gated(family: str, taps: int = 5, rank: int = 32) -> dict[str, Any]:
@@ -146,6 +148,12 @@ def arms() -> list[Arm]:
         Arm("networks", f"kernels of space and time, {family}", {**block, "convolution": family})
         for family in ("classical", "one-way")
     ]
+    encoder = {"network": "effective", "encoder_width": 32, "encoder_ranks": (16, 32)}
+    found += [
+        Arm("networks", f"effective medium, {family}, {deep} layers",
+            {**encoder, "convolution": family, "ranks": (16,) * deep})
+        for family, deep in (("classical", 2), ("one-way", 2), ("one-way", 4))
+    ]  # fmt: skip
     found += [Arm("networks", f"{name}, thinned", {"network": name, **changes}) for name, changes in THINNED.items()]
     return found
 
@@ -313,7 +321,7 @@ def main() -> None:
 def study(chosen: list[Arm], given: argparse.Namespace, scale: Scale, out: Path) -> None:
     """Train what is missing, and write the tables of what is there."""
     begin = time.perf_counter()
-    cost = costs({arm.name: arm.forecaster() for arm in timed(chosen)}, scale.grid, out, given.finished)
+    cost = costs({arm.name: arm.forecaster() for arm in timed(chosen)}, scale.grid, PRECISION, out, given.finished)
     for arm, seed, iterations in jobs(chosen, given.seeds, scale, cost) if not given.finished else ():
         done = {line["key"] for line in read_lines(out / "runs.jsonl")}
         key = key_of(arm, seed, scale, iterations)

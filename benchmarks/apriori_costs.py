@@ -1,8 +1,8 @@
 """What a forecaster of apriori.py costs: milliseconds of a frame and of a training step, and memory, all in turns.
 
 frame               ONNX Runtime, and the compiled loops where they know the network; PyTorch where neither does
-training step       forward and back over unrolls of 2 frames of batch 4
-training memory     what autograd keeps of one frame of one trajectory
+training step       forward and back over unrolls of 2 frames of batch 4, in the precision of trainings
+training memory     what autograd keeps of one frame of one trajectory, in that precision
 prediction memory   the most that PyTorch holds at once in a frame, weights and context not counted
 """
 
@@ -26,12 +26,13 @@ from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.surrogate.train import keep_freed_memory
 from wavesim.turns import forecasting, in_turns
 
+Precise = Callable[[], torch.autocast]
 TURNS, BURST = 10, 3
 BATCH, UNROLL = 4, 2
 
 
 def costs(
-    forecasters: dict[str, ForecasterConfig], grid: int, out: Path, finished: bool = False
+    forecasters: dict[str, ForecasterConfig], grid: int, precision: str, out: Path, finished: bool = False
 ) -> dict[str, dict[str, float]]:
     """By name; kept in OUT/costs.json, where those that are there are not measured again."""
     path = out / "costs.json"
@@ -41,13 +42,20 @@ def costs(
         return known
     keep_freed_memory()  # as training does
     with tempfile.TemporaryDirectory() as folder:
-        known |= _measured(missing, grid, Path(folder))
+        known |= _measured(missing, grid, _trained_in(precision), Path(folder))
     out.mkdir(parents=True, exist_ok=True)
     write_json(path, known)
     return known
 
 
-def _measured(forecasters: dict[str, ForecasterConfig], grid: int, folder: Path) -> dict[str, dict[str, float]]:
+def _trained_in(precision: str) -> Precise:
+    """A context for each pass forward, as training takes it."""
+    return lambda: torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def _measured(
+    forecasters: dict[str, ForecasterConfig], grid: int, precise: Precise, folder: Path
+) -> dict[str, dict[str, float]]:
     x = (np.arange(grid) + 0.5) / grid - 0.5
     pulse = np.exp(-(x**2 + x[:, None] ** 2) / (2 * 0.05**2))
     state = np.stack((pulse, 0 * pulse)).astype(np.float32)
@@ -57,15 +65,15 @@ def _measured(forecasters: dict[str, ForecasterConfig], grid: int, folder: Path)
     for number, (name, config) in enumerate(forecasters.items()):
         torch.manual_seed(0)
         model = Forecaster(config, grid / 32).eval()
-        assert model.network is not None
-        torch.nn.init.normal_(model.network.head.weight, std=1e-3)
+        if model.network:
+            torch.nn.init.normal_(model.network.head.weight, std=1e-3)
         found[name] = {
             "parameters": model.weights(),
             "macs": model.macs((grid, grid))["frame"],
-            "training_bytes": _kept(model, state, medium),
+            "training_bytes": _kept(model, state, medium, precise),
             "prediction_bytes": _most(model, state, medium),
         }
-        timed[name, "training_milliseconds"] = _training(model, state, medium)
+        timed[name, "training_milliseconds"] = _training(model, state, medium, precise)
         timed[name, "torch_milliseconds"] = forecasting(model, state, medium)
         try:
             export_onnx(model, folder / str(number), (grid, grid))
@@ -78,21 +86,22 @@ def _measured(forecasters: dict[str, ForecasterConfig], grid: int, folder: Path)
     return found
 
 
-def _training(model: Forecaster, state: np.ndarray, medium: np.ndarray) -> Callable[[], None]:
+def _training(model: Forecaster, state: np.ndarray, medium: np.ndarray, precise: Precise) -> Callable[[], None]:
     states, media = (torch.from_numpy(part).expand(BATCH, -1, -1, -1).clone() for part in (state, medium))
 
     def work() -> None:
-        context, forecast, loss = model.encode(media), states, torch.zeros(())
-        for _ in range(UNROLL):
-            forecast = model(forecast, context)
-            loss = loss + (forecast - states).square().sum()
+        with precise():
+            context, forecast, loss = model.encode(media), states, torch.zeros(())
+            for _ in range(UNROLL):
+                forecast = model(forecast, context)
+                loss = loss + (forecast - states).square().sum()
         loss.backward()
         model.zero_grad()
 
     return work
 
 
-def _kept(model: Forecaster, state: np.ndarray, medium: np.ndarray) -> int:
+def _kept(model: Forecaster, state: np.ndarray, medium: np.ndarray, precise: Precise) -> int:
     """Bytes that autograd keeps of a frame, parameters and what is kept twice counted once or not."""
     own = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
     kept: dict[int, int] = {}
@@ -103,7 +112,7 @@ def _kept(model: Forecaster, state: np.ndarray, medium: np.ndarray) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), precise():
         forecast = model(torch.from_numpy(state[None]), model.encode(torch.from_numpy(medium[None])))
     del forecast
     return sum(kept.values())

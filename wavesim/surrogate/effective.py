@@ -68,7 +68,9 @@ class Coefficients(GatedByMedium):
         hidden = self.look_at(in_training_order(medium))
         for spatial in self.filters:
             hidden = hidden + F.gelu(spatial(hidden))
-        return torch.tanh(self.head(hidden)).to(medium).split((len(FACES), len(CORNERS), 2, 1), dim=1)
+        with torch.autocast(medium.device.type, enabled=False):  # coefficients are not to be rounded to eight bits
+            said = torch.tanh(self.head(hidden.to(medium)))
+        return said.split((len(FACES), len(CORNERS), 2, 1), dim=1)
 
     def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
         pointwise = grid[0] * grid[1] * self.head.weight.numel()

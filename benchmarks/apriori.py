@@ -46,6 +46,7 @@ RESULTS = Path(__file__).parent / "results" / "apriori"
 PRESETS = ("packing", "random", "cavity")
 SIZES = (8, 32, 128, 512)
 FIRST_FRAMES = 10
+TOGETHER = {"packing": 4}  # trajectories through one medium; elsewhere one
 SUBSTEPS = 8  # of the coarse step: the stiffest of the packings take 7
 # On the first state of a rollout, over its rms; without, one-way networks blow up on random media after 30 frames. Peak
 # rates of filters that are products of factors, and of all others (docs/decisions.md has the trials).
@@ -186,15 +187,17 @@ def dataset(preset: str, scale: Scale, folder: Path, size: int | None = None) ->
 
 
 def generated(preset: str, scale: Scale, folder: Path, trajectories: int, seed: int = 0) -> Path:
-    """A dataset of so many trajectories, and the packings that it takes."""
+    """A dataset of so many trajectories, and the packings that it takes; half of another seed's is its test split."""
     whole = folder / "data" / (f"{preset}-{trajectories}-{scale.grid}" + (f"-seed-{seed}" if seed else ""))
     settings = [f"grid = {scale.grid if preset == 'packing' else [scale.grid, scale.grid]}", f"frames = {scale.frames}"]
+    settings += ["test_share = 0.49"] if seed else []
     own: tuple[object, ...] = ("--seed", seed)
     if preset == "packing":
         packings = folder / (f"packings-seed-{seed}" if seed else "packings")
         if not (packings / "packings.h5").exists():
             mixture = ("--particles", 64, "--size-ratio", 1 / 1.4, "--small-fraction", 0.5)
-            command("generate", "packings", *mixture, "--n", max(6, trajectories // 4), *own, "--out", packings)
+            count = max(6, trajectories // TOGETHER[preset])
+            command("generate", "packings", *mixture, "--n", count, *own, "--out", packings)
         own = (*own, "--packings", packings)
     if not (whole / "stats.yaml").exists():
         whole.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 """Whether the shipped forecasters reach the errors on their cards, over data made now, with a seed of its own.
 
 A card gives the mean M over N trajectories (promise.json has each of them, with deviation S); over n others it is
-    m <= M + 3 S sqrt(1/N + 1/n)
-but for one case in a thousand, if errors are no larger than promised. Trajectories through one packing are no
-independent draws, so N and n count packings there.
+    m <= M + t S sqrt(1/N + 1/n)
+but for one case in a thousand, if errors are no larger than promised; t is Student's quantile of N - 1 degrees of
+freedom. Trajectories through one packing are no independent draws, so N and n count packings there.
 
     OMP_NUM_THREADS=1 python benchmarks/promises.py [--presets packing] [--folder runs/apriori] [--seed 2000]
 """
@@ -18,15 +18,18 @@ from typing import Any
 import apriori
 import numpy as np
 import ship_presets
+from scipy import stats
 
-TRAJECTORIES = 64  # of which an eighth is the test's
+TRAJECTORIES = 64
+RISK = 1e-3
 MEASURES = ("first_frames", "one_crossing")
 
 
 def allowed(promised: list[float], others: int, together: int = 1) -> float:
     """The largest mean of `others` errors that keeps the promise. together: trajectories that share a medium."""
     draws = np.array([len(promised), others]) / together
-    return float(np.mean(promised) + 3 * np.std(promised, ddof=1) * np.sqrt((1 / draws).sum()))
+    error = np.std(promised, ddof=1) * np.sqrt((1 / draws).sum())
+    return float(np.mean(promised) + stats.t.ppf(1 - RISK, draws[0] - 1) * error)
 
 
 def kept(preset: str, scale: apriori.Scale, folder: Path, models: Path, seed: int) -> list[dict[str, Any]]:
@@ -42,7 +45,7 @@ def kept(preset: str, scale: apriori.Scale, folder: Path, models: Path, seed: in
             found = ship_presets.promised(row, results)
             for measure in MEASURES:
                 errors = promise["rows"][row["name"]][measure]
-                limit = allowed(errors, results["trajectories"], together=4 if preset == "packing" else 1)
+                limit = allowed(errors, results["trajectories"], apriori.TOGETHER.get(preset, 1))
                 mean = float(np.mean(found[measure]))
                 line = {"preset": preset, "model": row["name"], "measure": measure, "promised": float(np.mean(errors))}
                 lines.append({**line, "allowed": limit, "found": mean, "kept": mean <= limit})

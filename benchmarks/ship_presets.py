@@ -29,7 +29,7 @@ MODELS = Path(__file__).parents[1] / "data" / "models"
 ARMS = {"classical": apriori.gated("classical"), "compressed": apriori.gated("one-way")}
 FULL = TrainingConfig(iterations=6000, unrolls=(1, 2, 4, 8, 16), shares=(0.1, 0.1, 0.2, 0.35, 0.25))
 SHORT = TrainingConfig(iterations=6, unrolls=(1, 2), shares=(0.5, 0.5))
-FRESH_SEED, FRESH = 1000, 128  # trajectories, of which an eighth is the test's
+FRESH_SEED, FRESH = 1000, 128  # trajectories
 
 
 def ship(preset: str, scale: apriori.Scale, training: TrainingConfig, folder: Path, models: Path) -> None:

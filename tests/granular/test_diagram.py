@@ -223,12 +223,29 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(monkeypatch, capsys)
 def test_what_never_balances_is_counted_and_not_tried_again(tmp_path, monkeypatch):
     hasty = Compression(steps=40, stretch=20)
     (row,) = generate_diagram(GRID[:1], 1, tmp_path, workers=1, progress=False, protocol=hasty)
-    assert (row["packings"], row["failed"]) == (0, 1) and "phi_j" not in row
+    assert (row["packings"], row["failed"]) == (0, 2) and "phi_j" not in row
     reasons = lines(tmp_path, "failed.jsonl")
-    assert [line["attempt"] for line in reasons] == list(range(diagram.ATTEMPTS))
+    assert [line["attempt"] for line in reasons] == 2 * list(range(diagram.ATTEMPTS))  # a start, and one in its place
     assert all("not in mechanical equilibrium" in line["reason"] for line in reasons)
     monkeypatch.setattr(diagram, "_outcomes", lambda jobs, workers: pytest.fail("tried again"))
     assert generate_diagram(GRID[:1], 1, tmp_path, workers=1, progress=False, protocol=hasty) == [row]
+
+
+def test_a_start_that_is_lost_is_replaced_once(swept, tmp_path, monkeypatch):
+    """Of three starts the second is lost; the packings are those of numbers 0, 2 and 3."""
+    rows, _ = swept
+    own = next(line for line in lines(rows) if line["small_fraction"] == GRID[0].small_fraction)
+    some, begun = {name: value for name, value in own.items() if name != "key"}, []
+
+    def outcomes(jobs, workers):
+        begun.extend(job.number for job in jobs)
+        reasons = [{"attempt": attempt, "reason": "not in equilibrium"} for attempt in range(diagram.ATTEMPTS)]
+        return ((job, (None, reasons) if job.number == 1 else ({**some, "number": job.number}, [])) for job in jobs)
+
+    monkeypatch.setattr(diagram, "_outcomes", outcomes)
+    (row,) = generate_diagram(GRID[:1], 3, tmp_path, workers=1, progress=False)
+    assert begun == [0, 1, 2, 3] and (row["packings"], row["failed"]) == (3, 1)
+    assert generate_diagram(GRID[:1], 3, tmp_path, workers=1, progress=False) == [row] and len(begun) == 4
 
 
 def test_a_packing_of_two_minds_about_phi_j_is_no_point_of_the_diagram(monkeypatch):

@@ -88,12 +88,14 @@ def generate_diagram(
 ) -> list[dict[str, Any]]:
     """Jam and measure `seeds` packings of each mixture; go on where an earlier call stopped.
 
+    A start that no attempt balances is replaced by another one, so many times for a mixture as it has seeds.
+
     Args:
         mixtures: the points of the diagram, see `points`.
         out: a folder, made where it is missing.
         seed: of everything random. workers: processes. protocol: `usual` where none is given.
     Returns:
-        a row a mixture, as in OUT/diagram.json, with those that earlier calls made there; `failed` counts packings that
+        a row a mixture, as in OUT/diagram.json, with those that earlier calls made there; `failed` counts starts that
         no attempt balanced.
     Raises:
         WavesimError: LAMMPS missing, a full disk, a file where the folder should be, another sweep or packings in it,
@@ -115,15 +117,9 @@ def generate_diagram(
         raise WavesimError(f"{out} holds packings.h5, and both write failed.jsonl; give another folder")
     with sole_user(out):
         _require_one_number(_all(mixtures, seeds, out, seed)[0], out)
-        # Seed by seed, so that a sweep cut short has some of every mixture.
-        jobs = [
-            _Job(mixture, seed, number, protocol or usual(mixture)) for number in range(seeds) for mixture in mixtures
-        ]
-        done = _done(out)
-        missing = [job for job in jobs if job.key not in done]
-        if missing:
+        while missing := [job for job in _jobs(mixtures, seeds, out, seed, protocol) if job.key not in _done(out)]:
             require_engine()
-            with counted("diagram", len(jobs), len(jobs) - len(missing), progress) as finished:
+            with counted("diagram", seeds * len(mixtures), seeds * len(mixtures) - len(missing), progress) as finished:
                 for job, (row, failures) in _outcomes(missing, workers):
                     log_lines(out / "failed.jsonl", failures, key=job.key)
                     if row is not None:
@@ -140,12 +136,10 @@ def summarise(
     out = Path(out)
     # In an order of their own: that in which they were finished is another one each time, and so is a sum's last digit.
     lines = sorted(read_lines(out / "diagram.jsonl"), key=lambda line: (line["number"], line["key"]))
-    failures = Counter(line["key"] for line in read_lines(out / "failed.jsonl"))
-    rows = []
+    lost, rows = _lost(out), []
     for mixture in mixtures:
-        keys = {_Job(mixture, seed, number, protocol or usual(mixture)).key for number in range(seeds)}
-        lost = sum(failures[key] >= ATTEMPTS for key in keys)
-        rows.append(_row(mixture, [line for line in lines if line["key"] in keys], lost))
+        keys = {job.key for job in _jobs([mixture], seeds, out, seed, protocol)}
+        rows.append(_row(mixture, [line for line in lines if line["key"] in keys], len(keys & lost)))
     protocols = [json.loads(line) for line in sorted({(protocol or usual(one)).describe() for one in mixtures})]
     about = {"seed": seed, "seeds": seeds, "protocols": protocols, "versions": versions("scipy", "lammps")}
     write_json(out / "diagram.json", {**about, "revision": revision(), "rows": rows})
@@ -275,11 +269,25 @@ def _outcomes(jobs: list[_Job], workers: int) -> Iterator[tuple[_Job, Any]]:
             yield futures[future], future.result()
 
 
+def _jobs(mixtures: Sequence[Mixture], seeds: int, out: Path, seed: int, protocol: Protocol | None) -> list[_Job]:
+    """Starts of all mixtures, seed by seed, so that a sweep cut short has some of each; lost ones are replaced."""
+    lost, jobs = _lost(out), []
+    for mixture in mixtures:
+        every = [_Job(mixture, seed, number, protocol or usual(mixture)) for number in range(2 * seeds)]
+        replaced = list(itertools.accumulate((job.key in lost for job in every), initial=0))
+        jobs += [job for job, before in zip(every, replaced, strict=False) if job.number < seeds + before]
+    return sorted(jobs, key=lambda job: job.number)
+
+
+def _lost(out: Path) -> set[str]:
+    """The keys of which every attempt failed."""
+    failures = Counter(line["key"] for line in read_lines(out / "failed.jsonl"))
+    return {key for key, attempts in failures.items() if attempts >= ATTEMPTS}
+
+
 def _done(out: Path) -> set[str]:
     """The keys of which a line is there, or of which every attempt failed."""
-    failures = Counter(line["key"] for line in read_lines(out / "failed.jsonl"))
-    lost = {key for key, attempts in failures.items() if attempts >= ATTEMPTS}
-    return lost | {line["key"] for line in read_lines(out / "diagram.jsonl")}
+    return _lost(out) | {line["key"] for line in read_lines(out / "diagram.jsonl")}
 
 
 def _require_one_number(every: Sequence[Mixture], out: Path) -> None:

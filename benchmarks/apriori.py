@@ -86,9 +86,10 @@ class Arm:
 
     @property
     def stable(self) -> dict[str, Any]:
-        """What keeps its training stable, and fast."""
+        """What keeps its training stable, and fast. The effective step cannot blow up, and trains without noise."""
         whole = self.changes.get("convolution") in (None, "classical")
-        return {"noise": NOISE, "learning_rate": RATE if whole else RATE_OF_FACTORS, "precision": PRECISION}
+        noise = 0.0 if self.changes.get("network") == "effective" else NOISE
+        return {"noise": noise, "learning_rate": RATE if whole else RATE_OF_FACTORS, "precision": PRECISION}
 
 
 def gated(family: str, taps: int = 5, rank: int = 32) -> dict[str, Any]:

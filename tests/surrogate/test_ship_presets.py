@@ -23,7 +23,7 @@ def test_a_pair_of_models_is_shipped_with_a_card_and_the_errors_on_fresh_data(tm
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "models" / "random"
     promise, card = json.loads((folder / "promise.json").read_text()), (folder / "README.md").read_text()
-    assert promise["seed"] != 0 and list(promise["rows"]) == ["classical", "compressed"]
+    assert promise["seed"] != 0 and list(promise["rows"]) == ["classical", "compressed", "effective"]
     for name, row in promise["rows"].items():
         mean = np.mean(row["one_crossing"])
         assert 0 < mean < 2 and f"{mean:.3f}" in card and f"## {name}" in card
@@ -32,7 +32,7 @@ def test_a_pair_of_models_is_shipped_with_a_card_and_the_errors_on_fresh_data(tm
 
     checked = script("promises.py", tmp_path)
     assert checked.returncode == 0, checked.stderr
-    assert len(checked.stdout.splitlines()) == 4
+    assert len(checked.stdout.splitlines()) == 6
     for row in promise["rows"].values():  # promises that nothing keeps
         row["one_crossing"] = [error / 10 for error in row["one_crossing"]]
     (folder / "promise.json").write_text(json.dumps(promise))

@@ -1,4 +1,4 @@
-"""Train and ship a classical, a compressed and an effective forecaster for each preset, with cards: data/models/PRESET.
+"""Train and ship a classical, a compressed and an effective forecaster for each preset, with cards: models/PRESET.
 
 For each preset: data by `wavesim generate`, three trainings at the full recipe below by `wavesim train`, errors over the
 test split and over fresh data, made of another seed after the training, by `wavesim evaluate`. A second call goes on

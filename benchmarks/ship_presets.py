@@ -1,6 +1,6 @@
 """Train and ship a classical, a compressed and an effective forecaster for each preset, with cards: models/PRESET.
 
-For each preset: data by `wavesim generate`, three trainings at the full recipe below by `wavesim train`, errors over the
+For each preset: data by `wavesim generate`, three trainings at the full recipe by `wavesim train`, errors over the
 test split and over fresh data, made of another seed after the training, by `wavesim evaluate`. A second call goes on
 where the first stopped. The card (README.md) and promise.json are of the fresh data; promises.py makes fresh data once
 more and holds the models to them.

@@ -5,7 +5,8 @@ test split and over fresh data, made of another seed after the training, by `wav
 where the first stopped. The card (README.md) and promise.json are of the fresh data; promises.py makes fresh data once
 more and holds the models to them.
 
-    OMP_NUM_THREADS=1 python benchmarks/ship_presets.py [--presets packing] [--folder runs/apriori] [--quick]
+    OMP_NUM_THREADS=1 python benchmarks/ship_presets.py [--presets packing] [--arms effective] [--folder runs/apriori]
+        [--quick]
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +45,21 @@ SHORT = TrainingConfig(iterations=6, unrolls=(1, 2), shares=(0.5, 0.5))
 FRESH_SEED, FRESH = 1000, 128  # trajectories
 
 
-def ship(preset: str, scale: apriori.Scale, training: TrainingConfig, folder: Path, models: Path) -> None:
-    """Fill MODELS/PRESET."""
+def ship(
+    preset: str, arms: Sequence[str], scale: apriori.Scale, training: TrainingConfig, folder: Path, models: Path
+) -> None:
+    """Fill MODELS/PRESET, whose card is of these arms."""
     data, runs = apriori.dataset(preset, scale, folder), folder / "shipped" / preset
     runs.mkdir(parents=True, exist_ok=True)
-    for name, changes in ARMS.items():
-        arm = apriori.Arm("shipped", name, changes, preset)
+    for name in arms:
+        arm = apriori.Arm("shipped", name, ARMS[name], preset)
         recipe = RecipeConfig(forecaster=arm.forecaster(), training=training.model_copy(update=arm.stable))
         settings = runs / f"{name}.toml"
         settings.write_text(as_toml(recipe))
         apriori.command("train", "--data", data, "--model", settings, "--out", runs / name)
     target = models / preset
     target.mkdir(parents=True, exist_ok=True)
-    for name in ARMS:
+    for name in arms:
         shutil.copy(runs / name / "model.safetensors", target / f"{name}.safetensors")
         shutil.copy(runs / name / "curves.png", target / f"{name}.curves.png")
     trajectories = FRESH if scale.grid > apriori.QUICK.grid else scale.trajectories[preset]
@@ -64,9 +68,9 @@ def ship(preset: str, scale: apriori.Scale, training: TrainingConfig, folder: Pa
     for what, place in {"test": data, "fresh": fresh}.items():
         apriori.command("evaluate", target, "--data", place, "--out", runs / what)
         results[what] = json.loads((runs / what / "results.json").read_text())
-    rows = {row["name"]: promised(row, results["fresh"]) for row in results["fresh"]["rows"] if row["name"] in ARMS}
+    rows = {row["name"]: promised(row, results["fresh"]) for row in results["fresh"]["rows"] if row["name"] in arms}
     write_json(target / "promise.json", {"preset": preset, "seed": FRESH_SEED, "rows": rows})
-    (target / "README.md").write_text(_card(preset, training, runs, target, results))
+    (target / "README.md").write_text(_card(preset, arms, training, runs, target, results))
 
 
 def promised(row: dict[str, Any], results: dict[str, Any]) -> dict[str, list[float]]:
@@ -78,9 +82,11 @@ def promised(row: dict[str, Any], results: dict[str, Any]) -> dict[str, list[flo
     }
 
 
-def _card(preset: str, training: TrainingConfig, runs: Path, target: Path, results: dict[str, Any]) -> str:
+def _card(
+    preset: str, arms: Sequence[str], training: TrainingConfig, runs: Path, target: Path, results: dict[str, Any]
+) -> str:
     each = []
-    for name in ARMS:
+    for name in arms:
         table = (runs / name / "README.md").read_text().split("\n| | |\n")[1].split("\n\n")[0]
         each.append(
             f"## {name}\n\n`{name}.safetensors`, SHA-256 {file_hash(target / f'{name}.safetensors')[:16]}\n\n| | |\n"
@@ -90,9 +96,9 @@ def _card(preset: str, training: TrainingConfig, runs: Path, target: Path, resul
     floors = results["test"]["truth_error"]
     return f"""# Forecasters for preset {preset}
 
-Made by `python benchmarks/ship_presets.py --presets {preset}`: {training.iterations} optimiser steps on unrolls of
-{", ".join(map(str, training.unrolls))} frames, from states with noise {apriori.NOISE:g}, the effective one without. MIT
-licence.
+Made by `python benchmarks/ship_presets.py --presets {preset} --arms {" ".join(arms)}`:
+{training.iterations} optimiser steps on unrolls of {", ".join(map(str, training.unrolls))} frames, from states with noise
+{apriori.NOISE:g}, the effective one without. MIT licence.
 
 Errors over {results["test"]["trajectories"]} test trajectories, in media that no model has seen; the truth's own error:
 {json.dumps(floors)}.
@@ -108,13 +114,14 @@ Errors over {results["fresh"]["trajectories"]} trajectories of data made afterwa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="*", default=list(apriori.PRESETS), choices=apriori.PRESETS)
+    parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS, help="those that the card is to have")
     parser.add_argument("--folder", type=Path, default=Path("runs/apriori"), help="data and runs")
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--quick", action="store_true", help="small and short: whether it runs")
     given = parser.parse_args()
     scale, training = (apriori.QUICK, SHORT) if given.quick else (apriori.Scale(), FULL)
     for preset in given.presets:
-        ship(preset, scale, training, given.folder, given.models)
+        ship(preset, given.arms, scale, training, given.folder, given.models)
 
 
 if __name__ == "__main__":

@@ -97,8 +97,8 @@ def _card(
     return f"""# Forecasters for preset {preset}
 
 Made by `python benchmarks/ship_presets.py --presets {preset} --arms {" ".join(arms)}`:
-{training.iterations} optimiser steps on unrolls of {", ".join(map(str, training.unrolls))} frames, from states with noise
-{apriori.NOISE:g}, the effective one without. MIT licence.
+{training.iterations} optimiser steps on unrolls of {", ".join(map(str, training.unrolls))} frames, from states with
+noise {apriori.NOISE:g}, the effective one without. MIT licence.
 
 Errors over {results["test"]["trajectories"]} test trajectories, in media that no model has seen; the truth's own error:
 {json.dumps(floors)}.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lattices import face_centred_cubic
+from lattices import face_centred_cubic, square
 
 from wavesim.granular import Mixture, Packing
 from wavesim.granular._lammps import Engine
@@ -20,7 +20,7 @@ from wavesim.granular.transition import (
     modulus_on_the_way,
     second_transition,
 )
-from wavesim.granular.unloading import Unloading, usual
+from wavesim.granular.unloading import Unloading, _Way, usual
 from wavesim.provenance import generator
 
 SMALL_DIAMETER = 0.4  # in an octahedral gap, which has room for 0.414 where the large ones just touch
@@ -171,6 +171,17 @@ def test_a_packing_unloaded_comes_apart_below_its_phi_j(elsewhere, without):
     found: Bracket = elsewhere(bracket, packing, Unloading())
     assert found.width <= packing.pressure * packing.phi < 2e-3
     assert found.misses(packing.phi_j) < 0.25 * (packing.phi - packing.phi_j)
+
+
+def test_a_way_out_of_a_saddle_point_begins_under_the_usual_tolerance(elsewhere):
+    """A square lattice of disks that is displaced by 1 % has forces of 2 % of the load; let go, it falls into rows."""
+    with pytest.raises(NotJammedError, match="no contact"):  # and not: a saddle point
+        elsewhere(beside_a_saddle_point, square(0.9), Unloading(tolerance=0.05))
+
+
+def beside_a_saddle_point(packing: Packing, protocol: Unloading) -> Packing:
+    with Engine(packing.positions, packing.radii, packing.species, packing.box) as engine:
+        return _Way(engine, packing, protocol)._stable(packing)
 
 
 def test_mixtures_of_small_size_ratio_are_unloaded_unless_told_otherwise():

@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from wavesim.granular._lammps import Engine, EngineState, Pace
-from wavesim.granular.jamming import LOST, Compression, NotJammedError, Protocol, stable
+from wavesim.granular.jamming import LOST, Compression, NotJammedError, Protocol, stable, strictly
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.packing import SMALL, Packing, force_scale, packing_fraction
 
@@ -150,7 +150,12 @@ class _Way:
         self.engine.restore(packing)
         state = self.engine.state()
         lost = LOST * state.pressure
-        found = stable(self.engine, state, self.start, lambda: self._settled(lost), lost)[1]
+
+        def settle() -> EngineState:
+            protocol = self.protocol
+            return strictly(self.engine, self._settled(lost), self.start, protocol.tolerance, protocol.steps)
+
+        found = stable(self.engine, state, self.start, settle, lost)[1]
         if found is None:
             raise NotJammedError(f"at pressure {state.pressure:.1e} it was at a saddle point, and came apart beside it")
         return found

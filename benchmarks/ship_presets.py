@@ -27,6 +27,7 @@ from wavesim.provenance import file_hash, write_json
 from wavesim.recipes import RecipeConfig
 from wavesim.tables import markdown
 
+FOLDER = Path("runs/apriori")
 MODELS = Path(__file__).parents[1] / "data" / "models"
 ARMS = {
     "classical": apriori.gated("classical"),
@@ -88,6 +89,7 @@ def _card(
     each = []
     for name in arms:
         table = (runs / name / "README.md").read_text().split("\n| | |\n")[1].split("\n\n")[0]
+        table = table.replace(str(runs.parents[1]), str(FOLDER))  # a card is of no machine
         each.append(
             f"## {name}\n\n`{name}.safetensors`, SHA-256 {file_hash(target / f'{name}.safetensors')[:16]}\n\n| | |\n"
             f"{table}\n\n![Training loss and validation error]({name}.curves.png)"
@@ -115,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="*", default=list(apriori.PRESETS), choices=apriori.PRESETS)
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS, help="those that the card is to have")
-    parser.add_argument("--folder", type=Path, default=Path("runs/apriori"), help="data and runs")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="data and runs")
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--quick", action="store_true", help="small and short: whether it runs")
     given = parser.parse_args()

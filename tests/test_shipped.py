@@ -6,11 +6,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from well_format import format_defects
 
 import wavesim
 from wavesim.dataset import check
 from wavesim.metrics import relative_l2
+from wavesim.surrogate.loops import CompiledForecaster
+from wavesim.surrogate.models import STEPS
 from wavesim.viz.runs import find_run
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +34,40 @@ def test_a_shipped_model_has_the_errors_on_its_card_over_the_shipped_trajectorie
         forecast = wavesim.rollout(model, trajectory.state[0], trajectory.medium, frames=64)
         errors = relative_l2(forecast[:, 0], trajectory.state[1:, 0])
         np.testing.assert_allclose(errors, row["errors"][place * of_each_packing], atol=2e-3)
+
+
+def learned_steps() -> list[Path]:
+    every = sorted((ROOT / "data" / "models").rglob("*.safetensors"))
+    return [path for path in every if wavesim.load(path).config.network in STEPS]
+
+
+@pytest.mark.parametrize("path", learned_steps(), ids=lambda path: f"{path.parent.name}-{path.stem}")
+@torch.no_grad()
+def test_a_shipped_step_keeps_its_energy_over_10000_frames_in_an_unseen_medium(path: Path) -> None:
+    """In single precision, nothing scaled back; its own energy bounds the wave."""
+    model, rng, cells = wavesim.load(path), np.random.default_rng(0), 64
+    x = (np.arange(cells) + 0.5) / cells
+    solid = np.zeros((cells, cells), bool)
+    for (at_x, at_y), radius in zip(rng.random((40, 2)), rng.uniform(0.05, 0.08, 40), strict=True):
+        solid |= (x - at_x) ** 2 + (x[:, None] - at_y) ** 2 < radius**2
+    medium = np.where(solid, [[[20.0]], [[5.0]]], 1.0).astype(np.float32)[None]
+    pulse = np.exp(-((x - 0.5) ** 2 + (x[:, None] - 0.5) ** 2) / (2 * 0.05**2))
+    state = np.stack((pulse, 0 * pulse)).astype(np.float32)[None]
+    context = model.encode(torch.from_numpy(medium))
+    assert 0.2 < solid.mean() < 0.8 and model.config.network == "effective"  # structured ones are slow, by their matrix
+
+    def energy(state: np.ndarray) -> float:
+        return float(model.coarse.scheme_energy(torch.from_numpy(state), context.stencil, context.substeps))
+
+    loops = CompiledForecaster(model)
+    bound, begin, course = loops.start(state, medium, budget=np.inf), energy(state), []
+    for frame in range(10_000):
+        state = loops.advance(state, bound)[:, -1]
+        if frame % 100 == 99:
+            course.append(energy(state) / begin)
+    assert np.abs(np.array(course) - 1).max() < 1e-3
+    stable = 1 - float(model.coarse.largest(context.stencil).max()) / (4 * context.substeps**2)
+    assert 0 < model.energy(torch.from_numpy(state), context).item() <= begin / stable * 1.001
 
 
 def card() -> str:

@@ -139,7 +139,7 @@ def test_training_curves_start_at_zero_with_whole_iterations_and_mark_the_unroll
     stages = [
         dict(iteration=i, loss=0.01 + i / 1e5, unroll=u, validation_error=0.2) for i, u in enumerate((1, 1, 4, 4))
     ]
-    for history, marked in ((quick, {100: "unroll 8"}), (stages, {0: "unroll 1", 2: "unroll 4"})):
+    for history, marked in ((quick, {100: "unroll 8"}), (stages, {0: "unroll 1", 2: "4"})):
         figure = figures.training_curves(tmp_path / "t.png", {"classical": history, "compressed": history})
         figure.canvas.draw()
         for axis in figure.axes:

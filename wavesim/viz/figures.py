@@ -171,18 +171,17 @@ def training_curves(path: str | Path, histories: Mapping[str, Sequence[Row]]) ->
 
 
 def _mark_unrolls(axis: Axes, histories: Iterable[Sequence[Row]]) -> None:
-    """A hairline, named above the axis, where the unroll differs from that of the row before."""
-    for iteration, unroll in sorted(
-        {
-            (row["iteration"], row["unroll"])
-            for rows in histories
-            for before, row in pairwise(({}, *rows))
-            if row.get("unroll") != before.get("unroll")
-        }
-    ):
+    """A hairline with its unroll above the axis, where that is not the row before's; the first says what it is."""
+    marks = {
+        (row["iteration"], row["unroll"])
+        for rows in histories
+        for before, row in pairwise(({}, *rows))
+        if row.get("unroll") != before.get("unroll")
+    }
+    for number, (iteration, unroll) in enumerate(sorted(marks)):
         axis.axvline(iteration, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
         axis.annotate(
-            f"unroll {unroll}",
+            str(unroll) if number else f"unroll {unroll}",
             (iteration, 1.0),
             xycoords=axis.get_xaxis_transform(),
             xytext=(0, 3),

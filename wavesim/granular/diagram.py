@@ -117,7 +117,7 @@ def generate_diagram(
         raise WavesimError(f"{out} holds packings.h5, and both write failed.jsonl; give another folder")
     with sole_user(out):
         _require_one_number(_all(mixtures, seeds, out, seed)[0], out)
-        while missing := [job for job in _jobs(mixtures, seeds, out, seed, protocol) if job.key not in _done(out)]:
+        while missing := _missing(mixtures, seeds, out, seed, protocol):
             require_engine()
             with counted("diagram", seeds * len(mixtures), seeds * len(mixtures) - len(missing), progress) as finished:
                 for job, (row, failures) in _outcomes(missing, workers):
@@ -285,9 +285,10 @@ def _lost(out: Path) -> set[str]:
     return {key for key, attempts in failures.items() if attempts >= ATTEMPTS}
 
 
-def _done(out: Path) -> set[str]:
-    """The keys of which a line is there, or of which every attempt failed."""
-    return _lost(out) | {line["key"] for line in read_lines(out / "diagram.jsonl")}
+def _missing(mixtures: Sequence[Mixture], seeds: int, out: Path, seed: int, protocol: Protocol | None) -> list[_Job]:
+    """Those of `_jobs` of which no line is there, and that are not lost."""
+    done = _lost(out) | {line["key"] for line in read_lines(out / "diagram.jsonl")}
+    return [job for job in _jobs(mixtures, seeds, out, seed, protocol) if job.key not in done]
 
 
 def _require_one_number(every: Sequence[Mixture], out: Path) -> None:

@@ -103,8 +103,9 @@ def frames_of(case: Case, truth: Truth, given: Model, batch: int, graphs: Path) 
         except WavesimError:  # Fourier modes
             pass
     states = np.repeat(truth.states[grid][:1], batch, axis=0)
-    medium = np.repeat(medium_on(case, grid)[None], batch, axis=0)
-    return {name: forecasting(one, states, medium) for name, one in found.items()}
+    medium = medium_on(case, grid)[None]
+    each = np.repeat(medium, batch, axis=0)  # which graphs take
+    return {name: forecasting(one, states, each if name == "ONNX Runtime" else medium) for name, one in found.items()}
 
 
 def seconds_of(case: Case, truth: Truth, given: Model) -> dict[str, float]:

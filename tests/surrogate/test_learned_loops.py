@@ -49,6 +49,22 @@ def test_a_rollout_of_the_coarse_step_alone_is_that_of_torch(sides) -> None:  # 
     agree(coarse, states().numpy(), contrast(1).numpy())
 
 
+@pytest.mark.parametrize("ranks", [{}, {"ranks": ()}], ids=["effective", "coarse"])
+@pytest.mark.parametrize("budget", [None, 0.1])
+def test_a_frame_begins_where_it_is_told(ranks, budget) -> None:  # type: ignore[no-untyped-def]
+    """Not where the last one of the same workspace ended: after another state, and after one that was scaled back."""
+    model = forecaster("effective", **ranks) if not ranks else Forecaster(ForecasterConfig(substeps=16, **ranks), 2.0)
+    loops, medium = CompiledForecaster(model.eval()), contrast(1).numpy()
+    one, other = states(2).numpy()[:, None]
+    workspace = loops.start(one, medium, budget)
+    for state in (one, other, loops.advance(one, workspace)[:, 0], one, other):
+        for _ in range(2):
+            found = loops.advance(state, workspace)[:, 0]
+            expected = loops.advance(state, loops.start(state, medium, budget))[:, 0]
+            np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 * abs(expected).max())
+            state = found
+
+
 @pytest.mark.parametrize("network", EVERY)
 @torch.no_grad()
 def test_what_exceeds_its_energy_budget_is_scaled_back_to_it(network: str) -> None:

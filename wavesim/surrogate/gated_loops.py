@@ -7,6 +7,7 @@ A row goes through gate, 1 x 1, both axis filters, 1 x 1 and the next layer whil
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -47,8 +48,11 @@ class GatedLoops:
         self.library = compiled(Path(__file__).with_name("gated_loops.c"), TAPS=model.config.kernel_size, **half)
         self._packed, self._substeps = Packed(model.network, self.library, precision), model.config.substeps
 
-    def bound(self, context: Context, budget: float) -> Bound:
-        """A workspace for the one medium of `context`."""
+    def bound(self, context: Context, budgets: Sequence[float]) -> list[Bound]:
+        """A workspace for each of the states in the one medium of `context`."""
+        return [self._bound(context, budget) for budget in budgets]
+
+    def _bound(self, context: Context, budget: float) -> Bound:
         parts = (context.medium, context.stencil, torch.cat(context.seen, dim=1))
         medium, stencil, gates = (part[0].numpy() for part in parts)
         network, arrays = self._packed.cascade(gates)

@@ -53,11 +53,10 @@ class CompiledForecaster:
         with torch.no_grad():
             context = self.model.encode(torch.from_numpy(medium))
             self.model.coarse.check(context.stencil)
-            budgets = self.model.budget(torch.from_numpy(state), context).flatten()
-        return [
-            self._loops.bound(_of(context, k % len(medium)), float(own) if budget is None else budget)
-            for k, own in enumerate(budgets)
-        ]
+            budgets = self.model.budget(torch.from_numpy(state), context).flatten().tolist()
+        budgets = budgets if budget is None else [budget] * len(budgets)
+        media = [self._loops.bound(_of(context, m), budgets[m :: len(medium)]) for m in range(len(medium))]
+        return [media[k % len(medium)][k // len(medium)] for k in range(len(state))]
 
     def advance(self, state: np.ndarray, context: list[Bound], out: np.ndarray | None = None) -> np.ndarray:
         """The states one frame later, (batch, 1, 2, y, x); in `out` where one is given: nothing is allocated.

@@ -5,7 +5,8 @@
 
    Fields lie in rows filled up to whole vectors, p with REACH rows beyond both ends and LANES numbers beyond both sides
    of a row: images there are as the sides have them. A row is kicked as soon as the rows around it have drifted, and the
-   last kick adds up the energy on its way. */
+   last kick adds up the energy on its way. It leaves its acceleration too, with which a frame that goes on from where
+   the last one ended begins. */
 
 #include <math.h>
 #include <string.h>
@@ -38,6 +39,8 @@ typedef struct {
     const float *damping;  /* (2, rows, stride): 1 - d/2n and 1 / (1 + d/2n); none: no damping */
     float *pressure;       /* (rows + 2 REACH, stride + 2 LANES) */
     float *rate;           /* (rows, stride) */
+    float *acceleration;   /* (rows, stride): of `pressure`, after a first frame */
+    long known;            /* whether it is there */
 } frame;
 
 /* (x, y) of the neighbours: right, left, top, bottom, then the corners, then those two cells away. */
@@ -78,17 +81,19 @@ static void drift(const frame *f, long row, float share) {
     beside(f, p);
 }
 
-/* The kick of a row: `half` the acceleration of a sub-step, at the first and last; else twice; the energy at the last. */
-INLINE double kicked(const frame *f, long row, float half, int first, int last, int damped) {
+/* The kick of a row: `half` the acceleration of a sub-step, at the first and last; else twice; the energy at the last.
+   known: the acceleration is there. */
+INLINE double kicked(const frame *f, long row, float half, int first, int last, int damped, int known) {
     long size = f->rows * f->stride;
     const float *w = f->links + row * LINKS * f->stride, *soft = f->softness + row * f->stride, *p[2 * REACH + 1];
     const float *before = f->damping + row * f->stride, *after = before + size;
-    float *v = f->rate + row * f->stride;
+    float *v = f->rate + row * f->stride, *left = f->acceleration + row * f->stride;
     for (long y = -REACH; y <= REACH; y++) p[y + REACH] = at(f, row + y);
     vector total = {0};
     for (long x = 0; x < f->stride; x += LANES) {
         vector here = AT(p[REACH] + x), a = {0}, strain = {0}, rate = AT(v + x);
-        _Pragma("GCC unroll 12") for (long k = 0; k < LINKS; k++) {
+        if (known) a = AT(left + x);
+        _Pragma("GCC unroll 12") for (long k = 0; k < LINKS && !known; k++) {
             vector apart = AT(p[NEIGHBOURS[k][1] + REACH] + x + NEIGHBOURS[k][0]) - here;
             vector flow = AT(w + k * f->stride + x) * apart;
             a += flow;
@@ -101,6 +106,7 @@ INLINE double kicked(const frame *f, long row, float half, int first, int last, 
         } else
             rate += first || last ? kick : 2 * kick;
         AT(v + x) = rate;
+        if (last) AT(left + x) = a;
         if (last) total += AT(soft + x) * (rate * rate + strain * 0.5f) * 0.5f;
     }
     double sum = 0;
@@ -110,9 +116,10 @@ INLINE double kicked(const frame *f, long row, float half, int first, int last, 
 }
 
 static double kick(const frame *f, long row, float half, int first, int last) {
-    if (f->damping) return first ? kicked(f, row, half, 1, 0, 1) : kicked(f, row, half, 0, last, 1);
-    if (last) return kicked(f, row, half, 0, 1, 0);
-    return first ? kicked(f, row, half, 1, 0, 0) : kicked(f, row, half, 0, 0, 0);
+    if (first && f->known) return f->damping ? kicked(f, row, half, 1, 0, 1, 1) : kicked(f, row, half, 1, 0, 0, 1);
+    if (f->damping) return first ? kicked(f, row, half, 1, 0, 1, 0) : kicked(f, row, half, 0, last, 1, 0);
+    if (last) return kicked(f, row, half, 0, 1, 0, 0);
+    return first ? kicked(f, row, half, 1, 0, 0, 0) : kicked(f, row, half, 0, 0, 0, 0);
 }
 
 /* All sub-steps; the energy: 1/2 sum v^2 / kappa + 1/4 sum over cells and links of w (p_k - p)^2 / kappa. */
@@ -138,13 +145,15 @@ static double march(const frame *f) {
 }
 
 /* state: (2, rows, columns), one frame later in place. */
-void advance(const frame *f, float *state) {
-    long size = f->rows * f->columns;
+void advance(frame *f, float *state) {
+    long size = f->rows * f->columns, row = f->columns * sizeof(float);
     for (long y = 0; y < f->rows; y++) {
-        memcpy(at(f, y), state + y * f->columns, f->columns * sizeof(float));
-        memcpy(f->rate + y * f->stride, state + size + y * f->columns, f->columns * sizeof(float));
+        f->known = f->known && !memcmp(at(f, y), state + y * f->columns, row);
+        memcpy(at(f, y), state + y * f->columns, row);
+        memcpy(f->rate + y * f->stride, state + size + y * f->columns, row);
     }
     double now = march(f);
+    f->known = 1;
     float scale = now > f->budget ? (float)sqrt(f->budget / now) : 1.0f;
     for (long y = 0; y < f->rows; y++) {
         const float *p = at(f, y), *v = f->rate + y * f->stride;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ class _Frame(ctypes.Structure):
         *((name, ctypes.c_long) for name in ("rows", "columns", "stride", "substeps")),
         *((name, ctypes.c_long) for name in ("low_y", "high_y", "low_x", "high_x")),
         ("budget", ctypes.c_float),
-        *((name, ctypes.c_void_p) for name in ("links", "softness", "damping", "pressure", "rate")),
+        *((name, ctypes.c_void_p) for name in ("links", "softness", "damping", "pressure", "rate", "acceleration")),
+        ("known", ctypes.c_long),
     ]
 
 
@@ -37,8 +39,8 @@ class StepLoops:
         self.library = compiled(Path(__file__).with_name("step_loops.c"), LINKS=self.step.links)
         self._lanes, self._reach = (ctypes.c_long.in_dll(self.library, name).value for name in ("lanes", "reach"))
 
-    def bound(self, context: Context, budget: float) -> Bound:
-        """A workspace for the one medium of `context`."""
+    def bound(self, context: Context, budgets: Sequence[float]) -> list[Bound]:
+        """A workspace for each of the states in the one medium of `context`."""
         step, stencil = self.step, context.stencil[0].numpy()
         substeps = step.substeps if context.substeps is None else context.substeps
         rows, columns = stencil.shape[-2:]
@@ -50,9 +52,13 @@ class StepLoops:
         if step.absorbs:
             damping, share = zeros(2, rows, stride), stencil[step.links] / (2 * substeps)
             damping[..., :columns] = 1 - share, 1 / (1 + share)
-        pressure, rate = zeros(rows + 2 * self._reach, stride + 2 * self._lanes), zeros(rows, stride)
         images = step.images if isinstance(step, EffectiveStep) else step.beyond
-        beyond = (BEYOND[side] for axis in images for side in axis)
-        tables: list[np.ndarray | None] = [links, softness, damping, pressure, rate]
-        frame = _Frame(rows, columns, stride, substeps, *beyond, budget, *map(pointer, tables))
-        return Bound(frame, list(tables))
+        beyond = tuple(BEYOND[side] for axis in images for side in axis)
+        rate = zeros(rows, stride)  # one for all, like the medium: a frame begins and ends in the caller's arrays
+        found = []
+        for budget in budgets:
+            pressure, kept = zeros(rows + 2 * self._reach, stride + 2 * self._lanes), zeros(rows, stride)
+            tables: list[np.ndarray | None] = [links, softness, damping, pressure, rate, kept]
+            frame = _Frame(rows, columns, stride, substeps, *beyond, budget, *map(pointer, tables), 0)
+            found.append(Bound(frame, list(tables)))
+        return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
 
 from wavesim.compiled import compiled
@@ -46,8 +47,11 @@ class StructuredLoops:
                 "Runtime or PyTorch"
             )
 
-    def bound(self, context: Context, budget: float) -> Bound:
-        """A workspace for the one medium of `context`."""
+    def bound(self, context: Context, budgets: Sequence[float]) -> list[Bound]:
+        """A workspace for each of the states in the one medium of `context`."""
+        return [self._bound(context, budget) for budget in budgets]
+
+    def _bound(self, context: Context, budget: float) -> Bound:
         stencil = context.stencil[0].numpy()
         substeps = self._step.substeps if context.substeps is None else context.substeps
         (network, arrays), (adjoint, others) = (

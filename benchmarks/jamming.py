@@ -22,6 +22,7 @@ from wavesim.granular.diagram_figure import draw
 from wavesim.granular.jamming import Compression, Protocol
 from wavesim.granular.meeting import meeting
 from wavesim.granular.mixture import Mixture
+from wavesim.granular.moduli import STRAINS
 from wavesim.granular.unloading import Unloading, usual
 
 RESULTS = Path(__file__).parent / "results" / "jamming"
@@ -110,12 +111,19 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells += [f"{row['others'] or ''}", f"{row['failed'] or ''}"]
         cells += [with_spread(row, name, 4) for name in ("phi_j", "phi_j_carrying")] + [small(row, "pressure")]
         cells += [with_spread(row, name, 3) for name in ("bulk_modulus", "LL", "LS", "SS")]
-        cells += [f"{row['strain_ratio']:.4f}" if "strain_ratio" in row else ""]
+        cells += [by_strain(row)]
         cells += [with_spread(row, name, 3) for name in ("coordination", "carrying_small")]
         cells += [small(row, name) for name in ("apart", "bracket", "outside")]
         cells += [f"{row['seconds']:.0f}" if row["packings"] else ""]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def by_strain(row: dict[str, Any]) -> str:
+    """K by strain over K, and the strain where it is not the usual one."""
+    if "strain_ratio" not in row:
+        return "gives way" if "gives_way" in row else ""
+    return f"{row['strain_ratio']:.4f}" + (f" at {row['strain']:.0e}" if row["strain"] != STRAINS[0] else "")
 
 
 def second_table(rows: list[dict[str, Any]]) -> list[str]:
@@ -187,11 +195,12 @@ def main() -> None:
     lines = [
         f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}, load {os.getloadavg()[1]:.1f}, "
         "seed 0; ± standard deviation over packings; of two kinds, over the larger, and others counts the smaller; "
-        "K and its parts in k_n / d^(D-2), at the pressure p, the mean of the last states; K by strain of one packing; "
+        "K and its parts in k_n / d^(D-2), at the pressure p, the mean of the last states; K by strain of one packing, "
+        f"over a change of {STRAINS[0]:g} of its pressure, or less where two sides of it differ by more than 1 %; "
         "apart is how far phi_J by K and phi_J by the last two pressures differ at most; "
         "the bracket, the widest of them, is from the last jammed state to the first one that carries nothing, and "
         "outside is how far phi_J by K or by the last two pressures lies from it at most; blank where packings were "
-        "made before these were measured.",
+        "made before these were measured, and of many mixtures they are of one packing of three.",
         "",
         table(rows),
         *second_table(unloaded),

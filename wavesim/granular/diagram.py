@@ -203,11 +203,18 @@ def measured(packing: Packing, protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def strained(packing: Packing, protocol: Protocol) -> float:
-    """K by a small strain, from an engine that knows no more than the positions."""
+def strained(packing: Packing, protocol: Protocol) -> dict[str, Any]:
+    """K by a small strain and that strain, from an engine that knows no more than the positions and the size of K.
+
+    Without them, and gives_way: a packing that is not in equilibrium by stricter tolerances than it was accepted by.
+    """
     pace = protocol.pace(packing.size_ratio, packing.dim)
     with Engine(packing.positions, packing.radii, packing.species, packing.box, pace) as engine:
-        return bulk_modulus_by_strain(engine, packing.radii)
+        try:
+            found = bulk_modulus_by_strain(engine, packing.radii, packing.bulk_modulus or 0.3)
+        except WavesimError:
+            return {"gives_way": True}
+    return {"bulk_modulus_strain": found.modulus, "strain": found.strain}
 
 
 def measured_on_the_way(passed: Sequence[Packing]) -> dict[str, Any]:
@@ -252,8 +259,8 @@ def _make(job: _Job) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
             row = measured(passed[-1], job.protocol)
             if isinstance(job.protocol, Unloading):
                 row |= measured_on_the_way(passed)
-            elif job.number == 0:  # a check, which takes as long as the packing where small ones rattle by the thousand
-                row["bulk_modulus_strain"] = strained(passed[-1], job.protocol)
+            if job.number == 0:  # a check, which takes as long as the packing where small ones rattle by the thousand
+                row |= strained(passed[-1], job.protocol)
         except (NotJammedError, EngineError) as error:
             failures.append({**of, "attempt": attempt, "reason": str(error)})
             continue
@@ -318,6 +325,9 @@ def _row(mixture: Mixture, lines: list[dict[str, Any]], failed: int) -> dict[str
     for line in lines:
         if "bulk_modulus_strain" in line:
             row["strain_ratio"] = line["bulk_modulus_strain"] / line["bulk_modulus"]
+            row["strain"] = line.get("strain", 1e-3)  # once there was no other
+        if line.get("gives_way"):
+            row["gives_way"] = True
     for name in SPREAD:
         values = [line[name] for line in alike if name in line]
         if values:

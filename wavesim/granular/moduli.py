@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sparse
@@ -35,6 +35,19 @@ SYMMETRIC = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options":
 
 if TYPE_CHECKING:
     from wavesim.granular._lammps import Engine
+
+
+# Steps of K by strain: the difference in pressure over the pressure, the next where the slopes of both sides differ by
+# more than SAME_SLOPE; the largest net force over that of the pressure on the smallest particle, and what getting there
+# may change of the pressure.
+STRAINS, SAME_SLOPE, BALANCED, SAME_PRESSURE = (1e-3, 1e-4, 1e-5), 0.01, 1e-8, 0.01
+
+
+class ByStrain(NamedTuple):
+    """K in k_n / d^(D-2), and which of STRAINS it is over."""
+
+    modulus: float
+    strain: float
 
 
 class SaddleError(WavesimError):
@@ -143,29 +156,41 @@ def carrying_fraction(packing: Packing) -> float:
     return packing_fraction(packing.radii[~packing.rattlers], packing.box)
 
 
-def bulk_modulus_by_strain(engine: Engine, radii: np.ndarray, strain: float = 1e-3, tolerance: float = 1e-7) -> float:
-    """K from the pressures after a compression and an expansion by a small step; the engine is put back afterwards.
+def bulk_modulus_by_strain(engine: Engine, radii: np.ndarray, modulus: float = 0.3) -> ByStrain:
+    """K from the pressures after a small compression and as small an expansion; the engine is put back afterwards.
+
+    Where particles rearrange within a step, one side has another slope: then the step is made smaller, down to the
+    least of STRAINS.
 
     Args:
-        engine: in equilibrium.
+        engine: in equilibrium, which is made better here.
         radii: (N,).
-        strain: half the difference in pressure, over the pressure; small, so that no contact opens or closes.
-        tolerance: largest net force over that of the pressure on the smallest particle.
+        modulus: some K, for the size of the steps alone: 0.3 is that of equal spheres near jamming.
+    Raises:
+        WavesimError: its equilibrium was none: relaxed further, it gives way.
     """
+    before = engine.state().pressure
+    load = force_scale(before, radii, engine.dim)
+    engine.relax(BALANCED * load, 200_000)
     start = engine.state()
-    dim = len(start.box)
-    # K is about 0.3 near jamming (0.346 for disks 1 : 1.4, 0.25 to 0.3 for spheres); the step only needs its size.
-    step = strain * start.pressure / 0.3
-    phis, pressures = [], []
-    for sign in (-1, 1):
-        engine.restore(start)
-        engine.scale((1 + sign * step) ** (-1 / dim))
-        engine.relax(tolerance * force_scale(start.pressure, radii, dim), 200_000)
-        state = engine.state()
-        phis.append(packing_fraction(radii, state.box))
-        pressures.append(state.pressure)
+    if abs(start.pressure - before) > SAME_PRESSURE * before:
+        raise WavesimError(
+            f"relaxed further, its pressure goes from {before:.3g} to {start.pressure:.3g}: it gives way"
+        )
+    phi, mean = packing_fraction(radii, start.box), 0.0
+    for strain in STRAINS:
+        slopes = []
+        for sign in (-1, 1):
+            engine.restore(start)
+            engine.scale((1 + sign * strain * start.pressure / modulus) ** (-1 / engine.dim))
+            engine.relax(BALANCED * load, 200_000)
+            state = engine.state()
+            slopes.append(phi * (state.pressure - start.pressure) / (packing_fraction(radii, state.box) - phi))
+        mean = float(np.mean(slopes))
+        if abs(slopes[1] - slopes[0]) <= SAME_SLOPE * abs(mean):
+            break
     engine.restore(start)
-    return packing_fraction(radii, start.box) * (pressures[1] - pressures[0]) / (phis[1] - phis[0])
+    return ByStrain(mean, strain)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 Near jamming p = K (phi - phi_J) / phi with a constant K, so that the straight line through the last two states passed
 on the way down meets p = 0 at phi_J. The bracket knows neither K nor phi_J: a packing in equilibrium under load is
 above phi_J, and one that relaxes until it carries nothing is below. From the packing phi is lowered by 2 p of itself,
-p in k_n / d^(D-2), then by twice as much each time, until nothing is carried; the gap is halved until p of phi is left,
-a third of phi - phi_J where K is 0.3.
+p in k_n / d^(D-2), then by twice as much each time, until nothing is carried; the gap is halved until a state below the
+packing is jammed and the gap is a third of the way from the packing down to what carries nothing.
 
 The second transition, phi_J2 > phi_J, is where the small particles in the gaps of a jammed network of large ones jam
 too. It is found likewise on the way down: the part of the pressure that contacts with small particles carry, LS + SS,
@@ -28,8 +28,9 @@ from wavesim.granular.packing import LARGE, SMALL, Packing
 JOINED = 0.5  # share of the small ones that carry above the second transition; well above, it is 0.9 and more
 FEW = 0.1  # and at the first one, where the network is one of large particles; at size ratio 0.4, 0.4 carry there
 WIDEST = 0.01  # of phi, between two states whose slope is a modulus
-STEP, WIDTH = 2.0, 1.0  # of the bracket's first probe and of itself, as parts of phi and in units of the pressure
-PROBES = 12  # at most, the last one some 8000 p below
+STEP = 2.0  # of the bracket's first probe, as a part of phi and in units of the pressure
+THIRD = 0.34  # of the way from the packing to the end of the bracket: what is left between its ends
+PROBES = 14  # at most; without any that carries nothing, the last one some 30,000 p below
 LOOSE = 0.01  # of the pressure: what carries less carries nothing; p / K at a hundredth of p is a hundredth of p / K
 
 
@@ -126,23 +127,25 @@ def bracket(packing: Packing, protocol: Protocol | None = None) -> Bracket:
     pace, lost = protocol.pace(packing.size_ratio, packing.dim), LOOSE * packing.pressure
     jammed: Packing | EngineState = packing
     above, below, step = packing.phi, 0.0, STEP * packing.pressure * packing.phi
+    end = 0.0  # that the next state lies half-way to
     with Engine(packing.positions, packing.radii, packing.species, packing.box, pace) as engine:
         for probes in range(1, PROBES + 1):
-            phi = (above + below) / 2 if below else above - step
+            phi = (above + end) / 2 if end else above - step
             engine.restore(jammed)
             engine.scale((above / phi) ** (1 / packing.dim))
             try:
                 state = relaxed(engine, packing.radii, protocol, lost)
             except NotJammedError:  # neither jammed nor loose in time, as happens next to phi_J
-                if below:
+                if below and above < packing.phi:
                     return Bracket(below, above, probes)
-                step *= 2
+                end, step = phi if below else 0.0, 2 * step
                 continue
             if state.pressure < lost:
                 below = phi
             else:
                 jammed, above, step = state, phi, 2 * step
-            if below and above - below <= WIDTH * packing.pressure * packing.phi:
+            end = below
+            if below and above < packing.phi and above - below <= THIRD * (packing.phi - below):
                 return Bracket(below, above, probes)
     if below:
         return Bracket(below, above, PROBES)

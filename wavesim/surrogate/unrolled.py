@@ -24,6 +24,7 @@ from wavesim.config import TrainingConfig
 from wavesim.errors import WavesimError
 from wavesim.metrics import relative_l2
 from wavesim.surrogate.averaging import Averaged
+from wavesim.surrogate.effective import EffectiveStep
 from wavesim.surrogate.models import Forecaster
 
 
@@ -61,7 +62,8 @@ class Unrolled(lightning.LightningModule):
         unroll, loss = self.unroll(self.global_step), torch.zeros((), device=states.device)
         given = max(unroll - (self.config.loss_frames or unroll), 0)
         blind = given - given % self.model.config.bundle  # frames of one call have their gradients together
-        frames = self.model.frames(states[:, 0], self.model.encode(medium))
+        context = self.model.encode(medium)
+        frames = self.model.frames(states[:, 0], context)
         with torch.no_grad():
             for _ in range(blind):
                 next(frames)
@@ -76,6 +78,8 @@ class Unrolled(lightning.LightningModule):
         if not torch.isfinite(loss):
             raise WavesimError(self.why_not_finite(states, loss.item()))
         self.losses.append(loss.item())
+        if isinstance(self.model.coarse, EffectiveStep):
+            loss = loss + self.model.coarse.excess(context.stencil)
         return loss + self.config.weight_decay * size_of_kernels(self.model) if self.config.weight_decay else loss
 
     def why_not_finite(self, states: torch.Tensor, loss: float) -> str:

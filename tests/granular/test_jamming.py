@@ -250,14 +250,17 @@ def test_a_mixture_that_cannot_be_is_refused(arguments, words):
         Mixture(*arguments)
 
 
-@pytest.mark.parametrize(("dim", "most"), [(2, 166_666), (3, 25_000)])
-def test_more_particles_than_fit_in_memory_are_refused(monkeypatch, dim, most):
-    monkeypatch.setattr(mixture, "memory", lambda: 1e9)
-    with pytest.raises(WavesimError, match=f"this machine has 1 GB: use at most {most}"):
-        Mixture(10**12, 0.5, None, dim)
-    with pytest.raises(WavesimError, match=rf"at least {mixture.BYTES[dim]:,} GB, and this machine"):
-        Mixture(10**9, 0.5, None, dim)
+@pytest.mark.parametrize(("dim", "particles", "bytes_each"), [(2, 20_000, 6e3), (3, 1000, 14.4e3), (3, 8000, 60.8e3)])
+def test_more_particles_than_fit_in_memory_are_refused(monkeypatch, dim, particles, bytes_each):
+    """bytes_each: measured, of the factors of the Hessian."""
+    monkeypatch.setattr(mixture, "memory", lambda: 1.15 * particles * bytes_each)
+    with pytest.raises(WavesimError, match="this machine has .* GB: use at most") as refused:
+        Mixture(10**8, 0.5, None, dim)
+    most = int(str(refused.value).split()[-1])
+    assert most == pytest.approx(1.1 * particles, rel=0.1)
     assert Mixture(most, 0.5, None, dim).particles == most
+    with pytest.raises(WavesimError, match="or fewer workers than 2"):
+        Mixture(most, 0.5, None, dim).require_memory(2)
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,7 @@ def generate_diagram(
     if workers < 1:
         raise WavesimError(f"workers {workers}: give at least 1")
     out, mixtures = Path(out), list(dict.fromkeys(mixtures))
+    max(mixtures, key=lambda one: (one.dim, one.particles)).require_memory(min(workers, seeds * len(mixtures)))
     if out.exists() and not out.is_dir():
         raise WavesimError(f"{out} is a file; give a folder to write diagram.jsonl to")
     if (out / "packings.h5").exists():
@@ -312,7 +313,7 @@ def _all(mixtures: Sequence[Mixture], seeds: int, out: Path, seed: int) -> tuple
     """These mixtures and what else the folder has of the same seed, in order; and the most packings of one."""
     lines = [line for line in read_lines(out / "diagram.jsonl") if line["seed"] == seed]
     others = [Mixture(line["particles"], line["size_ratio"], line["small_fraction"], line["dim"]) for line in lines]
-    every = sorted({*mixtures, *others}, key=lambda one: (one.dim, -one.size_ratio, one.small_fraction, one.particles))
+    every = sorted({*mixtures, *others}, key=lambda one: (one.dim, -one.size_ratio, one.concentration, one.particles))
     return every, max([seeds, *(line["number"] + 1 for line in lines)])
 
 

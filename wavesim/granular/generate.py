@@ -136,6 +136,8 @@ def _carry_out(
                 f"busily, and two on one core for each other, many times as long as one alone; give at most {cores}"
             )
         workers = max(1, min(workers, cores // ranks))
+    for mixture in dict.fromkeys(mixtures):
+        mixture.require_memory(min(workers, len(mixtures)))
     path = out / "packings.h5"
     with sole_user(out, ".packings.lock"):  # a run's folder may be locked as a whole
         done = set(storage.begin(path, settings))

@@ -75,11 +75,15 @@ def read_data(path: str | Path) -> Packing:
     Raises:
         WavesimError: no such file, not of this kind, or no packing of two species.
     """
-    lines = [line.split("#")[0].split() for line in _text(path)[1:]]
+    text = _text(path)
+    lines = [line.split("#")[0].split() for line in text[1:]]
     header: dict[str, list[str]] = {}
     start = next((k for k, line in enumerate(lines) if line == ["Atoms"]), None)
     if start is None:
         raise WavesimError(f"{path} has no section Atoms; give a data file of LAMMPS, of atom style sphere")
+    style = text[1 + start].partition("#")[2].strip()
+    if style not in ("", "sphere"):
+        raise WavesimError(f"{path} has atoms of style {style}; of style sphere, with diameters, they can be read")
     for line in lines[:start]:
         names = [word for word in line if word[0].isalpha()]
         header[" ".join(names)] = [word for word in line if not word[0].isalpha()]
@@ -133,6 +137,8 @@ def _packing(
     path: str | Path, number: np.ndarray, kind: np.ndarray, places: np.ndarray, radius: np.ndarray, bounds: np.ndarray
 ) -> Packing:
     """The packing of columns in any order. places: (N, 3); bounds: (3, 2); the others (N,)."""
+    if len(np.unique(number)) < len(number):
+        raise WavesimError(f"{path}: {len(number)} particles share {len(np.unique(number))} ids; each has its own")
     order = np.argsort(number)
     kind, places, radius = kind[order], places[order], radius[order]
     if not np.isin(kind, (SMALL + 1, LARGE + 1)).all() or not (radius > 0).all():
@@ -151,13 +157,19 @@ def _packing(
     large = radius[species == LARGE]
     unit = 2 * float(large.max()) if len(large) else max(1.0, 2 * float(radius.max()))
     low, high = bounds[:dim].T
-    return Packing(
-        (places[:, :dim] - low) / unit,
-        radius / unit,
-        species,
-        (high - low) / unit,
-        engine=f"read from {Path(path).name}",
-    )
+    try:
+        packing = Packing(
+            (places[:, :dim] - low) / unit,
+            radius / unit,
+            species,
+            (high - low) / unit,
+            engine=f"read from {Path(path).name}",
+        )
+    except WavesimError as error:
+        raise WavesimError(f"{path}: {error}") from error
+    if not packing.contacts.vectors.any(axis=1).all():
+        raise WavesimError(f"{path}: two particles are in one place")
+    return packing
 
 
 def _particles(packing: Packing) -> Iterator[tuple[int, int, float, list[float]]]:

@@ -167,7 +167,7 @@ def bulk_modulus_by_strain(engine: Engine, radii: np.ndarray, modulus: float = 0
         radii: (N,).
         modulus: some K, for the size of the steps alone: 0.3 is that of equal spheres near jamming.
     Raises:
-        WavesimError: its equilibrium was none: relaxed further, it gives way.
+        WavesimError: it gives way: relaxed further, or in the smallest of steps.
     """
     before = engine.state().pressure
     load = force_scale(before, radii, engine.dim)
@@ -177,20 +177,25 @@ def bulk_modulus_by_strain(engine: Engine, radii: np.ndarray, modulus: float = 0
         raise WavesimError(
             f"relaxed further, its pressure goes from {before:.3g} to {start.pressure:.3g}: it gives way"
         )
-    phi, mean = packing_fraction(radii, start.box), 0.0
+    phi, found, slopes = packing_fraction(radii, start.box), None, [0.0, 0.0]
     for strain in STRAINS:
-        slopes = []
-        for sign in (-1, 1):
+        for side, sign in enumerate((-1, 1)):
             engine.restore(start)
             engine.scale((1 + sign * strain * start.pressure / modulus) ** (-1 / engine.dim))
             engine.relax(BALANCED * load, 200_000)
             state = engine.state()
-            slopes.append(phi * (state.pressure - start.pressure) / (packing_fraction(radii, state.box) - phi))
-        mean = float(np.mean(slopes))
+            slopes[side] = phi * (state.pressure - start.pressure) / (packing_fraction(radii, state.box) - phi)
+        mean = sum(slopes) / 2
         if abs(slopes[1] - slopes[0]) <= SAME_SLOPE * abs(mean):
+            found = ByStrain(mean, strain)
             break
     engine.restore(start)
-    return ByStrain(mean, strain)
+    if found is None:
+        raise WavesimError(
+            f"over {strain:g} of its pressure K is {slopes[0]:.3g} down and {slopes[1]:.3g} up: "
+            "it gives way"
+        )
+    return found
 
 
 @dataclass(frozen=True)

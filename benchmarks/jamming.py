@@ -131,12 +131,14 @@ def second_table(rows: list[dict[str, Any]]) -> list[str]:
 
     phi_J2 by the extrapolated pressure of the small ones, the last state in which half of them carry, the range of phi
     over which a fifth to four fifths of them join, pressure, K and their share in that last state, and
-    K_path = phi dp/dphi where their contacts carry a pressure of 0.01.
+    K_path = phi dp/dphi where their contacts carry a pressure of 0.01, and K_all where all contacts carry one of 0.006.
     """
     unloaded = [row for row in rows if row["packings"]]
     if not unloaded:
         return []
-    heads = "sweep|X_S|large|packings|with a second|phi_J|carry|K|phi_J2|last state|join over|p_2|K_2|carry_2|K_path"
+    heads = (
+        "sweep|X_S|large|packings|with a second|phi_J|carry|K|phi_J2|last state|join over|p_2|K_2|carry_2|K_path|K_all"
+    )
     lines = ["", f"| {heads.replace('|', ' | ')} |", "|" + "---|" * (heads.count("|") + 1)]
     for row in unloaded:
         mixture = _mixture(row)
@@ -145,7 +147,8 @@ def second_table(rows: list[dict[str, Any]]) -> list[str]:
         cells += [with_spread(row, name, 2) for name in ("carrying_small", "bulk_modulus")]
         cells += [with_spread(row, name, 3) for name in ("phi_j2", "phi_j2_jammed", "phi_j2_width")]
         cells += [small(row, "pressure_2")]
-        cells += [with_spread(row, name, 2) for name in ("bulk_modulus_2", "carrying_small_2", "bulk_modulus_path")]
+        names = ("bulk_modulus_2", "carrying_small_2", "bulk_modulus_path", "bulk_modulus_equal")
+        cells += [with_spread(row, name, 2) for name in names]
         lines.append("| " + " | ".join(cells) + " |")
     for sweep in dict.fromkeys(row["sweep"] for row in unloaded):
         found = meeting([row for row in unloaded if row["sweep"] == sweep])

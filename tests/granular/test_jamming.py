@@ -254,7 +254,7 @@ def test_a_mixture_that_cannot_be_is_refused(arguments, words):
 def test_more_particles_than_fit_in_memory_are_refused(monkeypatch, dim, particles, bytes_each):
     """bytes_each: measured, of the factors of the Hessian."""
     monkeypatch.setattr(mixture, "memory", lambda: 1.15 * particles * bytes_each)
-    with pytest.raises(WavesimError, match="this machine has .* GB: use at most") as refused:
+    with pytest.raises(WavesimError, match=r"this machine has .* GB: use at most") as refused:
         Mixture(10**8, 0.5, None, dim)
     most = int(str(refused.value).split()[-1])
     assert most == pytest.approx(1.1 * particles, rel=0.1)

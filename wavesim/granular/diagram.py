@@ -55,12 +55,13 @@ AGREEMENT_ABOVE = 0.5
 SPREAD = ("phi_j", "phi_j_carrying", "pressure", "bulk_modulus", "LL", "LS", "SS", "shear_modulus", "coordination",
           "carrying_small", "carrying_large", "contacts_LL", "contacts_LS", "contacts_SL", "contacts_SS",
           "phi_j2", "phi_j2_jammed", "phi_j2_width", "pressure_2", "bulk_modulus_2", "LL_2", "LS_2", "SS_2",
-          "carrying_small_2", "bulk_modulus_path", "distance")  # fmt: skip
+          "carrying_small_2", "bulk_modulus_path", "bulk_modulus_equal", "distance")  # fmt: skip
 EACH = ("phi_j", "bulk_modulus", "carrying_small", "phi_j2", "bulk_modulus_2")  # told of every packing
 WAYS = ("phi_j", "phi_j_extrapolated")  # by K and by the last two pressures, that a bracket tests
 # Shares of small particles that carry, further apart than this, are of two kinds of packings, whose mean is neither.
 TWO_KINDS = 0.5
-PRESSURE_SMALL = 0.01  # of the contacts with small particles, at which bulk_modulus_path is taken
+# Of the contacts with small particles, at which bulk_modulus_path is taken, and of all, for bulk_modulus_equal.
+PRESSURE_SMALL, PRESSURE_EQUAL = 0.01, 0.006
 
 
 @dataclass(frozen=True)
@@ -361,7 +362,12 @@ def _alike(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _on_the_way(line: dict[str, Any]) -> dict[str, float]:
-    """K of an unloading at the pressure at which mixtures are compared, and how far apart the transitions are."""
-    modulus = modulus_on_the_way(line["path"], PRESSURE_SMALL) if "path" in line else None
-    found = {} if modulus is None else {"bulk_modulus_path": modulus}
+    """K of an unloading at the pressures at which mixtures are compared, and how far apart the transitions are."""
+    found = {}
+    if "path" in line:
+        known = {
+            "bulk_modulus_path": modulus_on_the_way(line["path"], PRESSURE_SMALL),
+            "bulk_modulus_equal": modulus_on_the_way(line["path"], PRESSURE_EQUAL, "pressure"),
+        }
+        found = {name: value for name, value in known.items() if value is not None}
     return {**found, "distance": line["phi_j2"] - line["phi_j"]} if "phi_j2" in line else found

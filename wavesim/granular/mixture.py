@@ -18,8 +18,8 @@ import numpy as np
 from wavesim.errors import WavesimError
 from wavesim.granular.packing import LARGE, SHORTEST_BOX, SMALL, ball_volume
 
-# Of the factors of the Hessian, most of what a packing takes: bytes a particle of a thousand, and the power of the number
-# with which they grow. Measured of 300 to 8000 spheres (6.2 to 61 kB); 20,000 disks have 6 kB.
+# Of the factors of the Hessian, most of what a packing takes: bytes a particle of a thousand, and the power of the
+# number with which they grow. Measured of 300 to 8000 spheres (6.2 to 61 kB); 20,000 disks have 6 kB.
 BYTES, GROWTH = {2: 3_600, 3: 13_000}, {2: 0.17, 3: 0.7}
 SMALLEST = 0.1  # size ratio; nothing smaller was tried
 LEAST = 8  # particles of a species that is there at all: rounding to whole ones then changes it by a sixteenth at most

@@ -192,8 +192,7 @@ def bulk_modulus_by_strain(engine: Engine, radii: np.ndarray, modulus: float = 0
     engine.restore(start)
     if found is None:
         raise WavesimError(
-            f"over {strain:g} of its pressure K is {slopes[0]:.3g} down and {slopes[1]:.3g} up: "
-            "it gives way"
+            f"over {strain:g} of its pressure K is {slopes[0]:.3g} down and {slopes[1]:.3g} up: it gives way"
         )
     return found
 

@@ -4,7 +4,7 @@ Near jamming p = K (phi - phi_J) / phi with a constant K, so that the straight l
 on the way down meets p = 0 at phi_J. The bracket knows neither K nor phi_J: a packing in equilibrium under load is
 above phi_J, and one that relaxes until it carries nothing is below. From the packing phi is lowered by 2 p of itself,
 p in k_n / d^(D-2), then by twice as much each time, until nothing is carried; the gap is halved until a state below the
-packing is jammed and the gap is a third of the way from the packing down to what carries nothing.
+packing is jammed and the gap is at most 0.3 of the way from the packing down to what carries nothing.
 
 The second transition, phi_J2 > phi_J, is where the small particles in the gaps of a jammed network of large ones jam
 too. It is found likewise on the way down: the part of the pressure that contacts with small particles carry, LS + SS,
@@ -29,7 +29,7 @@ JOINED = 0.5  # share of the small ones that carry above the second transition; 
 FEW = 0.1  # and at the first one, where the network is one of large particles; at size ratio 0.4, 0.4 carry there
 WIDEST = 0.01  # of phi, between two states whose slope is a modulus
 STEP = 2.0  # of the bracket's first probe, as a part of phi and in units of the pressure
-THIRD = 0.34  # of the way from the packing to the end of the bracket: what is left between its ends
+PART = 0.3  # of the way from the packing to the end of the bracket: what is left between its ends
 PROBES = 14  # at most; without any that carries nothing, the last one some 30,000 p below
 LOOSE = 0.01  # of the pressure: what carries less carries nothing; p / K at a hundredth of p is a hundredth of p / K
 
@@ -81,13 +81,16 @@ def second_transition(passed: Sequence[Packing]) -> Second | None:
     return Second(float(crossing), float(phi[last]), float(phi[last + 1]), _width(phi, share), passed[last])
 
 
-def modulus_on_the_way(path: Mapping[str, Sequence[float]], pressure_small: float) -> float | None:
-    """phi dp/dphi between the two states around a pressure of LS and SS contacts; None where they are missing.
+def modulus_on_the_way(path: Mapping[str, Sequence[float]], level: float, of: str = "pressure_small") -> float | None:
+    """phi dp/dphi between the two states around a pressure; None where they are missing or far apart.
 
-    How mixtures compare along the second line: there K falls steeply with that pressure, and states right at its end
-    seldom come to equilibrium. path: as diagram.jsonl has it, from above.
+    How mixtures compare along the second line, by the pressure of LS and SS contacts: there K falls steeply with it,
+    and states right at its end seldom come to equilibrium. Across X*_S they compare by the whole pressure.
+
+    Args:
+        path: as diagram.jsonl has it, from above. of: "pressure_small" or "pressure".
     """
-    below = np.flatnonzero(np.array(path["pressure_small"]) < pressure_small)
+    below = np.flatnonzero(np.array(path[of]) < level)
     if len(below) == 0 or below[0] == 0:
         return None
     ends = slice(int(below[0]) - 1, int(below[0]) + 1)
@@ -145,7 +148,7 @@ def bracket(packing: Packing, protocol: Protocol | None = None) -> Bracket:
             else:
                 jammed, above, step = state, phi, 2 * step
             end = below
-            if below and above < packing.phi and above - below <= THIRD * (packing.phi - below):
+            if below and above < packing.phi and above - below <= PART * (packing.phi - below):
                 return Bracket(below, above, probes)
     if below:
         return Bracket(below, above, PROBES)

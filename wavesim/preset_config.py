@@ -193,6 +193,19 @@ class ResolvedConfig(GrainsConfig):
     frequency: Positive = Field(
         default=6.0, description="of the sources' Ricker wavelets, per crossing; they take 3 periods"
     )
+    bulk_moduli: Ratios | None = Field(
+        default=None, description="from and to, drawn for each packing evenly in the logarithm; none: bulk_modulus"
+    )
+    densities: Ratios | None = Field(
+        default=None, description="from and to, drawn for each packing evenly in the logarithm; none: density"
+    )
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> Self:
+        for name in ("bulk_moduli", "densities"):
+            if (pair := getattr(self, name)) is not None and pair[0] > pair[1]:
+                raise ValueError(f"{name} {pair[0]:g}, {pair[1]:g}: the second must not be below the first")
+        return self
 
     @property
     def domain(self) -> Domain:

@@ -276,6 +276,27 @@ def test_the_preset_lets_waves_out_at_the_sides_that_a_config_says(packings, tmp
     assert "against degree 4, stated" in line and "constant to" not in line
 
 
+def test_each_packing_may_be_of_a_matter_of_its_own(packings, tmp_path):
+    """Drawn once for all its waves, said by its file, and the same again."""
+    drawn = {"bulk_moduli": (4.0, 20.0), "densities": (1.0, 5.0), "frames": 5, "pulses": 1, "verified": 1}
+    config, contrasts = CONFIG.model_copy(update=drawn), []
+    generate_waves(config, packings, tmp_path, seed=7, workers=1, progress=False)
+    for split in ("train", "valid", "test"):
+        data = WaveDataset(tmp_path, split)
+        own, medium, burst = recall(data.paths[0], 0)
+        contrasts.append((own.bulk_modulus, own.density))
+        np.testing.assert_allclose(medium.cells((16, 16)), data.medium(0), rtol=1e-6)
+        assert data.medium(0).max(axis=(1, 2)) == pytest.approx(contrasts[-1], rel=1e-6)  # of a cell within a grain
+        alone = waves_through(packings, burst, own, number=int(data.paths[0].stem[-6:]))
+        pressure = data.trajectory(0).state[:, 0]
+        np.testing.assert_allclose(alone.pressure, pressure, atol=1e-5 * np.abs(pressure).max())
+    bulk_moduli, densities = zip(*contrasts, strict=True)
+    assert 4 <= min(bulk_moduli) < max(bulk_moduli) <= 20 and 1 <= min(densities) < max(densities) <= 5
+    assert "kappa x4 to 20, rho x1 to 5" in (tmp_path / "README.md").read_text()
+    again = plans.plan_packings(config, packings, tmp_path, 7)
+    assert {(job.config.bulk_modulus, job.config.density) for job in again.jobs} == set(contrasts)
+
+
 def test_a_rectangles_own_mesh_is_not_made_of_a_resolved_packings_settings():
     with pytest.raises(WavesimError, match="use waves_through"):
         simulate(CONFIG, uniform(), Pulse((0.5, 0.5), 0.1))
@@ -288,6 +309,7 @@ def test_settings_that_a_resolved_packing_cannot_have_are_refused():
         ({"sides": ["periodic"] * 4}, "sides.0: Input should be 'rigid', 'soft' or 'absorbing'"),
         ({"radius_scale": 1.0}, "radius_scale: Input should be less than 1"),
         ({"interface_width": 0.01}, "unknown key 'interface_width'"),
+        ({"densities": [5.0, 1.0]}, "densities 5, 1: the second must not be below the first"),
     ):
         with pytest.raises(WavesimError, match=words):
             parse(content, ResolvedConfig, "waves.toml")

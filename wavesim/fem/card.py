@@ -123,14 +123,20 @@ def _write(out: Path, text: str, shown: WaveDataset) -> None:
 
 def _medium_rows(config: WaveSettings) -> dict[str, str]:
     if isinstance(config, WavesConfig | ResolvedConfig):
-        sharp = "sharp, followed by the mesh"
+        sharp, kappa, rho = "sharp, followed by the mesh", f"{config.bulk_modulus:g}", f"{config.density:g}"
+        if isinstance(config, ResolvedConfig):
+            kappa, rho = _range(config.bulk_moduli) or kappa, _range(config.densities) or rho
         return {
-            "grains": f"kappa x{config.bulk_modulus:g}, rho x{config.density:g}, radii x{config.radius_scale:g}",
+            "grains": f"kappa x{kappa}, rho x{rho}, radii x{config.radius_scale:g}",
             "interfaces": f"smooth, {config.interface_width:g} wide" if isinstance(config, WavesConfig) else sharp,
         }
     own = [key for key in type(config).model_fields if key not in PresetConfig.model_fields]
     given = {key: value for key in own if (value := getattr(config, key)) is not None}
     return {key.replace("_", " "): str(value).strip("()") for key, value in given.items()}
+
+
+def _range(pair: tuple[float, float] | None) -> str:
+    return "" if pair is None else f"{pair[0]:g} to {pair[1]:g}"
 
 
 def _start_row(config: WaveSettings) -> dict[str, str]:

@@ -19,8 +19,9 @@ from wavesim.config import GrainsConfig, WaveSettings
 from wavesim.dataset import SPLITS
 from wavesim.errors import WavesimError, missing_engine
 from wavesim.fem.packing_mesh import SquarePacking, read
+from wavesim.fem.presets import draw_grains
 from wavesim.preset_config import PresetConfig, ResolvedConfig
-from wavesim.provenance import settings_hash
+from wavesim.provenance import generator, settings_hash
 from wavesim.shard import stored_bytes
 
 MESH_BYTES = 1200.0  # of a mesh of 64 grains, times the square of its element size
@@ -164,7 +165,8 @@ def _kinds(size_ratios: Sequence[float]) -> list[float]:
 def _jobs(
     config: GrainsConfig, packings: list[SquarePacking], splits: list[str], out: Path, seed: int
 ) -> Iterator[Job]:
-    """One job a packing; the `config.verified` trajectories alternate between the size ratios of the test split."""
+    """One job a packing, whose grains may be of a matter of their own; the `config.verified` trajectories alternate
+    between the size ratios of the test split."""
     test = [i for i, name in enumerate(splits) if name == "test"]
     kinds = _kinds([packings[i].size_ratio for i in test])
     rank = {i: kinds[:place].count(kinds[place]) for place, i in enumerate(test)}
@@ -172,7 +174,10 @@ def _jobs(
     turns = [(i, row) for row in range(config.pulses) for i in test][: config.verified]
     for i, (packing, name) in enumerate(zip(packings, splits, strict=True)):
         path = out / "data" / name / f"packing_{packing.name}.hdf5"
-        yield Job(path, config, seed, i, config.pulses, tuple(row for owner, row in turns if owner == i), packing)
+        own: GrainsConfig = config
+        if isinstance(config, ResolvedConfig):
+            own = draw_grains(config, generator(seed, "grains", i))
+        yield Job(path, own, seed, i, config.pulses, tuple(row for owner, row in turns if owner == i), packing)
 
 
 def plain(packing: SquarePacking) -> dict[str, Any]:

@@ -16,7 +16,14 @@ from wavesim.fem.media import Mixtures, layered, luneburg, of_speed, random_fiel
 from wavesim.fem.media.graded import luneburg_index_squared
 from wavesim.fem.medium import Medium
 from wavesim.fem.source import Pulse, random_pulse
-from wavesim.preset_config import CavityConfig, LayersConfig, LensConfig, PresetConfig, RandomConfig
+from wavesim.preset_config import (
+    CavityConfig,
+    LayersConfig,
+    LensConfig,
+    PresetConfig,
+    RandomConfig,
+    ResolvedConfig,
+)
 
 
 def cavity(config: CavityConfig, generator: np.random.Generator) -> Medium:
@@ -65,6 +72,13 @@ def draw(config: PresetConfig, generator: np.random.Generator) -> tuple[Medium, 
     """The medium and the pulse of one trajectory."""
     through = PRESETS[config.preset](config, generator)
     return through, random_pulse(config.pulse_width, generator, lengths=config.lengths)
+
+
+def draw_grains(config: ResolvedConfig, generator: np.random.Generator) -> ResolvedConfig:
+    """The settings with the bulk modulus and the density of one packing's grains, where they are drawn."""
+    ranges = {"bulk_modulus": config.bulk_moduli, "density": config.densities}
+    drawn = {name: _evenly_in_log(pair, generator, 1)[0] for name, pair in ranges.items() if pair is not None}
+    return config.model_copy(update=drawn)
 
 
 def _evenly_in_log(between: tuple[float, float], generator: np.random.Generator, number: int) -> list[float]:

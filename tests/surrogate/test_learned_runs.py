@@ -15,7 +15,7 @@ from wavesim.pruning.materialise import materialise
 from wavesim.pruning.plans import Mask
 from wavesim.pruning.scores import prunable
 from wavesim.surrogate import OnnxForecaster, export_onnx, load, rollout, save, train
-from wavesim.surrogate.unrolled import rollout_error
+from wavesim.surrogate.unrolled import Unrolled, rollout_error
 
 GRID = (9, 7)
 
@@ -184,3 +184,13 @@ def test_the_smallest_grid_runs_and_one_cell_less_is_refused(network: str) -> No
     assert rollout(model, *arrays, 1).shape == (1, 1, 2, least, 9)
     with pytest.raises(WavesimError, match=f"too small for this forecaster: it takes {least}"):
         rollout(model, *(array[..., 1:, :] for array in arrays), 1)
+
+
+def test_the_loss_of_an_effective_step_has_its_excess(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    model, config = untrained("effective"), TrainingConfig(iterations=1, unrolls=(1,), shares=(1.0,))
+    start, medium = states(2), contrast(2)
+    batch = (torch.stack((start, start), dim=1), medium)
+    unrolled = Unrolled(model, config, batch)
+    without = unrolled.training_step(batch, 0) - model.coarse.excess(model.coarse.stencil(medium))
+    monkeypatch.setattr(type(model.coarse), "excess", lambda self, stencil: stencil.new_full((), 7.0))
+    torch.testing.assert_close(unrolled.training_step(batch, 0), without + 7)

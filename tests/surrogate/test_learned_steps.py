@@ -7,6 +7,7 @@ from learned_cases import EVERY, GRID, SIDES, contrast, eigenvalues, forecaster,
 
 from wavesim.surrogate import rollout
 from wavesim.surrogate.coarse import CoarseStep
+from wavesim.surrogate.effective import STABLE
 from wavesim.surrogate.layers import KINDS, make_conv
 
 MIXED = SIDES[4]
@@ -245,3 +246,22 @@ def test_a_shifted_or_repeated_field_between_periodic_sides_is_forecast_so(netwo
     for change in (lambda f: f.roll((2, -3), (-2, -1)), lambda f: f.repeat(1, 1, 2, 3)):
         context = model.encode(change(medium))._replace(substeps=9)
         torch.testing.assert_close(model(change(state), context), change(alone), atol=1e-11, rtol=0)
+
+
+def test_training_may_ask_for_a_step_that_is_stable_with_fewer_substeps() -> None:
+    """The excess is none where the sub-steps are stable; taken down, it leaves a stiff medium as many as asked for."""
+    model, medium = untrained("effective", substeps=5), contrast(1)
+    step = model.coarse
+    stiff = step.stencil(medium)
+    assert step.substeps_in(stiff) > 5 and step.excess(stiff).item() > 1e-3
+    assert step.excess(step.stencil(0 * medium + 1)).item() == 0
+    bound = step.largest(stiff).item() / (4 * STABLE * 25) - 1  # the excess of the stiffest cell
+    assert step.excess(stiff).item() <= bound**2
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(100):
+        excess = step.excess(step.stencil(medium))
+        optimizer.zero_grad()
+        excess.backward()
+        optimizer.step()
+    assert step.substeps_in(step.stencil(medium)) == 5
+    assert eigenvalues(model, medium)[-1] < 4 * 25  # of a dense matrix

@@ -120,10 +120,13 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def by_strain(row: dict[str, Any]) -> str:
-    """K by strain over K, and the strain where it is not the usual one."""
+    """K by strain over K, the strain where it is not the usual one, and what relaxing before has changed of K."""
     if "strain_ratio" not in row:
         return "gives way" if "gives_way" in row else ""
-    return f"{row['strain_ratio']:.4f}" + (f" at {row['strain']:.0e}" if row["strain"] != STRAINS[0] else "")
+    at = f" at {row['strain']:.0e}" if row["strain"] < STRAINS[0] else ""
+    return f"{row['strain_ratio']:.4f}{at}" + (
+        f", K {row['relaxed'] - 1:+.1%}" if abs(row["relaxed"] - 1) > 5e-4 else ""
+    )
 
 
 def second_table(rows: list[dict[str, Any]]) -> list[str]:
@@ -199,7 +202,8 @@ def main() -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}, load {os.getloadavg()[1]:.1f}, "
         "seed 0; ± standard deviation over packings; of two kinds, over the larger, and others counts the smaller; "
         "K and its parts in k_n / d^(D-2), at the pressure p, the mean of the last states; K by strain of one packing, "
-        f"over a change of {STRAINS[0]:g} of its pressure, or less where two sides of it differ by more than 1 %; "
+        f"over a change of {STRAINS[0]:g} of its pressure (1e-3 where it is older), or less where both sides differ, "
+        "and what relaxing before has changed of K; "
         "apart is how far phi_J by K and phi_J by the last two pressures differ at most; "
         "the bracket, the widest of them, is from the last jammed state to the first one that carries nothing, and "
         "outside is how far phi_J by K or by the last two pressures lies from it at most; blank where packings were "

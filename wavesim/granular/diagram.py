@@ -31,7 +31,7 @@ from wavesim.errors import WavesimError
 from wavesim.granular._lammps import Engine, EngineError, require_engine
 from wavesim.granular.jamming import NotJammedError, Protocol, descended
 from wavesim.granular.mixture import Mixture
-from wavesim.granular.moduli import bulk_modulus_by_strain, partial_bulk_moduli, shear_modulus
+from wavesim.granular.moduli import bulk_modulus, bulk_modulus_by_strain, partial_bulk_moduli, shear_modulus
 from wavesim.granular.packing import LARGE, SMALL, Packing
 from wavesim.granular.progress import counted
 from wavesim.granular.transition import (
@@ -206,17 +206,19 @@ def measured(packing: Packing, protocol: Protocol) -> dict[str, Any]:
 
 
 def strained(packing: Packing, protocol: Protocol) -> dict[str, Any]:
-    """K by a small strain and that strain, from an engine that knows no more than the positions and the size of K.
+    """K by a small strain, that strain, and K by the Hessian of the state that was strained.
 
-    Without them, and gives_way: a packing that is not in equilibrium by stricter tolerances than it was accepted by.
+    By an engine that knows no more than the positions and the size of K. The state is relaxed further before, by which
+    a weak contact may open or close. Where it gives way instead, gives_way.
     """
     pace = protocol.pace(packing.size_ratio, packing.dim)
     with Engine(packing.positions, packing.radii, packing.species, packing.box, pace) as engine:
         try:
             found = bulk_modulus_by_strain(engine, packing.radii, packing.bulk_modulus or 0.3)
+            relaxed = bulk_modulus(replace(packing, positions=found.state.positions, box=found.state.box))
         except WavesimError:
             return {"gives_way": True}
-    return {"bulk_modulus_strain": found.modulus, "strain": found.strain}
+    return {"bulk_modulus_strain": found.modulus, "strain": found.strain, "bulk_modulus_relaxed": relaxed}
 
 
 def measured_on_the_way(passed: Sequence[Packing]) -> dict[str, Any]:
@@ -326,8 +328,9 @@ def _row(mixture: Mixture, lines: list[dict[str, Any]], failed: int) -> dict[str
     alike = [{**line, **_on_the_way(line)} for line in alike]
     for line in lines:
         if "bulk_modulus_strain" in line:
-            row["strain_ratio"] = line["bulk_modulus_strain"] / line["bulk_modulus"]
-            row["strain"] = line.get("strain", 1e-3)  # once there was no other
+            relaxed = line.get("bulk_modulus_relaxed", line["bulk_modulus"])
+            row |= {"strain_ratio": line["bulk_modulus_strain"] / relaxed, "relaxed": relaxed / line["bulk_modulus"]}
+            row["strain"] = line.get("strain", 1e-3)  # of older lines
         if line.get("gives_way"):
             row["gives_way"] = True
     for name in SPREAD:

@@ -34,20 +34,21 @@ from wavesim.granular.packing import KINDS, SPRING_CONSTANT, Contacts, Packing, 
 SYMMETRIC = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
 
 if TYPE_CHECKING:
-    from wavesim.granular._lammps import Engine
+    from wavesim.granular._lammps import Engine, EngineState
 
 
 # Steps of K by strain: the difference in pressure over the pressure, the next where the slopes of both sides differ by
 # more than SAME_SLOPE; the largest net force over that of the pressure on the smallest particle, and what getting there
 # may change of the pressure.
-STRAINS, SAME_SLOPE, BALANCED, SAME_PRESSURE = (1e-3, 1e-4, 1e-5), 0.01, 1e-8, 0.01
+STRAINS, SAME_SLOPE, BALANCED, SAME_PRESSURE = (1e-4, 1e-5), 0.01, 1e-8, 0.01
 
 
 class ByStrain(NamedTuple):
-    """K in k_n / d^(D-2), and which of STRAINS it is over."""
+    """K in k_n / d^(D-2), which of STRAINS it is over, and the state that was strained, relaxed further before."""
 
     modulus: float
     strain: float
+    state: EngineState
 
 
 class SaddleError(WavesimError):
@@ -187,7 +188,7 @@ def bulk_modulus_by_strain(engine: Engine, radii: np.ndarray, modulus: float = 0
             slopes[side] = phi * (state.pressure - start.pressure) / (packing_fraction(radii, state.box) - phi)
         mean = sum(slopes) / 2
         if abs(slopes[1] - slopes[0]) <= SAME_SLOPE * abs(mean):
-            found = ByStrain(mean, strain)
+            found = ByStrain(mean, strain, start)
             break
     engine.restore(start)
     if found is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
@@ -15,13 +16,14 @@ from wavesim.cli import main
 from wavesim.config import ForecasterConfig
 from wavesim.dataset import Shard, WaveDataset, write_shard
 from wavesim.errors import WavesimError
-from wavesim.evaluate import evaluate
+from wavesim.evaluate import _coarse_alone, evaluate
 from wavesim.fits import check_units
 from wavesim.floors import floors, truth_error
 from wavesim.further_tables import further
 from wavesim.metrics import relative_l2
 from wavesim.report import verdict
-from wavesim.surrogate import Forecaster, save
+from wavesim.surrogate import Forecaster, load, save
+from wavesim.surrogate.coarse import CoarseStep
 
 CELLS, FRAMES, COURANT, SPEED = 16, 25, 1.0, 1.3
 INTERVAL = COURANT / CELLS
@@ -103,6 +105,19 @@ def test_every_measure_of_the_coarse_step_is_there_and_small(results: dict) -> N
     assert plain["bands"]["long"] < 1e-5 < 1e-4 < min(plain["bands"]["middle"], plain["bands"]["short"])
     assert results["traces"]["truth"][0] == results["traces"]["forecasts"]["plain"][0]
     assert len(results["traces"]["truth"]) == FRAMES and still["vrmse_windows"]["1"] > plain["vrmse_windows"]["1"]
+
+
+def test_the_coarse_step_beside_a_step_of_fewer_substeps_takes_as_many_as_are_stable(folder: Path) -> None:
+    """A learned step may be stable with fewer than the coarse one, which is refused with too few."""
+    shape = ForecasterConfig(network="effective", ranks=(2,), encoder_width=8, conserve_energy=False, substeps=1)
+    path = save(Forecaster(shape, 2 * COURANT), folder / "few.safetensors")
+    data = WaveDataset(folder / "waves", "test")
+    coarse = _coarse_alone(load(path), data)
+    assert coarse.config.substeps > 1
+    for fewer, allowed in ((0, True), (1, False)):
+        step = CoarseStep(coarse.courant, coarse.config.substeps - fewer)
+        with nullcontext() if allowed else pytest.raises(WavesimError, match="unstable in this medium"):
+            step.check(step.stencil(torch.from_numpy(data.medium(0)[None])))
 
 
 def test_a_forecaster_that_grows_is_stopped_and_named_and_leaves_the_others_their_rows(results: dict) -> None:

@@ -29,7 +29,7 @@ from wavesim.metrics import relative_l2
 from wavesim.provenance import read_lines, write_lines
 from wavesim.surrogate.band import LEAST, Band, band_file, features
 from wavesim.surrogate.checkpoint import fingerprint_of, load, read_header
-from wavesim.surrogate.coarse import CoarseStep
+from wavesim.surrogate.coarse import CoarseStep, substeps_in_all
 from wavesim.surrogate.conformal import quantiles, rank
 from wavesim.surrogate.data import data_hash
 from wavesim.surrogate.loops import in_loops
@@ -116,13 +116,10 @@ def _require_unseen(model: str | Path, trained_on: str | None, data: Path, split
 
 
 def coarse_of(forecaster: Forecaster, splits: Sequence[WaveDataset]) -> CoarseStep:
-    """The coarse step of a forecaster, or one that is stable in all media where it has none."""
-    substeps = forecaster.config.substeps
-    if not substeps:
-        media = (split.medium(i) for split in splits for i in range(len(split)))
-        speed = max(float(np.sqrt(medium[0].max() / medium[1].min())) for medium in media)
-        substeps = int(np.sqrt(2) * forecaster.courant * speed) + 1
-    return CoarseStep(forecaster.courant, substeps, forecaster.config.sides)
+    """The coarse step of a forecaster, with more sub-steps where it is stable in all media with no fewer."""
+    courant, sides = forecaster.courant, forecaster.config.sides
+    needed = substeps_in_all(courant, sides, (split.medium(i) for split in splits for i in range(len(split))))
+    return CoarseStep(courant, max(forecaster.config.substeps, needed), sides)
 
 
 def measured(

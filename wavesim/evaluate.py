@@ -27,6 +27,7 @@ from wavesim.dataset import WaveDataset
 from wavesim.fits import check_fits, check_units
 from wavesim.floors import floors, truth_error
 from wavesim.surrogate import Forecaster, load, rollout
+from wavesim.surrogate.coarse import substeps_in_all
 from wavesim.surrogate.rollout import UnboundedError
 from wavesim.well_dataset import open_split
 
@@ -302,12 +303,9 @@ def _symmetries(
 
 
 def _coarse_alone(model: Forecaster, test: WaveDataset) -> Forecaster:
-    """The step that `model` corrects, without the correction; with the sub-steps it takes, where there is none."""
-    changes: dict[str, Any] = {"ranks": ()}
-    if model.config.substeps == 0:
-        media = np.stack([test.medium(i) for i in range(len(test))])
-        speed = float(np.sqrt(media[:, 0].max() / media[:, 1].min()))
-        changes["substeps"] = int(np.sqrt(2) * model.courant * speed) + 1
+    """The step that `model` corrects, without the correction; with more sub-steps where it is stable with no fewer."""
+    needed = substeps_in_all(model.courant, model.config.sides, (test.medium(i) for i in range(len(test))))
+    changes = {"ranks": (), "substeps": max(model.config.substeps, needed)}
     return Forecaster(model.config.model_copy(update=changes), model.courant).eval()
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -75,13 +76,18 @@ class CoarseStep(nn.Module):
         Raises:
             WavesimError: with the number of sub-steps that is enough.
         """
-        largest = 2 * float(stencil[:, :4].sum(dim=1).max())
-        needed = math.floor(math.sqrt(largest) / 2) + 1
+        needed, largest = self.needed(stencil)
         if 0 < self.substeps < needed:
             raise WavesimError(
                 f"substeps {self.substeps} is unstable in this medium; it takes at least {needed} "
                 f"(wave speed up to {math.sqrt(largest / 8) / self.courant:.2f} cells a background cell)"
             )
+
+    @staticmethod
+    def needed(stencil: torch.Tensor) -> tuple[int, float]:
+        """Sub-steps that are stable in these media, and the bound of the largest eigenvalue that says so."""
+        largest = 2 * float(stencil[:, :4].sum(dim=1).max())
+        return math.floor(math.sqrt(largest) / 2) + 1, largest
 
     def both_ways(self) -> Iterable[nn.Module]:
         """Layers whose adjoint runs, too, so that an export leaves them as they are."""
@@ -144,3 +150,9 @@ class CoarseStep(nn.Module):
         """Multiply-accumulates on a grid (y, x): of a frame, and of `stencil`, where nothing is counted."""
         acceleration = 4 + 4 + 1  # differences, stencil, kick
         return grid[0] * grid[1] * ((self.substeps + 1) * acceleration + self.substeps) if self.substeps else 0, 0
+
+
+def substeps_in_all(courant: float, sides: Sides, media: Iterable[np.ndarray]) -> int:
+    """Sub-steps with which the coarse step is stable in media (2, y, x)."""
+    step = CoarseStep(courant, 1, sides)
+    return max(step.needed(step.stencil(torch.from_numpy(medium[None])))[0] for medium in media)

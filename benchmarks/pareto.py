@@ -119,7 +119,7 @@ def time_all(
     Those that have no errors in this medium have no times.
     """
     batches = 1, case.scale.several
-    works: dict[int, dict[tuple[str, str], tuple[Callable[[], None], int]]] = {batch: {} for batch in batches}
+    works: dict[int, dict[tuple[str, str, int], tuple[Callable[[], None], int]]] = {batch: {} for batch in batches}
     lacking = []
     for one in runners:
         errors = notes.known(case.key, identity(one), "errors")
@@ -128,19 +128,20 @@ def time_all(
             continue
         lacking.append(one)
         if isinstance(one, Model):
-            calls = pareto_forecasters.load(one.path).config.bundle
             for batch in batches:
                 found = pareto_forecasters.frames_of(case, truth, one, batch, folder)
-                works[batch] |= {(one.name, runtime): (work, calls) for runtime, work in found.items()}
+                for runtime, (work, calls, frames) in found.items():
+                    works[batch][one.name, runtime, frames] = work, calls
         else:
-            for batch, work in pareto_solvers.frames_of(case, truth, one, batches).items():
-                works[batch][one.name, "solver"] = work, 1
+            for batch, (work, frames) in pareto_solvers.frames_of(case, truth, one, batches).items():
+                works[batch][one.name, "solver", frames] = work, 1
     for batch in batches:
         turns, burst = (3, 1) if case.scale.quick else (15, 4) if batch == 1 else (5, 1)
-        taken = sorted((pair, *key) for key, pair in in_turns(works[batch], turns, burst, time.process_time).items())
+        pairs = in_turns(works[batch], turns, burst, time.process_time)
+        taken = sorted((one / frames, other / frames, *run) for (*run, frames), (one, other) in pairs.items())
         factor = case.scale.frames / batch
         for one in lacking:
-            (least, median), _, runtime = next(row for row in taken if row[1] == one.name)
+            least, median, _, runtime = next(row for row in taken if row[2] == one.name)
             line = {**about, "kind": "time", "run": one.about(), "batch": batch, "runtime": runtime}
             if isinstance(one, Model) and batch == 1:
                 line["seconds"] = pareto_forecasters.seconds_of(case, truth, one)

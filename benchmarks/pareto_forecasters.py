@@ -22,12 +22,12 @@ from pareto_truth import Truth
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.provenance import file_hash, read_lines
-from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, load, rollout
+from wavesim.surrogate import OnnxForecaster, export_onnx, init, load, rollout
 from wavesim.surrogate.checkpoint import read_header
 from wavesim.surrogate.data import data_hash
 from wavesim.surrogate.loops import CompiledForecaster, in_loops
-from wavesim.surrogate.rollout import Stepper, UnboundedError
-from wavesim.turns import forecasting
+from wavesim.surrogate.rollout import UnboundedError
+from wavesim.turns import forecasting, forecasting_all
 
 
 @dataclass(frozen=True)
@@ -89,23 +89,25 @@ def errors_of(case: Case, truth: Truth, given: Model) -> dict[str, Any]:
     return {"state": errors(found[:, :, 0], truth), "steps": model.config.substeps}
 
 
-def frames_of(case: Case, truth: Truth, given: Model, batch: int, graphs: Path) -> dict[str, Callable[[], None]]:
-    """By runtime, what computes one call's frames of a batch of simulations in this medium."""
-    model, grid = load(given.path), case.config.grid
-    found: dict[str, Forecaster | Stepper] = {"PyTorch": model}
+def frames_of(
+    case: Case, truth: Truth, given: Model, batch: int, graphs: Path
+) -> dict[str, tuple[Callable[[], None], int, int]]:
+    """By runtime, what forecasts a batch of simulations in this medium, how many calls make a run, and its frames."""
+    model, grid, frames = load(given.path), case.config.grid, case.scale.frames
+    states = np.repeat(truth.states[grid][:1], batch, axis=0)
+    medium, bundle = medium_on(case, grid)[None], model.config.bundle
+    found = {"PyTorch": (forecasting(model, states, medium), bundle, 1)}
     try:
-        found["compiled loops"] = CompiledForecaster(model)
+        found["compiled loops"] = forecasting_all(CompiledForecaster(model), states, medium, frames), 1, frames
     except WavesimError:
         try:
             path = graphs / f"{given.fingerprint}-{grid}-{batch}"
             export_onnx(model, path, (grid, grid), batch)
-            found["ONNX Runtime"] = OnnxForecaster(path)
+            each = np.repeat(medium, batch, axis=0)
+            found["ONNX Runtime"] = forecasting(OnnxForecaster(path), states, each), bundle, 1
         except WavesimError:  # Fourier modes
             pass
-    states = np.repeat(truth.states[grid][:1], batch, axis=0)
-    medium = medium_on(case, grid)[None]
-    each = np.repeat(medium, batch, axis=0)  # which graphs take
-    return {name: forecasting(one, states, each if name == "ONNX Runtime" else medium) for name, one in found.items()}
+    return found
 
 
 def seconds_of(case: Case, truth: Truth, given: Model) -> dict[str, float]:

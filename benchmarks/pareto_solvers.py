@@ -33,8 +33,8 @@ from wavesim.fem.window import seen
 from wavesim.metrics import relative_l2, vrmse, windowed
 from wavesim.preset_config import ResolvedConfig
 from wavesim.surrogate import Forecaster, init, rollout
-from wavesim.surrogate.loops import in_loops
-from wavesim.turns import forecasting
+from wavesim.surrogate.loops import CompiledForecaster, in_loops
+from wavesim.turns import forecasting_all
 
 
 @dataclass(frozen=True)
@@ -133,16 +133,19 @@ def errors(forecast: np.ndarray, truth: Truth) -> dict[str, Any]:
     return {"half": half, "one": one, "vrmse": {key: float(v) for key, v in windowed(shares.mean(axis=0)).items()}}
 
 
-def frames_of(case: Case, truth: Truth, solver: Solver, batches: Sequence[int]) -> dict[int, Callable[[], None]]:
-    """By batch, what computes one frame of so many simulations in this medium, and its averages, at each call."""
+def frames_of(
+    case: Case, truth: Truth, solver: Solver, batches: Sequence[int]
+) -> dict[int, tuple[Callable[[], None], int]]:
+    """By batch, what computes so many simulations in this medium, and their averages, and how many frames at a call."""
     if solver.family == "volumes":
         model, state, medium = volumes(case, truth, solver)
-        states = {batch: np.repeat(state[:1], batch, axis=0) for batch in batches}
-        return {batch: forecasting(in_loops(model), states[batch], medium[None]) for batch in batches}
+        states, frames = {batch: np.repeat(state[:1], batch, axis=0) for batch in batches}, case.scale.frames
+        loops = CompiledForecaster(model)
+        return {batch: (forecasting_all(loops, states[batch], medium[None], frames), frames) for batch in batches}
     ready = assembled(case, solver)
     pulse = ready.problem.at_unknowns(Pulse(case.bursts[0].center, case.bursts[0].width))
     starts = {batch: pulse if batch == 1 else np.repeat(pulse[:, None], batch, axis=1) for batch in batches}
-    return {batch: _stepping(ready.problem, start) for batch, start in starts.items()}
+    return {batch: (_stepping(ready.problem, start), 1) for batch, start in starts.items()}
 
 
 def _stepping(problem: Problem, pressure: np.ndarray) -> Callable[[], None]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.surrogate.models import Forecaster
 from wavesim.surrogate.rollout import Stepper, init, step
 
@@ -53,3 +54,16 @@ def forecasting(model: Forecaster | Stepper, state: np.ndarray, medium: np.ndarr
         current = step(model, current)
 
     return advance
+
+
+def forecasting_all(
+    model: CompiledForecaster, state: np.ndarray, medium: np.ndarray, frames: int
+) -> Callable[[], None]:
+    """The same forecast of so many frames at each call, by one call of the compiled loops."""
+    begin = init(model, state, medium)
+    out = np.empty((len(begin.state), frames, *begin.state.shape[1:]), np.float32)
+
+    def forecast() -> None:
+        model.advance(begin.state, begin.context, out, frames)
+
+    return forecast

@@ -71,8 +71,8 @@ static void corrected(const frame *f) {
     forward(&f->network, in, 4, in + 2, 2);
 }
 
-/* state: (2, rows, columns), one frame later in place. */
-void advance(const frame *f, float *state) {
+/* (2, rows, columns), one frame later in place. */
+static void one_frame(const frame *f, float *state) {
     for (long c = 0; c < 2; c++)
         for (long y = 0; y < f->rows; y++) {
             const float *from = state + (c * f->rows + y) * f->columns;
@@ -90,4 +90,13 @@ void advance(const frame *f, float *state) {
             const float *from = at(f, c, y);
             for (long x = 0; x < f->columns; x++) to[x] = scale * from[x];
         }
+}
+
+/* states: (frames, 2, rows, columns), the frames after `state`, which may lie in the first of them. */
+void advance(const frame *f, const float *state, long frames, float *states) {
+    long size = 2 * f->rows * f->columns;
+    for (long k = 0; k < frames; k++, state = states, states += size) {
+        if (states != state) memcpy(states, state, size * sizeof(float));
+        one_frame(f, states);
+    }
 }

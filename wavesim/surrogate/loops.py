@@ -58,24 +58,27 @@ class CompiledForecaster:
         media = [self._loops.bound(_of(context, m), budgets[m :: len(medium)]) for m in range(len(medium))]
         return [media[k % len(medium)][k // len(medium)] for k in range(len(state))]
 
-    def advance(self, state: np.ndarray, context: list[Bound], out: np.ndarray | None = None) -> np.ndarray:
-        """The states one frame later, (batch, 1, 2, y, x); in `out` where one is given: nothing is allocated.
+    def advance(
+        self, state: np.ndarray, context: list[Bound], out: np.ndarray | None = None, frames: int = 1
+    ) -> np.ndarray:
+        """The states of the next frames, (batch, frames, 2, y, x); in `out` where one is given: nothing is allocated.
 
         A context is a workspace: one thread at a time.
         Raises:
             WavesimError: states of another grid or number than the context was made for, or `out` of another kind.
         """
-        shape = (len(context), 1, 2, *((context[0].frame.rows, context[0].frame.columns) if context else ()))
+        shape = (len(context), frames, 2, *((context[0].frame.rows, context[0].frame.columns) if context else ()))
         out = np.empty(shape, np.float32) if out is None else out
         fits = out.shape == shape and out.dtype == np.float32 and out.flags.c_contiguous
-        if (len(state), 1, *state.shape[1:]) != shape or not fits:  # C writes wherever it is told
+        if (len(state), *state.shape[1:]) != (shape[0], *shape[2:]) or not fits:  # C writes wherever it is told
             raise WavesimError(
                 f"state {state.shape} into {out.shape} {out.dtype}: this context takes states of "
                 f"{(shape[0], *shape[2:])}, and `out` as {shape} float32 in one piece"
             )
-        np.copyto(out[:, 0], state)
-        for own, bound in zip(out, context, strict=True):
-            self._loops.library.advance(ctypes.byref(bound.frame), ctypes.c_void_p(own.ctypes.data))
+        state = np.ascontiguousarray(state, np.float32)
+        for k, bound in enumerate(context):
+            places = ctypes.c_void_p(state[k].ctypes.data), ctypes.c_long(frames), ctypes.c_void_p(out[k].ctypes.data)
+            self._loops.library.advance(ctypes.byref(bound.frame), *places)
         return out
 
 

@@ -144,20 +144,31 @@ static double march(const frame *f) {
     return energy;
 }
 
-/* state: (2, rows, columns), one frame later in place. */
-void advance(frame *f, float *state) {
+static void load(frame *f, const float *state) {
     long size = f->rows * f->columns, row = f->columns * sizeof(float);
     for (long y = 0; y < f->rows; y++) {
         f->known = f->known && !memcmp(at(f, y), state + y * f->columns, row);
         memcpy(at(f, y), state + y * f->columns, row);
         memcpy(f->rate + y * f->stride, state + size + y * f->columns, row);
     }
-    double now = march(f);
-    f->known = 1;
-    float scale = now > f->budget ? (float)sqrt(f->budget / now) : 1.0f;
+}
+
+static void store(const frame *f, float *state, float scale) {
+    long size = f->rows * f->columns;
     for (long y = 0; y < f->rows; y++) {
         const float *p = at(f, y), *v = f->rate + y * f->stride;
         for (long x = 0; x < f->columns; x++) state[y * f->columns + x] = scale * p[x];
         for (long x = 0; x < f->columns; x++) state[size + y * f->columns + x] = scale * v[x];
+    }
+}
+
+/* states: (frames, 2, rows, columns), the frames after `state`, which may lie in the first of them. */
+void advance(frame *f, const float *state, long frames, float *states) {
+    load(f, state);
+    for (long k = 0; k < frames; k++, states += 2 * f->rows * f->columns) {
+        double now = march(f);
+        f->known = 1;
+        store(f, states, now > f->budget ? (float)sqrt(f->budget / now) : 1.0f);
+        if (now > f->budget) load(f, states);
     }
 }

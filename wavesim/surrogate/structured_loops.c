@@ -162,8 +162,8 @@ static double kick(const frame *f, float share) {
     return energy;
 }
 
-/* state: (2, rows, columns), one frame later in place. */
-void advance(const frame *f, float *state) {
+/* (2, rows, columns), one frame later in place. */
+static void one_frame(const frame *f, float *state) {
     long size = f->rows * f->columns;
     float share = 1.0f / f->substeps;
     double now = 0;
@@ -184,5 +184,14 @@ void advance(const frame *f, float *state) {
         const float *p = at(f, y), *v = f->rate + y * f->stride;
         for (long x = 0; x < f->columns; x++) state[y * f->columns + x] = scale * p[x];
         for (long x = 0; x < f->columns; x++) state[size + y * f->columns + x] = scale * v[x];
+    }
+}
+
+/* states: (frames, 2, rows, columns), the frames after `state`, which may lie in the first of them. */
+void advance(const frame *f, const float *state, long frames, float *states) {
+    long size = 2 * f->rows * f->columns;
+    for (long k = 0; k < frames; k++, state = states, states += size) {
+        if (states != state) memcpy(states, state, size * sizeof(float));
+        one_frame(f, states);
     }
 }

@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from wavesim.granular._lammps import LARGEST_MOVE, SKIN, TIMESTEP, Engine, Pace, _library
-from wavesim.granular.diagram import measured
 from wavesim.granular.jamming import Compression, NotJammedError, Protocol, descended, relaxed
+from wavesim.granular.measures import measured
 from wavesim.granular.mixture import Mixture
 from wavesim.granular.packing import Packing, packing_fraction
 from wavesim.granular.unloading import Unloading, usual

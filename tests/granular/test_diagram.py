@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from wavesim import cli_generate
 from wavesim.cli import main
 from wavesim.errors import WavesimError
-from wavesim.granular import diagram, diagram_figure, generate_mixture, progress, read_packings
+from wavesim.granular import diagram, diagram_figure, generate_mixture, measures, progress, read_packings
 from wavesim.granular._lammps import EngineError
 from wavesim.granular.diagram import furnas, generate_diagram, points, summarise
 from wavesim.granular.jamming import Compression, NotJammedError
@@ -254,15 +254,15 @@ def test_a_packing_of_two_minds_about_phi_j_is_no_point_of_the_diagram(monkeypat
     assert packing.bulk_modulus is not None
     distance = packing.phi - packing.phi_j
     near = Bracket(packing.phi_j - 0.1 * distance, packing.phi_j + 0.1 * distance, 4)
-    monkeypatch.setattr(diagram, "bracket", lambda *_: near)
-    assert diagram.measured(packing, Compression())["phi_j"] == packing.phi_j
+    monkeypatch.setattr(measures, "bracket", lambda *_: near)
+    assert measures.measured(packing, Compression())["phi_j"] == packing.phi_j
     wrong = replace(packing, phi_j=packing.phi - 20 * distance)
     with pytest.raises(NotJammedError, match="differ by more than"):
-        diagram.measured(wrong, Compression())
+        measures.measured(wrong, Compression())
     far = Bracket(packing.phi_j - 1e-3, packing.phi_j - 9e-4, 4)  # both extrapolations agree, and what carries does not
-    monkeypatch.setattr(diagram, "bracket", lambda *_: far)
+    monkeypatch.setattr(measures, "bracket", lambda *_: far)
     with pytest.raises(NotJammedError, match="by what carries, which differ"):
-        diagram.measured(packing, Compression())
+        measures.measured(packing, Compression())
 
 
 def test_a_row_tells_how_far_ways_to_phi_j_differ_and_lie_outside_of_its_brackets():

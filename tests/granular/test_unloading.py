@@ -10,8 +10,8 @@ from lattices import face_centred_cubic, square
 
 from wavesim.granular import Mixture, Packing
 from wavesim.granular._lammps import Engine
-from wavesim.granular.diagram import strained
 from wavesim.granular.jamming import Compression, NotJammedError, descended, jam
+from wavesim.granular.measures import strained
 from wavesim.granular.packing import LARGE, SMALL
 from wavesim.granular.transition import (
     FEW,

@@ -79,7 +79,7 @@ def _panel(axis: Axes, panel: Panel, batch: int) -> None:
 def _named(axis: Axes, rows: Sequence[Row], batch: int) -> None:
     """Names beside the forecasters, the sides taking turns from the cheapest to the dearest."""
     for number, row in enumerate(sorted(rows, key=lambda row: row.cost(batch))):
-        above = number % 2 == 0
+        above = number % 2 == 0 and row.one < 1
         place = {"xytext": (0, 9 if above else -9), "va": "bottom" if above else "top", "ha": "center"}
         text = axis.annotate(row.name, (row.cost(batch), row.one), textcoords="offset points", fontsize=8, **place)
         text.set(color=FORECASTER, path_effects=[withStroke(linewidth=2.5, foreground="white")])

@@ -10,6 +10,7 @@ Lengths, times and units are those of config.py; pairs of numbers go along x and
 
 from __future__ import annotations
 
+import math
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -190,6 +191,10 @@ class ResolvedConfig(GrainsConfig):
     element_size: Annotated[float, Field(gt=0, le=0.25)] = Field(
         default=0.03, description="edge of an element, in domain sides; shorter in narrow gaps"
     )
+    road: Literal["conforming", "raster"] = Field(
+        default="conforming",
+        description="elements that follow the grains; or equal squares and averages, less exact and without gmsh",
+    )
     frequency: Positive = Field(
         default=6.0, description="of the sources' Ricker wavelets, per crossing; they take 3 periods"
     )
@@ -210,7 +215,9 @@ class ResolvedConfig(GrainsConfig):
     @property
     def domain(self) -> Domain:
         """The unit square."""
-        return Domain((1.0, 1.0), (self.grid, self.grid), None, self.sides, self.layer)
+        along = math.ceil(1 / self.element_size - 1e-9)
+        elements = (along, along) if self.road == "raster" else None
+        return Domain((1.0, 1.0), (self.grid, self.grid), elements, self.sides, self.layer)
 
     @property
     def precision(self) -> Literal["single", "double"]:

@@ -297,6 +297,31 @@ def test_each_packing_may_be_of_a_matter_of_its_own(packings, tmp_path):
     assert {(job.config.bulk_modulus, job.config.density) for job in again.jobs} == set(contrasts)
 
 
+def test_a_dataset_may_take_the_raster_in_place_of_a_mesh(packings, dataset, tmp_path, monkeypatch):
+    """Without gmsh: its waves come closer to the mesh's on a finer raster, and its files tell how to run them again."""
+    monkeypatch.setattr(plans, "find_spec", lambda name: None)
+    config = CONFIG.model_copy(update={"road": "raster", "element_size": 0.05, "pulses": 1})
+    summary = generate_waves(config, packings, tmp_path, seed=7, workers=1, progress=False)
+    assert summary["verified"] == 1 and 0 < summary["truth_error"]["pressure"]["mean"] < 0.1
+    for split in ("train", "valid", "test"):
+        raster, meshed = WaveDataset(tmp_path, split), WaveDataset(dataset[0], split)
+        path = raster.paths[0]
+        with h5py.File(path) as file:
+            assert "mesh" not in file and format_defects(file) == []
+        np.testing.assert_array_equal(raster.medium(0), meshed.medium(0))
+        pressure, other = (data.trajectory(0).state[: config.frames, 0] for data in (raster, meshed))
+        apart = relative_l2(pressure, other).max()
+        again, _, unknowns = rerun(path, 0)
+        np.testing.assert_allclose(again[:, 0], pressure, atol=2e-5 * np.abs(pressure).max())
+        finer, _, more = rerun(path, 0, elements=40, degree=4)
+        assert more > 4 * unknowns and relative_l2(finer[:, 0], other).max() < 0.7 * apart < 0.07
+    card = (tmp_path / "README.md").read_text()
+    assert "in averages around each of the elements' points" in card and "20 x 20 spectral elements" in card
+    assert "on the same mesh" not in card
+    with pytest.raises(WavesimError, match="use waves_through"):
+        simulate(config, uniform(), Pulse((0.5, 0.5), 0.1))
+
+
 def test_a_rectangles_own_mesh_is_not_made_of_a_resolved_packings_settings():
     with pytest.raises(WavesimError, match="use waves_through"):
         simulate(CONFIG, uniform(), Pulse((0.5, 0.5), 0.1))

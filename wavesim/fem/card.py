@@ -25,7 +25,7 @@ TITLES = {
 PACKINGS = """The medium is a jammed packing of disks of two sizes, different in every file; each
 trajectory runs through its own cut of it (a periodic shift and a symmetry of the square)."""
 RESOLVED = """The medium is a jammed packing of disks of two sizes, different in every file, with sharp
-surfaces that the finite elements follow. A source of each trajectory's own sets the waves off; the frames begin when it
+surfaces. A source of each trajectory's own sets the waves off; the frames begin when it
 is over, so that the first one determines all others."""
 TEXT = """# {title}
 
@@ -60,7 +60,7 @@ def write_card(out: Path, config: WaveSettings, seed: int, summary: dict[str, An
     error = "not measured (verified = 0)"
     if summary["truth_error"]:
         pressure, rate = summary["truth_error"]["pressure"], summary["truth_error"]["pressure_rate"]
-        on = " on the same mesh" if isinstance(config, ResolvedConfig) else ""
+        on = " on the same mesh" if isinstance(config, ResolvedConfig) and config.road == "conforming" else ""
         error = (
             f"relative L2 against degree {config.degree + 1}{on}: pressure {pressure['mean']:.2%} on average and "
             f"{pressure['last']:.2%} at the last frame, rate {rate['mean']:.2%} and {rate['last']:.2%} "
@@ -125,6 +125,7 @@ def _medium_rows(config: WaveSettings) -> dict[str, str]:
     if isinstance(config, WavesConfig | ResolvedConfig):
         sharp, kappa, rho = "sharp, followed by the mesh", f"{config.bulk_modulus:g}", f"{config.density:g}"
         if isinstance(config, ResolvedConfig):
+            sharp = sharp if config.road == "conforming" else "sharp, in averages around each of the elements' points"
             kappa, rho = _range(config.bulk_moduli) or kappa, _range(config.densities) or rho
         return {
             "grains": f"kappa x{kappa}, rho x{rho}, radii x{config.radius_scale:g}",

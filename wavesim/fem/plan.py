@@ -46,7 +46,7 @@ class Job:
     def bytes(self) -> int:
         """What its fields take on the disk at most, and its mesh about."""
         fields = stored_bytes(self.rows, self.config.frames, self.config.domain.cells)
-        if isinstance(self.config, ResolvedConfig):
+        if isinstance(self.config, ResolvedConfig) and self.config.road == "conforming":
             return fields + int(MESH_BYTES / self.config.element_size**2)
         return fields
 
@@ -87,8 +87,8 @@ def plan_packings(config: GrainsConfig, packings: Path, out: Path, seed: int, n:
     Raises:
         WavesimError: bad packings, too few of them, or n that they cannot share; gmsh is needed and not installed.
     """
-    if isinstance(config, ResolvedConfig) and find_spec("gmsh") is None:
-        raise missing_engine("gmsh", "meshing packings (the preset packing-smooth goes without)", "mesh")
+    if isinstance(config, ResolvedConfig) and config.road == "conforming" and find_spec("gmsh") is None:
+        raise missing_engine("gmsh", "meshing packings (road raster and the preset packing-smooth go without)", "mesh")
     square = read(packings)
     if n is not None:
         if n % len(square):

@@ -1,6 +1,7 @@
 """Waves through packings whose grains have sharp surfaces: from a packing to frames on a grid.
 
-    meshed      curved quadrilaterals that follow the grains (conforming_mesh.py): one mesh for all waves through them
+    meshed      curved quadrilaterals that follow the grains (conforming_mesh.py): one mesh for all waves through them;
+                or a raster of equal squares with averages (raster.py)
     medium      kappa and rho by the same disks (window.py), sharp, whose cell averages the files hold
     ready       the mesh assembled, stepped until the bursts are over, and the state then: frame 0
     frames      all frames from there on, of each burst; all go through K in one batch
@@ -54,7 +55,22 @@ def waves_through(
     config = config or ResolvedConfig()
     if not all(0 <= place <= 1 for place in burst.center):
         raise WavesimError(f"center {burst.center} of the burst lies outside of the packing's square; use 0 to 1")
-    return frames(config, meshed(one(packing, number), config), [burst])[0]
+    return frames(config, ground(one(packing, number), config), [burst])[0]
+
+
+def ground(packing: SquarePacking, config: ResolvedConfig) -> Mesh | Raster:
+    """What waves run on, by the config's road. Raises WavesimError as `meshed`."""
+    if config.road == "conforming":
+        return meshed(packing, config)
+    return rastered(config, packing.positions, packing.radii)
+
+
+def rastered(config: ResolvedConfig, positions: np.ndarray, radii: np.ndarray, elements: int | None = None) -> Raster:
+    """The disks on equal squares, so many along a side, by default those of the config."""
+    assert elements or config.domain.elements
+    along = elements or config.domain.elements[0]  # type: ignore[index]
+    nodes = Nodes((along, along), config.degree)
+    return Raster(seen(positions, radii, config.radius_scale), config.bulk_modulus, config.density, nodes)
 
 
 def meshed(packing: SquarePacking, config: ResolvedConfig) -> Mesh:
@@ -133,19 +149,23 @@ def after_bursts(config: ResolvedConfig, problem: Problem, bursts: Sequence[Burs
 
 def ready(
     config: ResolvedConfig,
-    mesh: Mesh,
+    mesh: Mesh | Raster,
     bursts: Sequence[Burst],
     degree: int | None = None,
     steps: int | None = None,
     dtype: type | None = None,
 ) -> tuple[Problem, WaveState]:
-    """As `after_bursts`, on the mesh that follows the grains; arguments as for `problem_of`."""
+    """As `after_bursts`, on the mesh that follows the grains or on a raster; arguments as for `problem_of`."""
+    if isinstance(mesh, Raster):
+        nodes = replace(mesh.nodes, degree=degree or config.degree)
+        averages = replace(mesh, nodes=nodes)
+        return after_bursts(config, problem_of(config, nodes, bursts, nodes.degree, steps, dtype, averages), bursts)
     return after_bursts(config, problem_of(config, mesh, bursts, degree, steps, dtype), bursts)
 
 
 def frames(
     config: ResolvedConfig,
-    mesh: Mesh,
+    mesh: Mesh | Raster,
     bursts: Sequence[Burst],
     degree: int | None = None,
     steps: int | None = None,

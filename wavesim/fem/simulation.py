@@ -34,6 +34,7 @@ from wavesim.fem.raster import Averages, Raster
 from wavesim.fem.sampling import Nodes
 from wavesim.fem.source import PointSource, Pulse, SpreadSource
 from wavesim.fem.space import Space
+from wavesim.preset_config import ResolvedConfig
 
 RIGID = Sides()
 DTYPES = {"single": np.float32, "double": np.float64}
@@ -227,7 +228,7 @@ def mesh_of(config: WaveSettings, elements: int | None = None, degree: int | Non
         WavesimError: settings of another mesh than a rectangle's own.
     """
     domain = config.domain
-    if domain.elements is None:
+    if isinstance(config, ResolvedConfig) or domain.elements is None:
         raise WavesimError(
             "resolved packings have a mesh of their own; use waves_through, or the preset packing-smooth"
         )

@@ -8,6 +8,7 @@ and the place of a pulse, in a resolved one the place of a burst, all through th
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from wavesim.fem import medium as media
 from wavesim.fem import presets, resolved
 from wavesim.fem.medium import Medium
 from wavesim.fem.mesh import Mesh
+from wavesim.fem.raster import Raster
 from wavesim.fem.simulation import Problem, Simulation, problem, run, start
 from wavesim.fem.source import Burst, Pulse, random_pulse
 from wavesim.fem.stepper import WaveState
@@ -129,9 +131,18 @@ def prepare(
     steps = _about(shard)["trajectories"][row].get("steps_per_frame") if same else None
     if isinstance(first, Burst):
         assert isinstance(config, ResolvedConfig)
-        if elements is not None:
+        if config.road == "raster":
+            packing = _about(shard)["packing"]
+            disks = np.array(packing["positions"]), np.array(packing["radii"])
+            mesh: Mesh | Raster = resolved.rastered(config, *disks, elements)
+            if elements is not None and config.domain.elements:  # a layer keeps its width
+                layer = math.ceil(config.layer * elements / config.domain.elements[0])
+                config = config.model_copy(update={"layer": layer})
+        elif elements is not None:
             raise WavesimError(f"{shard} holds the mesh that follows its grains; choose the degree, not the elements")
-        problem_, state = resolved.ready(config, _mesh(shard), [first], degree, steps, dtype)
+        else:
+            mesh = _mesh(shard)
+        problem_, state = resolved.ready(config, mesh, [first], degree, steps, dtype)
         before, later = (f[:, 0] if isinstance(f, np.ndarray) else f for f in (state.before, state.later))
         alone = WaveState(state.pressure[:, 0], state.increment[:, 0], state.steps, before, later)
         return config, medium, problem_, alone

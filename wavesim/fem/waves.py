@@ -36,6 +36,7 @@ from wavesim.fem import resolved
 from wavesim.fem.batch import simulate_all
 from wavesim.fem.card import write_card
 from wavesim.fem.medium import Medium
+from wavesim.fem.mesh import Mesh
 from wavesim.fem.plan import Job, Plan, plain, plan_packings, plan_preset
 from wavesim.fem.sampling import cell_centres
 from wavesim.fem.simulation import Simulation
@@ -229,9 +230,9 @@ def _drawn(job: Job) -> Batch:
 
 
 def _resolved(job: Job, config: ResolvedConfig) -> Batch:
-    """On one mesh that follows the grains, bursts of each trajectory's own, which are over when the frames begin."""
+    """On one mesh or raster of the grains, bursts of each trajectory's own, which are over when the frames begin."""
     assert job.packing is not None
-    mesh = resolved.meshed(job.packing, config)
+    mesh = resolved.ground(job.packing, config)
     bursts = [draw_burst(config, job.seed, job.index, row) for row in range(job.rows)]
     medium = resolved.medium(config, job.packing.positions, job.packing.radii)
     cells = medium.cells(config.domain.cells)
@@ -242,20 +243,18 @@ def _resolved(job: Job, config: ResolvedConfig) -> Batch:
         chosen = bursts if rows is None else [bursts[i] for i in rows]
         return resolved.frames(config, mesh, chosen, degree) if chosen else []
 
-    return Batch(
-        [{"burst": asdict(burst)} for burst in bursts],
-        np.broadcast_to(cells, (job.rows, *cells.shape)),
-        run,
-        {
-            "source_free_from": {
-                "frame": 0,
-                "after_bursts_began": wait,
-                "source_over_its_peak": float(f"{abs(signal(wait) / signal(bursts[0].duration / 2)):.1e}"),
-            },
-            "mesh": {"cells": len(mesh.cells), "in_grains": int((mesh.tags == 1).sum())},
-        },
-        {name: getattr(mesh, name) for name in MESH},
-    )
+    about: dict[str, Any] = {
+        "source_free_from": {
+            "frame": 0,
+            "after_bursts_began": wait,
+            "source_over_its_peak": float(f"{abs(signal(wait) / signal(bursts[0].duration / 2)):.1e}"),
+        }
+    }
+    said, media = [{"burst": asdict(burst)} for burst in bursts], np.broadcast_to(cells, (job.rows, *cells.shape))
+    if not isinstance(mesh, Mesh):
+        return Batch(said, media, run, about)
+    about["mesh"] = {"cells": len(mesh.cells), "in_grains": int((mesh.tags == 1).sum())}
+    return Batch(said, media, run, about, {name: getattr(mesh, name) for name in MESH})
 
 
 def _parameters(job: Job) -> dict[str, float]:
@@ -281,12 +280,12 @@ def _parameters(job: Job) -> dict[str, float]:
 
 def _truth_error(job: Job, batch: Batch, runs: Sequence[Simulation]) -> list[dict[str, Any]]:
     """Relative L2, frame by frame, of the verified trajectories against the same one degree higher."""
-    degree = job.config.degree + 1
+    degree, burst = job.config.degree + 1, isinstance(job.config, ResolvedConfig)
     stated = []
     for row, finer in zip(job.verified, batch.run(job.verified, degree), strict=True):
         pressure = relative_l2(runs[row].pressure, finer.pressure)
         # A pulse's rate starts from zero.
-        first = relative_l2(runs[row].pressure_rate[:1], finer.pressure_rate[:1]) if batch.mesh else np.zeros(1)
+        first = relative_l2(runs[row].pressure_rate[:1], finer.pressure_rate[:1]) if burst else np.zeros(1)
         rate = np.concatenate([first, relative_l2(runs[row].pressure_rate[1:], finer.pressure_rate[1:])])
         stated.append(
             {

@@ -1,8 +1,9 @@
 """The forecasters of pareto.py: files of models, their errors, and their frames in the fastest runtime that knows them.
 
-A frame is timed in PyTorch, in the compiled loops where these know the network, and in ONNX Runtime where they do not,
-in single precision. What a model cost is read beside it where it is told: the seconds of its training in the log of its
-run (`wavesim train`), those of its data in the dataset whose hash its file states.
+Timed are a frame in PyTorch, the whole forecast by one call of the compiled loops where these know the network, and a
+frame in ONNX Runtime where they do not, in single precision. What a model cost is read beside it where it is told: the
+seconds of its training in the log of its run (`wavesim train`), those of its data in the dataset whose hash its file
+states.
 """
 
 from __future__ import annotations

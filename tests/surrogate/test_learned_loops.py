@@ -53,7 +53,7 @@ def test_a_rollout_of_the_coarse_step_alone_is_that_of_torch(sides) -> None:  # 
 @pytest.mark.parametrize("budget", [None, 0.1])
 def test_a_frame_begins_where_it_is_told(ranks, budget) -> None:  # type: ignore[no-untyped-def]
     """Not where the last one of the same workspace ended: after another state, and after one that was scaled back."""
-    model = forecaster("effective", **ranks) if not ranks else Forecaster(ForecasterConfig(substeps=16, **ranks), 2.0)
+    model = Forecaster(ForecasterConfig(substeps=16, **ranks), 2.0) if ranks else forecaster("effective")
     loops, medium = CompiledForecaster(model.eval()), contrast(1).numpy()
     one, other = states(2).numpy()[:, None]
     workspace = loops.start(one, medium, budget)
@@ -63,6 +63,22 @@ def test_a_frame_begins_where_it_is_told(ranks, budget) -> None:  # type: ignore
             expected = loops.advance(state, loops.start(state, medium, budget))[:, 0]
             np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 * abs(expected).max())
             state = found
+
+
+@pytest.mark.parametrize("network", [*EVERY, "gated"])
+@pytest.mark.parametrize("share", [0.9, 1e-3])
+@torch.no_grad()
+def test_frames_of_one_call_are_those_of_as_many_calls(network: str, share: float) -> None:
+    """Within a budget, a share of the first energy: some frames are scaled back to it, or all."""
+    model, medium, (one, other) = forecaster(network, substeps=16), contrast(1).numpy(), states(2).numpy()[:, None]
+    budget = share * float(model.energy(torch.from_numpy(one), model.encode(torch.from_numpy(medium))))
+    loops, both = CompiledForecaster(model), np.concatenate((one, other))
+    together = loops.advance(both, loops.start(both, medium, budget), frames=6)
+    for state, found in zip((one, other), together, strict=True):
+        workspace = loops.start(state, medium, budget)
+        for frame in found:
+            state = loops.advance(state, workspace)[:, 0]
+            np.testing.assert_allclose(frame, state[0], rtol=0, atol=2e-6 * abs(state).max())
 
 
 @pytest.mark.parametrize("network", EVERY)

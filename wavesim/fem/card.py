@@ -25,8 +25,8 @@ TITLES = {
 PACKINGS = """The medium is a jammed packing of disks of two sizes, different in every file; each
 trajectory runs through its own cut of it (a periodic shift and a symmetry of the square)."""
 RESOLVED = """The medium is a jammed packing of disks of two sizes, different in every file, with sharp
-surfaces. A source of each trajectory's own sets the waves off; the frames begin when it
-is over, so that the first one determines all others."""
+surfaces. A source of each trajectory's own sets the waves off; the frames begin when it is over, so that the first one
+determines all others."""
 TEXT = """# {title}
 
 ![wave speed, and the pressure of one trajectory at four times]({picture})

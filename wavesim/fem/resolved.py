@@ -29,6 +29,7 @@ from wavesim.fem.medium import Materials, Medium
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.packing_mesh import SquarePacking, one
 from wavesim.fem.raster import Averages, Raster
+from wavesim.fem.roads import from_packing
 from wavesim.fem.sampling import Nodes
 from wavesim.fem.simulation import DTYPES, Problem, Simulation, assemble, run
 from wavesim.fem.source import Burst
@@ -59,18 +60,17 @@ def waves_through(
 
 
 def ground(packing: SquarePacking, config: ResolvedConfig) -> Mesh | Raster:
-    """What waves run on, by the config's road. Raises WavesimError as `meshed`."""
+    """What waves run on, by the config's road.
+
+    Raises:
+        WavesimError: it cannot be meshed, or gmsh is not installed, which the raster does without.
+    """
     if config.road == "conforming":
         return meshed(packing, config)
-    return rastered(config, packing.positions, packing.radii)
-
-
-def rastered(config: ResolvedConfig, positions: np.ndarray, radii: np.ndarray, elements: int | None = None) -> Raster:
-    """The disks on equal squares, so many along a side, by default those of the config."""
-    assert elements or config.domain.elements
-    along = elements or config.domain.elements[0]  # type: ignore[index]
-    nodes = Nodes((along, along), config.degree)
-    return Raster(seen(positions, radii, config.radius_scale), config.bulk_modulus, config.density, nodes)
+    grains = (config.bulk_modulus, config.density, config.radius_scale)
+    raster, _ = from_packing(packing, 0, "raster", *grains, config.element_size, config.degree)
+    assert isinstance(raster, Raster)
+    return raster
 
 
 def meshed(packing: SquarePacking, config: ResolvedConfig) -> Mesh:

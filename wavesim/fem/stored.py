@@ -23,6 +23,7 @@ from wavesim.fem import medium as media
 from wavesim.fem import presets, resolved
 from wavesim.fem.medium import Medium
 from wavesim.fem.mesh import Mesh
+from wavesim.fem.packing_mesh import SquarePacking
 from wavesim.fem.raster import Raster
 from wavesim.fem.simulation import Problem, Simulation, problem, run, start
 from wavesim.fem.source import Burst, Pulse, random_pulse
@@ -132,12 +133,10 @@ def prepare(
     if isinstance(first, Burst):
         assert isinstance(config, ResolvedConfig)
         if config.road == "raster":
-            packing = _about(shard)["packing"]
-            disks = np.array(packing["positions"]), np.array(packing["radii"])
-            mesh: Mesh | Raster = resolved.rastered(config, *disks, elements)
             if elements is not None and config.domain.elements:  # a layer keeps its width
                 layer = math.ceil(config.layer * elements / config.domain.elements[0])
-                config = config.model_copy(update={"layer": layer})
+                config = config.model_copy(update={"element_size": 1 / elements, "layer": layer})
+            mesh: Mesh | Raster = resolved.ground(_packing(shard), config)
         elif elements is not None:
             raise WavesimError(f"{shard} holds the mesh that follows its grains; choose the degree, not the elements")
         else:
@@ -148,6 +147,11 @@ def prepare(
         return config, medium, problem_, alone
     problem_ = problem(config, medium, elements, degree, steps, dtype)
     return config, medium, problem_, start(problem_, first)
+
+
+def _packing(shard: str | Path) -> SquarePacking:
+    said = _about(shard)["packing"]
+    return SquarePacking(**{**said, **{key: np.array(said[key]) for key in ("positions", "radii")}})
 
 
 def _mesh(shard: str | Path) -> Mesh:

@@ -99,7 +99,8 @@ def generate_diagram(
     if workers < 1:
         raise WavesimError(f"workers {workers}: give at least 1")
     out, mixtures = Path(out), list(dict.fromkeys(mixtures))
-    max(mixtures, key=lambda one: (one.dim, one.particles)).require_memory(min(workers, seeds * len(mixtures)))
+    for mixture in mixtures:
+        mixture.require_memory(min(workers, seeds * len(mixtures)))
     if out.exists() and not out.is_dir():
         raise WavesimError(f"{out} is a file; give a folder to write diagram.jsonl to")
     if (out / "packings.h5").exists():

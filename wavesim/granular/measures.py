@@ -12,7 +12,13 @@ from typing import Any
 from wavesim.errors import WavesimError
 from wavesim.granular._lammps import Engine
 from wavesim.granular.jamming import NotJammedError, Protocol
-from wavesim.granular.moduli import bulk_modulus, bulk_modulus_by_strain, partial_bulk_moduli, shear_modulus
+from wavesim.granular.moduli import (
+    GivesWayError,
+    bulk_modulus,
+    bulk_modulus_by_strain,
+    partial_bulk_moduli,
+    shear_modulus,
+)
 from wavesim.granular.packing import LARGE, SMALL, Packing
 from wavesim.granular.transition import bracket, extrapolated, second_transition
 
@@ -75,9 +81,12 @@ def strained(packing: Packing, protocol: Protocol) -> dict[str, Any]:
     with Engine(packing.positions, packing.radii, packing.species, packing.box, pace) as engine:
         try:
             found = bulk_modulus_by_strain(engine, packing.radii, packing.bulk_modulus or 0.3)
-            relaxed = bulk_modulus(replace(packing, positions=found.state.positions, box=found.state.box))
-        except WavesimError:
+        except GivesWayError:
             return {"gives_way": True}
+    try:
+        relaxed = bulk_modulus(replace(packing, positions=found.state.positions, box=found.state.box))
+    except WavesimError:  # a saddle point, or a floppy mode
+        return {"gives_way": True}
     return {"bulk_modulus_strain": found.modulus, "strain": found.strain, "bulk_modulus_relaxed": relaxed}
 
 

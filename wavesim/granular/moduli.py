@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 STRAINS, SAME_SLOPE, BALANCED, SAME_PRESSURE = (1e-4, 1e-5), 0.01, 1e-8, 0.01
 
 
+class GivesWayError(WavesimError):
+    """A packing that is no longer the same after a stricter relaxation, or after the smallest of steps."""
+
+
 class ByStrain(NamedTuple):
     """K in k_n / d^(D-2), which of STRAINS it is over, and the state that was strained, relaxed further before."""
 
@@ -168,14 +172,14 @@ def bulk_modulus_by_strain(engine: Engine, radii: np.ndarray, modulus: float = 0
         radii: (N,).
         modulus: some K, for the size of the steps alone: 0.3 is that of equal spheres near jamming.
     Raises:
-        WavesimError: it gives way: relaxed further, or in the smallest of steps.
+        GivesWayError: relaxed further, or in the smallest of steps.
     """
     before = engine.state().pressure
     load = force_scale(before, radii, engine.dim)
     engine.relax(BALANCED * load, 200_000)
     start = engine.state()
     if abs(start.pressure - before) > SAME_PRESSURE * before:
-        raise WavesimError(
+        raise GivesWayError(
             f"relaxed further, its pressure goes from {before:.3g} to {start.pressure:.3g}: it gives way"
         )
     phi, found, slopes = packing_fraction(radii, start.box), None, [0.0, 0.0]
@@ -192,7 +196,7 @@ def bulk_modulus_by_strain(engine: Engine, radii: np.ndarray, modulus: float = 0
             break
     engine.restore(start)
     if found is None:
-        raise WavesimError(
+        raise GivesWayError(
             f"over {strain:g} of its pressure K is {slopes[0]:.3g} down and {slopes[1]:.3g} up: it gives way"
         )
     return found

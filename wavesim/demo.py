@@ -121,7 +121,8 @@ def _forecasters(out: Path, config: RunConfig, seed: int, progress: bool) -> boo
         return False
     context = processes.Spawn()
     manager = SyncManager(ctx=context)
-    manager.start(processes.follow_parent)
+    with processes.undivided():  # its process answers once, and would complain if nobody listened
+        manager.start(processes.follow_parent)
     with manager, processes.pool(len(missing)) as pool:
         queue = manager.Queue()
         jobs = [

@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
@@ -79,6 +79,17 @@ class Spawn(SpawnContext):
     Process = _WholeProcess
 
 
+class _WholePool(ProcessPoolExecutor):
+    """One whose processes and the thread that waits for them start together.
+
+    An exit between the two would wait for nobody, and take away the locks that the new processes are about to open.
+    """
+
+    def submit(self, *job: Any, **named: Any) -> Future[Any]:
+        with undivided():
+            return super().submit(*job, **named)
+
+
 @contextmanager
 def pool(workers: int, scheduler: str | None = None) -> Iterator[Executor]:
     """A pool of single-threaded processes; on an error or an interrupt what runs is stopped, the rest dropped.
@@ -99,7 +110,7 @@ def pool(workers: int, scheduler: str | None = None) -> Iterator[Executor]:
     told, stop = context.Pipe(duplex=False)
     with (
         told, stop, single_threaded(),
-        ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent, initargs=(told,)) as executor,
+        _WholePool(workers, mp_context=context, initializer=follow_parent, initargs=(told,)) as executor,
     ):  # fmt: skip
         try:
             yield executor
@@ -178,6 +189,8 @@ def follow_parent(told: Connection | None = None) -> None:
         told: a pipe whose other end the parent closes to stop the job that is running.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if told is not None and told.poll():
+        os._exit(1)  # told before the first job: an exception here would be the pool's to complain about
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel, told), daemon=True).start()

@@ -45,7 +45,8 @@ def test_a_path_that_is_not_there_is_not_said_to_be_of_another_kind() -> None:
 
 
 def test_a_folder_above_names_those_in_it() -> None:
-    with pytest.raises(WavesimError, match=r"data is not a model, .* and holds none; .* give one: models, sample"):
+    said = r"data is not a model, .* holds none; .* give one: diagram.json, models, sample"
+    with pytest.raises(WavesimError, match=said):
         info_text(DATA)
 
 
@@ -72,6 +73,12 @@ def test_a_sweep_of_the_jamming_diagram_is_told_finished_or_not(tmp_path: Path) 
     first, second, head, *rows = info_text(tmp_path).splitlines()
     assert "5 packings measured; 1 attempts" in first and f"{mixtures} mixtures" in second and "phi_j" in head
     assert len(rows) == mixtures and info_text(DATA / "diagram.json").splitlines()[2:] == rows
+    sweep = DATA.parent / "benchmarks" / "results" / "jamming" / "0.73"
+    begun = tmp_path / "begun"  # again, with more seeds: the table is of an earlier call
+    begun.mkdir()
+    (begun / "diagram.jsonl").write_text((sweep / "diagram.jsonl").read_text() + "\n".join(lines[:1]) + "\n")
+    shutil.copy(sweep / "diagram.json", begun / "diagram.json")
+    assert ", not all of them in the table; call" in info_text(begun) and "not all" not in info_text(sweep)
     (tmp_path / "diagram.json").write_text("[]")
     assert "5 packings measured" in (told := info_text(tmp_path)) and "is no jamming diagram" in told
     with pytest.raises(WavesimError, match="is no jamming diagram"):

@@ -9,7 +9,7 @@ import typer
 
 from wavesim.cli_options import Out, Seed, Settings, Workers, settings
 from wavesim.errors import WavesimError
-from wavesim.info import columns
+from wavesim.info import SECOND, columns
 
 generate = typer.Typer(no_args_is_help=True, help="Make packings, their jamming diagram, or waves.")
 Scheduler = Annotated[
@@ -68,16 +68,21 @@ def generate_diagram(
     seed: Seed = 0,
     workers: Workers = 2,
 ) -> None:
-    """Sweep the jamming diagram: phi_J, bulk modulus, its parts and who carries, with the spread over seeds."""
+    """Sweep the jamming diagram: phi_J, bulk modulus, its parts and who carries, with the spread over seeds.
+
+    OUT/diagram.jsonl has a line a packing, diagram.json means and deviations of each mixture, diagram.png their curves.
+    phi_j2 and bulk_modulus_2 are of the second transition, where the small particles in the gaps jam too.
+    """
     from wavesim.granular.diagram import generate_diagram as generate_it
     from wavesim.granular.diagram import points
     from wavesim.granular.diagram_figure import draw
 
     mixtures = points(_numbers("--size-ratios", size_ratios), _numbers("--fractions", fractions), particles, dim)
     rows = generate_it(mixtures, seeds, out, seed, workers)
-    draw([row for row in rows if row["dim"] == dim], out / "diagram.png")
+    draw(rows, out / "diagram.png")
     shown = ("size_ratio", "small_fraction", "packings", "phi_j", "phi_j_deviation", "bulk_modulus", "coordination")
-    typer.echo(columns(rows, shown))
+    second = [name for name in SECOND if any(row.get(name) is not None for row in rows)]
+    typer.echo(columns(rows, (*shown, *second)))
     if failed := sum(row["failed"] for row in rows):
         typer.echo(f"{failed} packings came to no equilibrium; reasons in {out / 'failed.jsonl'}", err=True)
 

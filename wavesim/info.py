@@ -17,6 +17,7 @@ BROKEN = "broken:"
 KINDS = "a model, a dataset, a packings file, a jamming diagram or a run"
 PACKING = ("dim", "size_ratio", "small_fraction", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")
 MIXTURE = ("dim", "size_ratio", "small_fraction", "particles", "packings", "phi_j", "phi_j_deviation", "bulk_modulus")
+SECOND = ("phi_j2", "bulk_modulus_2")  # at the second transition, of diagrams that have one
 
 
 def info_text(path: str | Path) -> str:
@@ -36,8 +37,9 @@ def info_text(path: str | Path) -> str:
         return _diagram(path)
     found = _folder(path)
     if not found:
-        inside = sorted(each.name for each in path.iterdir() if each.is_dir()) if path.is_dir() else []
-        hint = f"; of the folders in it, give one: {', '.join(inside[:5])}" if inside else ""
+        every = path.iterdir() if path.is_dir() else ()
+        inside = sorted(each.name for each in every if each.is_dir() or each.name == "diagram.json")
+        hint = f"; of what is in it, give one: {', '.join(inside[:5])}" if inside else ""
         raise WavesimError(f"{path} is not {KINDS}, and holds none{hint}")
     return "\n".join(found)
 
@@ -162,7 +164,8 @@ def _hdf5(path: Path) -> str:
     if not rows:
         raise WavesimError(f"{path} is an HDF5 file, but not {KINDS}")
     units = "bulk_modulus in k_n / d^(D-2), d the diameter of large ones, k_n the springs' constant"
-    return f"{path}: {len(rows)} packings; {units}\n" + columns(rows, ("name", "particles", *PACKING))
+    table = columns(rows, ("name", "particles", *PACKING))
+    return f"{path}: {len(rows)} packing{'s' * (len(rows) > 1)}; {units}\n{table}"
 
 
 def _packings(folder: Path) -> str:
@@ -211,7 +214,8 @@ def _pruning(folder: Path) -> str:
 def _diagram(path: Path) -> str:
     try:
         rows = json.loads(path.read_text())["rows"]
-        table = columns(rows, MIXTURE)
+        second = [name for name in SECOND if any(row.get(name) is not None for row in rows)]
+        table = columns(rows, (*MIXTURE, *second))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WavesimError(f"{path} is no jamming diagram ({error!r}); `wavesim generate diagram` makes one") from error
     return f"{path}: the jamming diagram of {len(rows)} mixtures, means and standard deviations over packings\n{table}"
@@ -224,7 +228,11 @@ def _sweep(folder: Path) -> str:
     whole = folder / "diagram.json"  # written when the sweep ends
     if not whole.is_file():
         return f"{begun}; call `wavesim generate diagram` to go on"
-    return f"{begun}\n{_or_why(_diagram, whole)}"
+    told = _or_why(_diagram, whole)
+    rows = [] if told.startswith(BROKEN) else json.loads(whole.read_text())["rows"]
+    if rows and sum(row["packings"] for row in rows) < len(finished):
+        begun += ", not all of them in the table; call `wavesim generate diagram` to go on"
+    return f"{begun}\n{told}"
 
 
 def _theirs(path: Path) -> str | None:

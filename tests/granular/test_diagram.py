@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -375,6 +376,28 @@ def test_a_point_of_the_diagram_has_one_number_of_particles(swept, monkeypatch):
         generate_diagram(points((0.7,), (0.3,), 40, 2), 1, out, progress=False)
     assert (out / "diagram.json").read_bytes() == before
     assert len(read_diagram(out, dim=2).small_fractions[0]) == len(rows)
+
+
+def test_a_diagram_is_of_one_seed_and_of_one_dimension(swept, monkeypatch):
+    """Its rows are means over the packings of one seed, and its pictures have one unit of K."""
+    out, _ = swept
+    monkeypatch.setattr(diagram, "_outcomes", lambda jobs, workers: pytest.fail("begun"))
+    before = (out / "diagram.json").read_bytes()
+    with pytest.raises(WavesimError, match=r"another seed: 0 there, 7 now; give that one, or another folder"):
+        generate_diagram(GRID, 3, out, seed=7, progress=False)
+    with pytest.raises(WavesimError, match=r"another dim: 2 there, 3 now"):
+        generate_diagram(points((0.7,), (0.3,), 64, 3), 3, out, progress=False)
+    assert (out / "diagram.json").read_bytes() == before
+
+
+def test_the_particles_that_a_grid_asks_for_are_enough_for_all_of_it():
+    grid = (0.73, 0.3), (0.1, 0.4, 0.8)
+    with pytest.raises(WavesimError, match="use at least") as refused:
+        points(*grid, 20, 3)
+    needed = int(re.search(r"use at least (\d+) particles", str(refused.value)).group(1))
+    assert len(points(*grid, needed, 3)) == 6
+    with pytest.raises(WavesimError, match=f"use at least {needed} particles"):
+        points(*grid, needed - 1, 3)
 
 
 def test_the_committed_diagram_s_script_runs(tmp_path):

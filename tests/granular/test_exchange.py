@@ -175,6 +175,7 @@ def test_what_is_not_balanced_is_named_and_not_imported(tmp_path):
     assert line["name"] == "000000" and "largest net force" in line["reason"]
     with pytest.raises(WavesimError, match=r"none of the 1 packings .* reasons in"):
         import_packings(write_dump(tmp_path / "one.dump", [bad]), tmp_path / "none")
+    assert not (tmp_path / "none" / "packings.h5").exists()
     with pytest.raises(WavesimError, match="begun with other settings"):
         import_packings(tmp_path / "one.dump", tmp_path / "out")
 

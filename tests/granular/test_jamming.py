@@ -241,7 +241,7 @@ def test_the_mixture_has_the_concentration_asked_for():
         ((64, 0.5, float("nan")), "not between"),
         ((1, 0.5), "no mixture"),
         ((64, 0.5, None, 4), "neither 2"),
-        ((10, 0.7), "10 particles, half of them small, are too few: 8 of each .*; use at least 16"),
+        ((10, 0.7), "10 particles, half of them small, are too few, 8 of each .*: use at least 16"),
         ((15, 1.0, None, 3), "use at least"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from lattices import face_centred_cubic, triangular
 
 from wavesim.granular import read_packings
-from wavesim.granular.picture import BACKGROUND, CHAINS, COLOURS, THICKEST, _chains, _thickest, draw_packing
+from wavesim.granular.picture import BACKGROUND, CHAINS, COLOURS, THICKEST, _chains, _drawn, _thickest, draw_packing
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "packings.h5"
 
@@ -71,9 +71,18 @@ def test_weak_contacts_of_spheres_are_left_out_and_none_of_a_lattice():
     middle = int(np.argmin(np.linalg.norm(packing.positions - packing.box / 2, axis=1)))
     moved = packing.positions.copy()
     moved[middle, 0] += 0.002  # four of its twelve contacts become stronger, four weaker, four hardly change
-    tube = _chains(packing).n_points / len(packing.backbone)
-    left_out = (_chains(packing).n_points - _chains(replace(packing, positions=moved)).n_points) / tube
-    assert len(packing.backbone) == 6 * len(packing.radii) and 3 < left_out < 9
+    assert _drawn(packing).sum() == len(packing.backbone) == 6 * len(packing.radii)
+    assert 3 < (~_drawn(replace(packing, positions=moved))).sum() < 9
+
+
+def test_chains_of_spheres_end_at_the_walls_of_their_box():
+    """Each contact that leaves through a wall is drawn at both ends."""
+    packing = face_centred_cubic(0.99)
+    chains = _chains(packing)
+    bounds = np.array(chains.bounds).reshape(3, 2)
+    assert (bounds[:, 0] >= -1e-6).all() and (bounds[:, 1] <= packing.box + 1e-6).all()
+    at_walls = [np.isclose(chains.points[:, 0], wall, atol=1e-6).sum() for wall in (0, packing.box[0])]
+    assert min(at_walls) > 20
 
 
 def test_spheres_are_drawn_with_their_box_and_chains(tmp_path):

@@ -31,7 +31,7 @@ from wavesim.errors import WavesimError
 from wavesim.granular._lammps import EngineError, require_engine
 from wavesim.granular.jamming import NotJammedError, Protocol, descended
 from wavesim.granular.measures import measured, measured_on_the_way, strained
-from wavesim.granular.mixture import Mixture
+from wavesim.granular.mixture import Mixture, TooFewError
 from wavesim.granular.progress import counted
 from wavesim.granular.transition import JOINED, Bracket, modulus_on_the_way
 from wavesim.granular.unloading import Unloading, usual
@@ -87,7 +87,7 @@ def generate_diagram(
         no attempt balanced.
     Raises:
         WavesimError: LAMMPS missing, a full disk, a file where the folder should be, another sweep or packings in it,
-            or one of the mixtures with another number of particles.
+            or a sweep of another seed or dimension, or one of the mixtures with another number of particles.
     """
     if protocol is not None and not 1.5 * protocol.pressure < protocol.start_pressure:
         raise WavesimError(
@@ -106,6 +106,7 @@ def generate_diagram(
     if (out / "packings.h5").exists():
         raise WavesimError(f"{out} holds packings.h5, and both write failed.jsonl; give another folder")
     with sole_user(out):
+        _require_one_kind(mixtures, out, seed)
         _require_one_number(_all(mixtures, seeds, out, seed)[0], out)
         while missing := _missing(mixtures, seeds, out, seed, protocol):
             require_engine()
@@ -140,9 +141,17 @@ def points(size_ratios: Sequence[float], fractions: Sequence[float], particles: 
     """The mixtures of a grid of size ratios and concentrations.
 
     Raises:
-        WavesimError: a mixture that cannot be.
+        WavesimError: a mixture that cannot be; of several with too few particles, that which needs most.
     """
-    return [Mixture(particles, ratio, fraction, dim) for ratio, fraction in itertools.product(size_ratios, fractions)]
+    found, few = [], []
+    for ratio, fraction in itertools.product(size_ratios, fractions):
+        try:
+            found.append(Mixture(particles, ratio, fraction, dim))
+        except TooFewError as error:
+            few.append(error)
+    if few:
+        raise max(few, key=lambda error: error.enough)
+    return found
 
 
 def furnas(fraction: np.ndarray, close_packing: float) -> tuple[np.ndarray, np.ndarray]:
@@ -200,6 +209,18 @@ def _missing(mixtures: Sequence[Mixture], seeds: int, out: Path, seed: int, prot
     """Those of `_jobs` of which no line is there, and that are not lost."""
     done = _lost(out) | {line["key"] for line in read_lines(out / "diagram.jsonl")}
     return [job for job in _jobs(mixtures, seeds, out, seed, protocol) if job.key not in done]
+
+
+def _require_one_kind(mixtures: Sequence[Mixture], out: Path, seed: int) -> None:
+    """Of seed and dimension: a diagram has means over the packings of one seed, and its pictures have one unit of K."""
+    for line in read_lines(out / "diagram.jsonl"):
+        for name, there, now in (("seed", {line["seed"]}, {seed}), ("dim", {line["dim"]}, {m.dim for m in mixtures})):
+            if there != now:
+                told = " and ".join(map(str, sorted(now)))
+                raise WavesimError(
+                    f"{out} was begun with another {name}: {line[name]} there, {told} now; give that one, "
+                    "or another folder"
+                )
 
 
 def _require_one_number(every: Sequence[Mixture], out: Path) -> None:

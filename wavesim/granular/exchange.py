@@ -67,6 +67,7 @@ def import_packings(source: str | Path, out: str | Path) -> list[Packing]:
     settings = {"imported": Path(source).name, "sha256": file_hash(source)}
     path = out / "packings.h5"
     with sole_user(out, ".packings.lock"):
+        begun = path.exists()
         done = storage.begin(path, settings)
         provenance = {"settings": settings, "versions": versions("scipy"), "revision": revision()}
         for index, packing in enumerate(found):
@@ -79,13 +80,15 @@ def import_packings(source: str | Path, out: str | Path) -> list[Packing]:
                 log_lines(out / "failed.jsonl", [{"reason": str(error)}], name=name)
                 continue
             storage.append(path, name, replace(measured, provenance={**provenance, "index": index}))
-    try:
-        return storage.read_packings(path)
-    except WavesimError as error:
-        raise WavesimError(
-            f"none of the {len(found)} packings of {source} is in mechanical equilibrium; "
-            f"reasons in {out / 'failed.jsonl'}"
-        ) from error
+        try:
+            return storage.read_packings(path)
+        except WavesimError as error:
+            if not begun:
+                path.unlink()
+            raise WavesimError(
+                f"none of the {len(found)} packings of {source} is in mechanical equilibrium; "
+                f"reasons in {out / 'failed.jsonl'}"
+            ) from error
 
 
 def _measured(packing: Packing) -> Packing:

@@ -26,6 +26,14 @@ LEAST = 8  # particles of a species that is there at all: rounding to whole ones
 MOST = 10**15  # particles, that are looked through for enough
 
 
+class TooFewError(WavesimError):
+    """Particles; `enough` would do."""
+
+    def __init__(self, why: str, enough: int, besides: str = ""):
+        super().__init__(f"{why}: use at least {enough} particles{besides}")
+        self.enough = enough
+
+
 @dataclass(frozen=True)
 class Mixture:
     """particles: in all; size_ratio: small over large diameter; small_fraction: area (volume) concentration X_S of the
@@ -56,22 +64,22 @@ class Mixture:
         species, few = min((("small", self.small), ("large", self.particles - self.small)), key=lambda one: one[1])
         if self.small_fraction not in (0, 1) and few < LEAST:
             if self.small_fraction is None:
-                raise WavesimError(
-                    f"{self.particles} particles, half of them small, are too few: {LEAST} of each species keep near "
-                    f"to X_S; use at least {self._enough()} particles"
-                )
+                raise TooFewError(
+                    f"{self.particles} particles, half of them small, are too few, {LEAST} of each species keep near "
+                    "to X_S", self._enough(),
+                )  # fmt: skip
             left = f"with {few} {species} one{'s' * (few > 1)}" if few else f"without a {species} one"
-            raise WavesimError(
+            raise TooFewError(
                 f"small_fraction {self.small_fraction} at size ratio {self.size_ratio:.4g} leaves {self.particles} "
-                f"particles {left}, and at least {LEAST} keep near to X_S: use at least {self._enough()} particles, "
-                f"or more of the {species} species"
-            )
+                f"particles {left}, and at least {LEAST} keep near to X_S", self._enough(),
+                f", or more of the {species} species",
+            )  # fmt: skip
         if not self._holds(self.particles):
             side = self.side(1.0) / (2 * self.radii().max())
-            raise WavesimError(
+            raise TooFewError(
                 f"{self.particles} particles at size ratio {self.size_ratio:.4g} fill a box of {side:.3g} large "
-                f"diameters, and periodic images need {SHORTEST_BOX:g}: use at least {self._enough()} particles"
-            )
+                f"diameters, and periodic images need {SHORTEST_BOX:g}", self._enough(),
+            )  # fmt: skip
 
     @property
     def small(self) -> int:

@@ -80,22 +80,31 @@ def _images(packing: Packing) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _chains(packing: Packing) -> Any:
-    """The contacts of the load-bearing network as tubes; of disks, their images that reach into the box too."""
+    """The contacts of the load-bearing network as tubes, images that reach into the box too; of spheres cut there."""
     import pyvista
 
     contacts, dim = packing.backbone, packing.dim
-    least = 0.0 if dim == 2 else 0.999 * contacts.overlap.mean()  # all of a lattice's, whose forces are equal
     begins = np.mod(packing.positions, packing.box)[contacts.pairs[:, 0]]
-    shifts = np.array(list(itertools.product((-1, 0, 1), repeat=dim)) if dim == 2 else [(0,) * dim]) * packing.box
+    shifts = np.array(list(itertools.product((-1, 0, 1), repeat=dim))) * packing.box
     ends = np.stack([begins, begins + contacts.vectors], axis=1) + shifts[:, None, None]  # (shift, contact, end, D)
-    seen = ((ends > 0) & (ends < packing.box)).all(axis=-1).any(axis=-1) & (contacts.overlap >= least)
+    seen = ((ends > 0) & (ends < packing.box)).all(axis=-1).any(axis=-1) & _drawn(packing)
     # Over the disks, which lie in the plane z = 0.
     points = np.pad(ends[seen].reshape(-1, dim), ((0, 0), (0, 3 - dim)), constant_values=packing.radii.max())
     strength = np.broadcast_to(contacts.overlap / contacts.overlap.max(), seen.shape)[seen]
     lines = np.insert(np.arange(len(points)).reshape(-1, 2), 0, 2, axis=1)
     network = pyvista.PolyData(points, lines=lines.ravel())
     network["width"] = np.repeat(0.02 + 0.98 * strength, 2) * _thickest(packing)
-    return network.tube(scalars="width", absolute=True)
+    tubes = network.tube(scalars="width", absolute=True)
+    # A chain that leaves the box ends at its wall, since the sphere that it goes on to is drawn at the other side.
+    return tubes if dim == 2 else tubes.clip_box([x for side in packing.box for x in (0, side)], invert=False)
+
+
+def _drawn(packing: Packing) -> np.ndarray:
+    """(C,) mask of the load-bearing contacts: of disks all, of spheres the strong network."""
+    overlap = packing.backbone.overlap
+    least = 0.0 if packing.dim == 2 else 0.999 * overlap.mean()  # all of a lattice's, whose forces are equal
+    mask: np.ndarray = overlap >= least
+    return mask
 
 
 def _thickest(packing: Packing) -> float:

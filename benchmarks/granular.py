@@ -165,7 +165,7 @@ def main() -> None:
 
     lines += [
         "",
-        "| one point | protocol | phi_J | K | states | of its bracket | seconds for phi_J and K | for the bracket | wall |",
+        "| one point | protocol | phi_J | K | states | probes | s, phi_J and K | s, bracket of phi_J | s on the wall |",
         "|" + "---|" * 9,
     ]
     lines += [point(disks, Protocol()), point(disks, Compression()), point(spheres, Compression())]

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 Rows = list[dict[str, Any]]
 CLASSICAL, ONE_WAY = "classical, 5 taps", "one-way, rank 32, 5 taps"
@@ -107,18 +109,20 @@ def _learning(rows: Rows) -> list[str]:
 
 def claims(rows: Rows, cost: dict[str, Any]) -> list[str]:
     """The abstract's claims one by one, on packings, of the one-way network against its classical twin."""
-    packing = _arms([row for row in rows if row["preset"] == "packing" and row["group"] in ("main", "thin")])
+    packing = _arms(
+        [row for row in rows if row["preset"] == "packing" and row["group"] in ("main", "thin", "families")]
+    )
     if not {CLASSICAL, ONE_WAY} <= packing.keys() or not {CLASSICAL, ONE_WAY} <= cost.keys():
         return ["Not known yet: the classical and the one-way arm have to be finished."]
     error = {name: spread(own, "test", "one_crossing")[0] for name, own in packing.items()}
     size = {name: own[0]["parameters"] for name, own in packing.items()}
     ratio = error[ONE_WAY] / error[CLASSICAL]
-    as_good = [name for name in packing if name.startswith("one-way") and error[name] <= error[CLASSICAL]]
+    as_good = [name for name in packing if not name.startswith("classical") and error[name] <= error[CLASSICAL]]
     least = min(as_good, key=lambda name: size[name], default=None)
     thin = [name for name in packing if name.endswith("channels") and size[name] <= 1.1 * size[ONE_WAY]]
     words = f"with {size[ONE_WAY] / size[CLASSICAL]:.2f} of the parameters the one-way one has {ratio:.2f} of the error"
     words += (
-        f"; {least} is as good with {size[least] / size[CLASSICAL]:.2f}" if least else "; no one-way arm is as good"
+        f"; {least}, is as good with {size[least] / size[CLASSICAL]:.2f}" if least else "; no one-way arm is as good"
     )
     if thin:
         nearest = max(thin, key=lambda name: size[name])
@@ -152,6 +156,13 @@ def claims(rows: Rows, cost: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _plainly(axis: Axis) -> None:
+    """1, 2 and 5 of every decade, as numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _figure(rows: Rows, cost: dict[str, Any], path: Path) -> None:
     """Error after one crossing against parameters, multiply-accumulates, and milliseconds."""
     figure = Figure(figsize=(12, 4), layout="constrained")
@@ -167,7 +178,8 @@ def _figure(rows: Rows, cost: dict[str, Any], path: Path) -> None:
                 seeds[0]["macs"] / 1e6,
                 min(price.get(f"{kind}_milliseconds", np.inf) for kind in ("onnx", "compiled", "torch")),
             )
-            mark = "s" if name.startswith("classical") else "o"
+            whole = group != "afterwards" and (name.startswith("classical") or name.endswith(", classical"))
+            mark = "s" if whole else "o"
             for axis, x in zip(axes, places, strict=True):
                 if np.isfinite(x):
                     axis.errorbar(
@@ -183,7 +195,9 @@ def _figure(rows: Rows, cost: dict[str, Any], path: Path) -> None:
     for axis, words in zip(axes, ("parameters", "MMAC a frame", "ms a frame, fastest runtime"), strict=True):
         axis.set_xscale("log")
         axis.set_xlabel(words)
+        _plainly(axis.xaxis)
     axes[0].set_yscale("log")
+    _plainly(axes[0].yaxis)
     axes[0].set_ylabel("relative L2 after one crossing")
     axes[0].legend(fontsize=7, title="squares: classical filters", title_fontsize=7)
     figure.savefig(path, dpi=120)

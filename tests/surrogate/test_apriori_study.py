@@ -44,7 +44,7 @@ def test_the_words_follow_from_the_numbers(tmp_path):
     apriori_tables.write(rows, COST, tmp_path)
     text = (tmp_path / "apriori.md").read_text()
     assert "with 0.20 of the parameters the one-way one has 1.20 of the error" in text
-    assert "one-way, rank 8, 5 taps is as good with 0.10; a classical one thinned to as few has 2.00" in text
+    assert "one-way, rank 8, 5 taps, is as good with 0.10; a classical one thinned to as few has 2.00" in text
     assert "*Faster prediction, in compiled loops*: holds: 0.25" in text
     assert "*Faster training, a step*: does not hold: 3.00" in text
     assert f"0.150 ± {np.std((0.1, 0.2), ddof=1):.3f}" in text
@@ -56,6 +56,8 @@ def test_more_training_is_no_equal_error_with_fewer_parameters():
     rows = [line(apriori_tables.CLASSICAL, 0, 0.1, 1000), line(apriori_tables.ONE_WAY, 0, 0.2, 200)]
     rows.append(line(f"{apriori_tables.ONE_WAY}, classical's seconds", 0, 0.05, 200, group="time"))
     assert "no one-way arm is as good" in apriori_tables.claims(rows, COST)[0]
+    rows.append(line("sum, rank 16", 0, 0.1, 400, group="families"))
+    assert "sum, rank 16, is as good with 0.40" in apriori_tables.claims(rows, COST)[0]
 
 
 def test_trainings_with_other_settings_are_in_no_table():

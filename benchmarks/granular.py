@@ -6,7 +6,7 @@
 - Neighbours: the same, found with one grid of cells (bin) or one for each species (multi).
 - A point: from a random start to phi_J, its bulk modulus and its bracket; seconds on the wall and of the processor.
 
-The last point, 6000 spheres of size ratio 0.15 at X_S = 0.18, next to X*_S, takes minutes: --long. It writes
+The last points, 6000 spheres of size ratio 0.15 before and beyond X*_S, take half an hour: --long. It writes
 benchmarks/results/granular.md.
 
     OMP_NUM_THREADS=1 python benchmarks/granular.py [--quick] [--long]

@@ -172,6 +172,8 @@ def sentence(panel: Panel, batch: int = 1) -> str:
     ours, theirs = forecaster.cost(batch), solver.cost(batch)
     error = f"at an error of {_said(forecaster.one, panel)} after one crossing"
     costs = f"`{forecaster.name}` takes {_number(ours)} ms a crossing, {solver.name} {_number(theirs)} ms"
+    if forecaster.one >= 1:  # no more than a forecast of zeros
+        return f"{where} `{forecaster.name}` is of no use, {error}, where a field of zeros is at 100%."
     if theirs > ours:
         aim = "" if theirs / ours >= AIM else f" (the aim is {AIM:g} times)"
         return f"{where} the forecaster wins by {_number(theirs / ours)} times{aim}, {error}: {costs}."

@@ -64,6 +64,10 @@ def test_the_solver_of_equal_error_is_the_cheapest_that_is_as_good():
     assert "the forecaster wins by 50 times, at an error of 10.0% after one" in pareto_tables.sentence(panel)
     dear = panel_of([truth(0.002), *SOLVERS, *lines_of("forecaster", "network", 0.35, 4.0, **PAID)])
     assert "the solver wins by 4 times, at an error of 35.0%" in pareto_tables.sentence(dear)
+    worse = panel_of(
+        [truth(0.002), *lines_of("solver", "coarse", 1.05, 9.0), *lines_of("forecaster", "network", 1.1, 2.0)]
+    )
+    assert "`network` is of no use, at an error of 110.0% after one" in pareto_tables.sentence(worse)
 
 
 def test_nothing_below_five_times_the_truths_own_error_is_claimed():

@@ -84,8 +84,8 @@ def _table(rows: Rows, cost: dict[str, Any]) -> list[str]:
             *(_said(spread(own, "test", key)) for key in ("first_frames", "one_crossing", "last_frame")),
             _said(spread(own, "valid", "one_crossing")),
         ]
-        onnx, compiled = price.get("onnx_milliseconds"), price.get("compiled_milliseconds")
-        cells.append(f"{onnx:.2f}" if onnx else f"({price['torch_milliseconds']:.2f})" if price else "")
+        onnx, compiled, torch = (price.get(f"{kind}_milliseconds") for kind in ("onnx", "compiled", "torch"))
+        cells.append(f"{onnx:.2f}" if onnx else f"({torch:.2f})" if torch else "")
         cells.append(f"{compiled:.2f}" if compiled else "")
         cells += [
             f"{price[key] / size:.{digits}f}" if price else ""

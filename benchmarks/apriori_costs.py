@@ -61,7 +61,7 @@ def _measured(
     state = np.stack((pulse, 0 * pulse)).astype(np.float32)
     medium = np.ones((2, grid, grid), np.float32)
     found: dict[str, dict[str, float]] = {}
-    timed: dict[tuple[str, str], Callable[[], None]] = {}
+    timed: dict[tuple[str, str], tuple[Callable[[], None], int]] = {}  # what is done, and its calls that make a run
     for number, (name, config) in enumerate(forecasters.items()):
         torch.manual_seed(0)
         model = Forecaster(config, grid / 32).eval()
@@ -73,15 +73,16 @@ def _measured(
             "training_bytes": _kept(model, state, medium, precise),
             "prediction_bytes": _most(model, state, medium),
         }
-        timed[name, "training_milliseconds"] = _training(model, state, medium, precise)
-        timed[name, "torch_milliseconds"] = forecasting(model, state, medium)
+        timed[name, "training_milliseconds"] = _training(model, state, medium, precise), 1
+        timed[name, "torch_milliseconds"] = forecasting(model, state, medium), config.bundle
         try:
             export_onnx(model, folder / str(number), (grid, grid))
-            timed[name, "onnx_milliseconds"] = forecasting(OnnxForecaster(folder / str(number)), state, medium)
-            timed[name, "compiled_milliseconds"] = forecasting(CompiledForecaster(model), state, medium)
+            graph = OnnxForecaster(folder / str(number))
+            timed[name, "onnx_milliseconds"] = forecasting(graph, state, medium), config.bundle
+            timed[name, "compiled_milliseconds"] = forecasting(CompiledForecaster(model), state, medium), config.bundle
         except WavesimError:  # a network that the one or the other does not know
             pass
-    for (name, kind), taken in in_turns({key: (work, 1) for key, work in timed.items()}, TURNS, BURST).items():
+    for (name, kind), taken in in_turns(timed, TURNS, BURST).items():
         found[name][kind], found[name][f"{kind}_median"] = taken
     return found
 

@@ -51,7 +51,7 @@ class Model:
             "parameters": model.weights(),
             "fingerprint": self.fingerprint,
         }
-        return {**told, "name": self.name, "kind": "forecaster", "family": model.config.kind, "path": str(self.path)}
+        return {**told, "name": self.name, "kind": "forecaster", "family": model.config.kind}
 
 
 def models(paths: Sequence[Path], data: Sequence[Path], training: float | None) -> list[Model]:

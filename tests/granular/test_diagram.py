@@ -383,10 +383,13 @@ def test_a_diagram_is_of_one_seed_and_of_one_dimension(swept, monkeypatch):
     out, _ = swept
     monkeypatch.setattr(diagram, "_outcomes", lambda jobs, workers: pytest.fail("begun"))
     before = (out / "diagram.json").read_bytes()
-    with pytest.raises(WavesimError, match=r"another seed: 0 there, 7 now; give that one, or another folder"):
+    with pytest.raises(WavesimError, match=r"packings of seed 0 and 7: give one of them, or another folder"):
         generate_diagram(GRID, 3, out, seed=7, progress=False)
-    with pytest.raises(WavesimError, match=r"another dim: 2 there, 3 now"):
-        generate_diagram(points((0.7,), (0.3,), 64, 3), 3, out, progress=False)
+    spheres = points((0.7,), (0.3,), 64, 3)
+    with pytest.raises(WavesimError, match=r"packings of dim 2 and 3"):
+        generate_diagram(spheres, 3, out, progress=False)
+    with pytest.raises(WavesimError, match=r"packings of dim 2 and 3"):
+        generate_diagram([*GRID, *spheres], 3, out / "both", progress=False)
     assert (out / "diagram.json").read_bytes() == before
 
 

@@ -213,14 +213,11 @@ def _missing(mixtures: Sequence[Mixture], seeds: int, out: Path, seed: int, prot
 
 def _require_one_kind(mixtures: Sequence[Mixture], out: Path, seed: int) -> None:
     """Of seed and dimension: a diagram has means over the packings of one seed, and its pictures have one unit of K."""
-    for line in read_lines(out / "diagram.jsonl"):
-        for name, there, now in (("seed", {line["seed"]}, {seed}), ("dim", {line["dim"]}, {m.dim for m in mixtures})):
-            if there != now:
-                told = " and ".join(map(str, sorted(now)))
-                raise WavesimError(
-                    f"{out} was begun with another {name}: {line[name]} there, {told} now; give that one, "
-                    "or another folder"
-                )
+    lines = read_lines(out / "diagram.jsonl")
+    for name, now in (("seed", {seed}), ("dim", {mixture.dim for mixture in mixtures})):
+        if len(every := now | {line[name] for line in lines}) > 1:
+            told = " and ".join(map(str, sorted(every)))
+            raise WavesimError(f"{out} would hold packings of {name} {told}: give one of them, or another folder")
 
 
 def _require_one_number(every: Sequence[Mixture], out: Path) -> None:

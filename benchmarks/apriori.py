@@ -7,10 +7,10 @@ An arm is a forecaster and what it trains on; each is trained with several seeds
     families     other one-way filters of the same rank
     afterwards   the trained classical one, its kernels decomposed (CP by alternating least squares), and tuned on
     time         the one-way one for as many seconds as the classical one took
-    networks     U-Nets, kernels of space and time (3-way) and encoders of an effective medium of both families;
-                 published ones thinned
+    networks     U-Nets, kernels of space and time (3-way) and encoders of an effective medium of both families, these
+                 also with a twentieth of the parameters; published ones thinned
     data         classical and one-way on 8, 32, 128 and 512 trajectories: who overfits
-All but `data` run on packings, three arms on the other presets too, `data` on random media. Trajectories are split by
+All but `data` run on packings, four arms on the other presets too, `data` on random media. Trajectories are split by
 medium; settings are the same for all, chosen before on validation data of the demo, of packings and of random ones. The
 test split is seen once, when a training is finished. A finished training is a line of results/apriori/runs.jsonl and is
 not run again.
@@ -101,6 +101,16 @@ def thinned(width: int) -> dict[str, Any]:
     return {**gated("classical"), "width": width, "encoder_width": width}
 
 
+def effective(family: str, **shape: Any) -> dict[str, Any]:
+    return {"network": "effective", "convolution": family, **shape}
+
+
+def narrow(family: str, width: int) -> dict[str, Any]:
+    """An encoder of less than a twentieth of the classical network's parameters."""
+    rank = min(width, 8)
+    return effective(family, encoder_width=width, encoder_ranks=(rank, rank), ranks=(rank, rank))
+
+
 def arms() -> list[Arm]:
     """All of them, the most telling first."""
     classical, one_way = gated("classical"), gated("one-way")
@@ -150,12 +160,17 @@ def arms() -> list[Arm]:
         Arm("networks", f"kernels of space and time, {family}", {**block, "convolution": family})
         for family in ("classical", "one-way")
     ]
-    encoder = {"network": "effective", "encoder_width": 32, "encoder_ranks": (16, 32)}
+    encoder = {"encoder_width": 32, "encoder_ranks": (16, 32)}
     found += [
-        Arm("networks", f"effective medium, {family}, {deep} layers",
-            {**encoder, "convolution": family, "ranks": (16,) * deep})
+        Arm("networks", f"effective medium, {family}, {deep} layers", effective(family, ranks=(16,) * deep, **encoder))
         for family, deep in (("classical", 2), ("one-way", 2), ("one-way", 4))
-    ]  # fmt: skip
+    ]
+    found += [
+        Arm("networks", f"effective medium, {family}, {width} wide", narrow(family, width))
+        for family, width in (("one-way", 16), ("classical", 4), ("one-way", 8), ("classical", 3))
+    ]
+    two = effective("one-way", ranks=(16, 16), **encoder)
+    found += [Arm("other presets", "effective medium, one-way, 2 layers", two, preset) for preset in PRESETS[1:]]
     found += [Arm("networks", f"{name}, thinned", {"network": name, **changes}) for name, changes in THINNED.items()]
     return found
 

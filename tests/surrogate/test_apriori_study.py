@@ -60,6 +60,21 @@ def test_more_training_is_no_equal_error_with_fewer_parameters():
     assert "sum, rank 16, is as good with 0.40" in apriori_tables.claims(rows, COST)[0]
 
 
+def test_the_aim_is_of_parameters_milliseconds_and_error_at_once():
+    classical, one_way = apriori_tables.CLASSICAL, apriori_tables.ONE_WAY
+    rows = [line(classical, 0, 0.1, 1000), line(one_way, 0, 0.2, 200)]
+    small, thin = "effective medium, one-way, 8 wide", "effective medium, classical, 3 wide"
+    rows += [line(small, 0, 0.09, 49, group="networks"), line(thin, 0, 0.05, 40, group="networks")]
+    cost = {**COST, thin: COST[one_way], small: {"onnx_milliseconds": 0.7, "compiled_milliseconds": 0.19}}
+    told = next(words for words in apriori_tables.claims(rows, cost) if "twentieth" in words)
+    assert told.endswith("reached by effective medium, one-way, 8 wide, with 0.049, 0.190 and 0.90 of them.")
+    for worse in ({"parameters": 51}, {"test": {"one_crossing": 0.11}}):
+        others = [row if row["name"] != small else {**row, **worse} for row in rows]
+        assert any(words.endswith("reached by no arm.") for words in apriori_tables.claims(others, cost))
+    slow = {**cost, small: {"compiled_milliseconds": 0.21}}
+    assert any(words.endswith("reached by no arm.") for words in apriori_tables.claims(rows, slow))
+
+
 def test_trainings_with_other_settings_are_in_no_table():
     arm, scale = arms()[0], Scale()
     own = line(arm.name, 0, 0.1, 1000, iterations=1200, key=key_of(arm, 0, scale, 1200))
@@ -96,6 +111,8 @@ def test_every_arm_is_a_forecaster_of_at_most_a_hundred_thousand_weights_and_has
         model = Forecaster(arm.forecaster(), 2.0)
         weights = sum(p.numel() * (1 + p.is_complex()) for p in model.parameters())
         assert weights < 100_000, arm.name
+        if arm.name.endswith(" wide"):
+            assert weights <= 34_000 / 20, (arm.name, weights)
         if arm.changes.get("network") in THINNED:  # to the budget of the classical forecaster
             assert 0.7 < weights / 34_000 < 1.4, (arm.name, weights)
 

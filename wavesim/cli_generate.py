@@ -9,7 +9,7 @@ import typer
 
 from wavesim.cli_options import Out, Seed, Settings, Workers, settings
 from wavesim.errors import WavesimError
-from wavesim.info import SECOND, columns
+from wavesim.info import columns, second_transition
 
 generate = typer.Typer(no_args_is_help=True, help="Make packings, their jamming diagram, or waves.")
 Scheduler = Annotated[
@@ -81,8 +81,7 @@ def generate_diagram(
     rows = generate_it(mixtures, seeds, out, seed, workers)
     draw(rows, out / "diagram.png")
     shown = ("size_ratio", "small_fraction", "packings", "phi_j", "phi_j_deviation", "bulk_modulus", "coordination")
-    second = [name for name in SECOND if any(row.get(name) is not None for row in rows)]
-    typer.echo(columns(rows, (*shown, *second)))
+    typer.echo(columns(rows, (*shown, *second_transition(rows))))
     if failed := sum(row["failed"] for row in rows):
         typer.echo(f"{failed} packings came to no equilibrium; reasons in {out / 'failed.jsonl'}", err=True)
 

@@ -17,7 +17,7 @@ BROKEN = "broken:"
 KINDS = "a model, a dataset, a packings file, a jamming diagram or a run"
 PACKING = ("dim", "size_ratio", "small_fraction", "phi_j", "coordination", "rattler_fraction", "bulk_modulus")
 MIXTURE = ("dim", "size_ratio", "small_fraction", "particles", "packings", "phi_j", "phi_j_deviation", "bulk_modulus")
-SECOND = ("phi_j2", "bulk_modulus_2")  # at the second transition, of diagrams that have one
+SECOND = ("phi_j2", "bulk_modulus_2")
 
 
 def info_text(path: str | Path) -> str:
@@ -76,6 +76,11 @@ def _or_why(tell: Callable[[Path], str], path: Path) -> str:
     except (WavesimError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         why = str(error) if isinstance(error, WavesimError) else f"{type(error).__name__}: {error}"
         return f"{BROKEN} {'' if str(path) in why else f'{path}: '}{' '.join(why.split())}"
+
+
+def second_transition(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Names of what a diagram says of its second transition, if it has one."""
+    return [name for name in SECOND if any(row.get(name) is not None for row in rows)]
 
 
 def columns(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
@@ -214,8 +219,7 @@ def _pruning(folder: Path) -> str:
 def _diagram(path: Path) -> str:
     try:
         rows = json.loads(path.read_text())["rows"]
-        second = [name for name in SECOND if any(row.get(name) is not None for row in rows)]
-        table = columns(rows, (*MIXTURE, *second))
+        table = columns(rows, (*MIXTURE, *second_transition(rows)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WavesimError(f"{path} is no jamming diagram ({error!r}); `wavesim generate diagram` makes one") from error
     return f"{path}: the jamming diagram of {len(rows)} mixtures, means and standard deviations over packings\n{table}"

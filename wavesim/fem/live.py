@@ -7,7 +7,6 @@ the end of that frame. The wave equation is linear: a pulse at rest is added to 
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -43,7 +42,7 @@ class LiveSolver:
     def __init__(self, shard: str | Path, row: int, elements: int | None = None, degree: int | None = None):
         if find_spec("dolfinx") is None:
             raise missing_engine("dolfinx", "the live solver", "fem")
-        context = multiprocessing.get_context("spawn")
+        context = processes.Spawn()
         self._connection, theirs = context.Pipe()
         arguments = (theirs, str(shard), row, elements, degree)
         self._process = context.Process(target=_serve, args=arguments, daemon=True)

@@ -107,7 +107,7 @@ def generate_diagram(
         raise WavesimError(f"{out} holds packings.h5, and both write failed.jsonl; give another folder")
     with sole_user(out):
         _require_one_kind(mixtures, out, seed)
-        _require_one_number(_all(mixtures, seeds, out, seed)[0], out)
+        _require_one_number(_all(mixtures, seeds, out)[0], out)
         while missing := _missing(mixtures, seeds, out, seed, protocol):
             require_engine()
             with counted("diagram", seeds * len(mixtures), seeds * len(mixtures) - len(missing), progress) as finished:
@@ -117,7 +117,7 @@ def generate_diagram(
                         log_lines(out / "diagram.jsonl", [row], key=job.key)
                     found = f"phi_J {row['phi_j']:.4f}" if row else f"failed: {failures[-1]['reason']}"
                     finished(f"size ratio {job.mixture.size_ratio:.3g}, X_S {job.mixture.concentration:.4g}: {found}")
-        return summarise(*_all(mixtures, seeds, out, seed), out, seed, protocol)
+        return summarise(*_all(mixtures, seeds, out), out, seed, protocol)
 
 
 def summarise(
@@ -230,9 +230,9 @@ def _require_one_number(every: Sequence[Mixture], out: Path) -> None:
             )
 
 
-def _all(mixtures: Sequence[Mixture], seeds: int, out: Path, seed: int) -> tuple[list[Mixture], int]:
-    """These mixtures and what else the folder has of the same seed, in order; and the most packings of one."""
-    lines = [line for line in read_lines(out / "diagram.jsonl") if line["seed"] == seed]
+def _all(mixtures: Sequence[Mixture], seeds: int, out: Path) -> tuple[list[Mixture], int]:
+    """These mixtures and what else the folder has, in order; and the most packings of one."""
+    lines = read_lines(out / "diagram.jsonl")
     others = [Mixture(line["particles"], line["size_ratio"], line["small_fraction"], line["dim"]) for line in lines]
     every = sorted({*mixtures, *others}, key=lambda one: (one.dim, -one.size_ratio, one.concentration, one.particles))
     return every, max([seeds, *(line["number"] + 1 for line in lines)])

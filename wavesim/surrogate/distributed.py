@@ -7,7 +7,6 @@ stays, to rounding, that of one process. Not so with batch norms, which classic-
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import socket
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 
 from wavesim.errors import WavesimError
-from wavesim.processes import THREADS, follow_parent
+from wavesim.processes import THREADS, Spawn, follow_parent
 from wavesim.surrogate.logs import Progress
 
 
@@ -29,7 +28,7 @@ def side_by_side(work: Callable[..., None], ranks: int, job: Any, progress: Prog
     Raises:
         WavesimError: of any of the processes, which ends them all; or one of them was killed.
     """
-    context = multiprocessing.get_context("spawn")
+    context = Spawn()
     queue = context.Queue()
     port = _free_port()
     copy = pickle.dumps(job)  # a tensor in itself would have its memory shared among the processes

@@ -190,6 +190,34 @@ def test_a_stiff_medium_takes_more_substeps_and_its_waves_keep_their_speed(netwo
     assert abs(state[0, 0, 0].argmax().item() - (8 + 7 * 6)) <= 1
 
 
+@pytest.mark.parametrize("network", EVERY)
+@pytest.mark.parametrize("sides", [SIDES[0], MIXED])
+@torch.no_grad()
+def test_each_medium_of_a_batch_takes_its_own_substeps(network: str, sides) -> None:  # type: ignore[no-untyped-def]
+    model, state = forecaster(network, sides=sides).double(), states(3).double()
+    speeds = torch.tensor([1.0, 2.5, 1.5]).double()[:, None, None, None]  # over that of the first
+    medium = torch.cat((contrast(3)[:, :1].double() * speeds**2, contrast(3)[:, 1:].double()), dim=1)
+    context = model.encode(medium)
+    together = model(state, context)
+    taken = []
+    for k in range(3):
+        alone = model.encode(medium[k : k + 1])
+        taken.append(alone.substeps)
+        torch.testing.assert_close(model(state[k : k + 1], alone), together[k : k + 1], atol=1e-12, rtol=1e-12)
+    assert context.substeps.flatten().tolist() == taken and len(set(taken)) == 3
+
+
+def test_an_effective_step_is_granted_a_share_of_the_coarse_ones_substeps() -> None:
+    """Gershgorin's bound in a uniform medium of speed c is 8 (c C)^2, and n sub-steps are stable up to 4 n^2."""
+    medium, courant = torch.ones(3, 2, *GRID), 2.0
+    medium[1, 0], medium[2, 0] = 9.0, 25.0
+    coarse = [np.floor(np.sqrt(8) * c * courant / 2) + 1 for c in (1, 3, 5)]
+    assert coarse == [3, 9, 15]
+    step = untrained("effective", courant, substeps=4).coarse
+    assert step.granted(medium).flatten().tolist() == [4, 7, 11]  # 0.7 of them, rounded up, and 4 at least
+    assert untrained("structured", courant, substeps=4).coarse.granted(medium).flatten().tolist() == [4, 4, 4]
+
+
 def set_bias(model, channels: slice, value: float) -> None:  # type: ignore[no-untyped-def]
     """The same output of the encoder everywhere."""
     with torch.no_grad():
@@ -253,15 +281,16 @@ def test_training_may_ask_for_a_step_that_is_stable_with_fewer_substeps() -> Non
     model, medium = untrained("effective", substeps=5), contrast(1)
     step = model.coarse
     stiff = step.stencil(medium)
-    assert step.substeps_in(stiff) > 5 and step.excess(stiff).item() > 1e-3
-    assert step.excess(step.stencil(0 * medium + 1)).item() == 0
+    assert step.substeps_in(stiff, medium) > 5 and step.excess(stiff, medium).item() > 1e-3
+    soft = 0 * medium + 1
+    assert step.excess(step.stencil(soft), soft).item() == 0
     bound = step.largest(stiff).item() / (4 * STABLE * 25) - 1  # the excess of the stiffest cell
-    assert step.excess(stiff).item() <= bound**2
+    assert step.excess(stiff, medium).item() <= bound**2
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(100):
-        excess = step.excess(step.stencil(medium))
+        excess = step.excess(step.stencil(medium), medium)
         optimizer.zero_grad()
         excess.backward()
         optimizer.step()
-    assert step.substeps_in(step.stencil(medium)) == 5
+    assert step.substeps_in(step.stencil(medium), medium) == 5
     assert eigenvalues(model, medium)[-1] < 4 * 25  # of a dense matrix

@@ -28,6 +28,9 @@ from wavesim.surrogate.sides import MEDIUM, STATE, Sides, around, padding
 
 FACES = (("right", (1, 2)), ("left", (1, 0)), ("top", (2, 1)), ("bottom", (0, 1)))
 """The faces of a cell, in the order of the stencil, and where the neighbour behind each is in 3 x 3 cells."""
+Substeps = int | torch.Tensor
+"""Of a frame: in every medium, or (batch, 1, 1, 1) in each."""
+Share = float | torch.Tensor
 EDGES = {"right": (..., -1), "left": (..., 0), "top": (..., -1, slice(None)), "bottom": (..., 0, slice(None))}
 
 
@@ -76,7 +79,8 @@ class CoarseStep(nn.Module):
         Raises:
             WavesimError: with the number of sub-steps that is enough.
         """
-        needed, largest = self.needed(stencil)
+        largest = float(self.bound(stencil).max())
+        needed = self.stable_with(largest)
         if 0 < self.substeps < needed:
             raise WavesimError(
                 f"substeps {self.substeps} is unstable in this medium; it takes at least {needed} "
@@ -84,16 +88,20 @@ class CoarseStep(nn.Module):
             )
 
     @staticmethod
-    def needed(stencil: torch.Tensor) -> tuple[int, float]:
-        """Sub-steps that are stable in these media, and the bound of the largest eigenvalue that says so."""
-        largest = 2 * float(stencil[:, :4].sum(dim=1).max())
-        return math.floor(math.sqrt(largest) / 2) + 1, largest
+    def bound(stencil: torch.Tensor) -> torch.Tensor:
+        """Of the largest eigenvalue in each medium, (batch,): Gershgorin's."""
+        return 2 * stencil[:, :4].sum(dim=1).amax(dim=(1, 2))
+
+    @staticmethod
+    def stable_with(largest: float) -> int:
+        """The least sub-steps that are stable with a largest eigenvalue."""
+        return math.floor(math.sqrt(largest) / 2) + 1
 
     def both_ways(self) -> Iterable[nn.Module]:
         """Layers whose adjoint runs, too, so that an export leaves them as they are."""
         return ()
 
-    def substeps_in(self, stencil: torch.Tensor) -> int:
+    def substeps_in(self, stencil: torch.Tensor, medium: torch.Tensor) -> Substeps:
         """The sub-steps that a frame takes in these media."""
         return self.substeps
 
@@ -116,26 +124,27 @@ class CoarseStep(nn.Module):
         flows = [w * d for w, d in zip(stencil[:, : self.links].split(1, dim=1), self.strain(pressure), strict=True)]
         return sum(flows[1:], start=flows[0])
 
-    def forward(self, state: torch.Tensor, stencil: torch.Tensor, substeps: int | None = None) -> torch.Tensor:
+    def forward(self, state: torch.Tensor, stencil: torch.Tensor, substeps: Substeps | None = None) -> torch.Tensor:
         """The state (batch, 2, y, x) one frame later; the same state where there are no sub-steps."""
         substeps = self.substeps if substeps is None else substeps
-        if substeps == 0:
+        most = substeps if isinstance(substeps, int) else int(substeps.max())
+        if most == 0:
             return state
-        share = 1 / substeps
         pressure, rate = state[:, :1], state[:, 1:]
-        damping = share / 2 * stencil[:, self.links : self.links + 1] if self.absorbs else None
+        damping = stencil[:, self.links : self.links + 1] if self.absorbs else None
         # Each kick is a half before the drift, explicit in the damping, and a half after it, implicit.
-        rate = rate if damping is None else rate * (1 - damping)
-        rate = rate + share / 2 * self.acceleration(pressure, stencil)
-        for substep in range(substeps):
-            pressure = pressure + share * rate
-            last = substep == substeps - 1
+        half = 1 / (2 * substeps)
+        rate = rate if damping is None else rate * (1 - half * damping)
+        rate = rate + half * self.acceleration(pressure, stencil)
+        for substep in range(most):
+            before, after = halves(substeps, substep)
+            pressure = pressure + 2 * before * rate
+            kick = self.acceleration(pressure, stencil)
             if damping is None:
-                rate = rate + (share / 2 if last else share) * self.acceleration(pressure, stencil)
+                rate = rate + (before + after) * kick
                 continue
-            kick = share / 2 * self.acceleration(pressure, stencil)
-            rate = (rate + kick) / (1 + damping)
-            rate = rate if last else rate * (1 - damping) + kick
+            rate = (rate + before * kick) / (1 + before * damping)
+            rate = rate * (1 - after * damping) + after * kick
         return torch.cat((pressure, rate), dim=1)
 
     def energy(self, state: torch.Tensor, stencil: torch.Tensor, medium: torch.Tensor) -> torch.Tensor:
@@ -152,7 +161,14 @@ class CoarseStep(nn.Module):
         return grid[0] * grid[1] * ((self.substeps + 1) * acceleration + self.substeps) if self.substeps else 0, 0
 
 
+def halves(substeps: Substeps, substep: int) -> tuple[Share, Share]:
+    """Half of a sub-step's length, and half of the next one's: nothing in media that have taken all of theirs."""
+    if isinstance(substeps, int):
+        return 1 / (2 * substeps), (substep + 1 < substeps) / (2 * substeps)
+    return (substep < substeps) / (2 * substeps), (substep + 1 < substeps) / (2 * substeps)
+
+
 def substeps_in_all(courant: float, sides: Sides, media: Iterable[np.ndarray]) -> int:
     """Sub-steps with which the coarse step is stable in media (2, y, x)."""
     step = CoarseStep(courant, 1, sides)
-    return max(step.needed(step.stencil(torch.from_numpy(medium[None])))[0] for medium in media)
+    return max(step.stable_with(float(step.bound(step.stencil(torch.from_numpy(medium[None]))))) for medium in media)

@@ -22,6 +22,7 @@ from torch import nn
 from wavesim.errors import WavesimError
 from wavesim.provenance import whole_file
 from wavesim.surrogate.coarse import CoarseStep
+from wavesim.surrogate.effective import granted
 from wavesim.surrogate.graph_facts import facts_in, texts_of
 from wavesim.surrogate.layers import Convolution
 from wavesim.surrogate.models import STEPS, Context, Forecaster
@@ -37,6 +38,10 @@ def _folded(model: Forecaster) -> Forecaster:
 
 
 STABLE_CALLS = 40
+REMEDY = (
+    "and graphs cannot take more of them: forecast with PyTorch, which does, or train and export a forecaster with "
+    "more substeps"
+)
 
 
 class _Start(nn.Module):
@@ -169,10 +174,17 @@ class OnnxForecaster:
         known = self._start.run(names, {"state": state, "medium": medium})
         context = {"medium": medium, **dict(zip(names, known, strict=True))}
         if self.facts.network in STEPS:
+            self._require_enough(medium)
             self._require_stable(context)
         else:
             self._coarse.check(torch.from_numpy(context["stencil"]))
         return context
+
+    def _require_enough(self, medium: np.ndarray) -> None:
+        """An effective step is trained with as many sub-steps as are granted: fewer may be stable, and are wrong."""
+        given, least = self.facts.substeps, int(granted(self._coarse.stencil(torch.tensor(medium)), 1).max())
+        if self.facts.network == "effective" and given < least:
+            raise WavesimError(f"substeps {given} is less than the {least} that this medium takes, {REMEDY}")
 
     def _require_stable(self, context: dict[str, np.ndarray]) -> None:
         """Noise that grows without bound has found what is unstable: 1 % too stiff is a factor of 1.15 a sub-step."""
@@ -181,10 +193,7 @@ class OnnxForecaster:
         for _ in range(STABLE_CALLS):
             noise = self.advance(noise, free)[:, -1]
         if not np.linalg.norm(noise) < 1000 * first:
-            raise WavesimError(
-                f"substeps {self.facts.substeps} is unstable in this medium, and graphs cannot take more of them: "
-                "forecast with PyTorch, which does, or train and export a forecaster with more substeps"
-            )
+            raise WavesimError(f"substeps {self.facts.substeps} is unstable in this medium, {REMEDY}")
 
     def advance(self, state: np.ndarray, context: dict[str, np.ndarray]) -> np.ndarray:
         """The states of the frames of one call, (batch, frame, 2, y, x)."""

@@ -13,11 +13,9 @@ the weights do on their way.
 
 from __future__ import annotations
 
-import math
-
 import torch
 
-from wavesim.surrogate.coarse import CoarseStep
+from wavesim.surrogate.coarse import CoarseStep, Substeps
 
 # Twelve vectors and the residual come to within -0.5 and +2.5 % of the largest eigenvalue on 64 x 64 cells of contrast
 # (20, 5); forty of the power iteration were up to 6 % below it.
@@ -36,11 +34,11 @@ class LearnedStep(CoarseStep):
         """No medium is refused: a stiff one takes more sub-steps."""
 
     @torch.no_grad()
-    def largest(self, stencil: torch.Tensor, enough: float = 0.0) -> torch.Tensor:
+    def largest(self, stencil: torch.Tensor, enough: float | torch.Tensor = 0.0) -> torch.Tensor:
         """A bound of the largest eigenvalue of A from above, (batch,): Lanczos's, its residual included.
 
         Args:
-            enough: a bound up to which no better one is looked for.
+            enough: a bound, or (batch, 1, 1, 1), up to which no better one is looked for.
         Source: Zhou and Li, Linear Algebra and its Applications 435 (2011), 480.
         """
         kappa = self.kappa(stencil)
@@ -61,14 +59,21 @@ class LearnedStep(CoarseStep):
         values, vectors = torch.linalg.eigh(tridiagonal)
         return MARGIN * (values[:, -1] + beta.flatten() * vectors[:, -1, -1].abs())
 
-    def substeps_in(self, stencil: torch.Tensor) -> int:
-        """The settings' number, or as many as the stiffest of these media is stable in; at export the settings'."""
+    def granted(self, medium: torch.Tensor) -> torch.Tensor:
+        """Sub-steps that a frame takes at least in each of these media, (batch, 1, 1, 1)."""
+        return torch.full_like(medium[:, :1, :1, :1], self.substeps)
+
+    def substeps_in(self, stencil: torch.Tensor, medium: torch.Tensor) -> Substeps:
+        """Those that are granted, or as many as each medium is stable in; at export the settings'."""
         if torch.compiler.is_exporting():
             return self.substeps
-        largest = float(self.largest(stencil, enough=3.999 * self.substeps**2).max())
-        return max(self.substeps, math.floor(math.sqrt(largest) / 2) + 1)
+        granted = self.granted(medium)
+        largest = self.largest(stencil, enough=3.999 * granted**2).double().view_as(granted)
+        each = torch.maximum(granted, (torch.floor(largest.sqrt() / 2) + 1).to(granted))
+        most = int(each.max())
+        return most if int(each.min()) == most else each
 
-    def scheme_energy(self, state: torch.Tensor, stencil: torch.Tensor, substeps: int) -> torch.Tensor:
+    def scheme_energy(self, state: torch.Tensor, stencil: torch.Tensor, substeps: Substeps) -> torch.Tensor:
         """E above, (batch, 1, 1, 1)."""
         pressure, rate = state[:, :1], state[:, 1:]
         acceleration = self.acceleration(pressure, stencil)

@@ -25,7 +25,7 @@ from torch import nn
 
 from wavesim.config import ForecasterConfig
 from wavesim.errors import WavesimError
-from wavesim.surrogate.coarse import CoarseStep
+from wavesim.surrogate.coarse import CoarseStep, Substeps
 from wavesim.surrogate.effective import EffectiveStep
 from wavesim.surrogate.networks import Seen, make_network
 from wavesim.surrogate.sides import brought_up
@@ -42,12 +42,12 @@ STEPS: dict[str, type[StructuredStep | EffectiveStep]] = {"structured": Structur
 
 class Context(NamedTuple):
     """What is known of a medium: medium (batch, 2, y, x), stencil (batch, weights, y, x), what the network has seen;
-    substeps: of a frame, none: those of the settings."""
+    substeps: of a frame, in each medium where they differ, none: those of the settings."""
 
     medium: torch.Tensor
     stencil: torch.Tensor
     seen: Seen
-    substeps: int | None = None
+    substeps: Substeps | None = None
 
 
 def _step(config: ForecasterConfig, courant: float) -> CoarseStep:
@@ -86,7 +86,7 @@ class Forecaster(nn.Module):
         """Everything that depends on the medium (batch, 2, y, x) of (kappa, rho) alone; computed once for each."""
         stencil = self.coarse.stencil(medium)
         seen = self.network.encode(medium) if self.network else ()
-        return Context(medium, stencil, seen, self.coarse.substeps_in(stencil))
+        return Context(medium, stencil, seen, self.coarse.substeps_in(stencil, medium))
 
     def bundle(self, state: torch.Tensor, context: Context) -> torch.Tensor:
         """The next `config.bundle` frames (batch, frame, 2, y, x) of a state (batch, 2, y, x), in one call."""

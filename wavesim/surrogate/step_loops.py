@@ -42,7 +42,7 @@ class StepLoops:
     def bound(self, context: Context, budgets: Sequence[float]) -> list[Bound]:
         """A workspace for each of the states in the one medium of `context`."""
         step, stencil = self.step, context.stencil[0].numpy()
-        substeps = step.substeps if context.substeps is None else context.substeps
+        substeps = step.substeps if context.substeps is None else int(context.substeps)
         rows, columns = stencil.shape[-2:]
         stride = -(-columns // self._lanes) * self._lanes
         links, softness = zeros(rows, step.links, stride), zeros(rows, stride)

@@ -53,7 +53,7 @@ class StructuredLoops:
 
     def _bound(self, context: Context, budget: float) -> Bound:
         stencil = context.stencil[0].numpy()
-        substeps = self._step.substeps if context.substeps is None else context.substeps
+        substeps = self._step.substeps if context.substeps is None else int(context.substeps)
         (network, arrays), (adjoint, others) = (
             way(stencil[self._step.links + 1 :]) for way in (self._packed.cascade, self._packed.adjoint)
         )

@@ -79,7 +79,7 @@ class Unrolled(lightning.LightningModule):
             raise WavesimError(self.why_not_finite(states, loss.item()))
         self.losses.append(loss.item())
         if isinstance(self.model.coarse, EffectiveStep):
-            loss = loss + self.model.coarse.excess(context.stencil)
+            loss = loss + self.model.coarse.excess(context.stencil, medium)
         return loss + self.config.weight_decay * size_of_kernels(self.model) if self.config.weight_decay else loss
 
     def why_not_finite(self, states: torch.Tensor, loss: float) -> str:

@@ -46,7 +46,8 @@ class ForecasterConfig(Settings):
     encoder_width: Count = Field(default=16, description="channels of the encoder that turns the medium into gates")
     encoder_ranks: tuple[Count, Count] = Field(default=(4, 8), description="ranks of the encoder's two one-way layers")
     substeps: Annotated[int, Field(ge=0)] = Field(
-        default=6, description="coarse explicit steps a frame; 0: the network alone"
+        default=6,
+        description="coarse explicit steps a frame; 0: the network alone; learned steps take more in stiff media",
     )
     bundle: Count = Field(default=1, description="frames forecast in one call")
     conserve_energy: bool = Field(

@@ -44,6 +44,8 @@ from wavesim.surrogate.data import spread
 
 RESULTS = Path(__file__).parent / "results" / "apriori"
 PRESETS = ("packing", "random", "cavity")
+# Datasets that ship_presets.py knows besides: a preset, with settings of its own.
+VARIANTS = {"packing-contrasts": ("packing", {"bulk_moduli": [4.0, 25.0], "densities": [1.0, 6.0]})}
 SIZES = (8, 32, 128, 512)
 FIRST_FRAMES = 10
 TOGETHER = {"packing": 4}  # trajectories through one medium; elsewhere one
@@ -186,7 +188,7 @@ THINNED: dict[str, dict[str, Any]] = {
 
 def dataset(preset: str, scale: Scale, folder: Path, size: int | None = None) -> Path:
     """The preset's trajectories, made where they are missing; or a folder whose `size` first ones train."""
-    whole = generated(preset, scale, folder, scale.trajectories[preset])
+    whole = generated(preset, scale, folder, scale.trajectories[kind_of(preset)])
     if size is None:
         return whole
     part = whole.with_name(f"{whole.name}-first-{size}")
@@ -202,23 +204,30 @@ def dataset(preset: str, scale: Scale, folder: Path, size: int | None = None) ->
     return part
 
 
+def kind_of(preset: str) -> str:
+    """Of a variant, what it is one of."""
+    return VARIANTS[preset][0] if preset in VARIANTS else preset
+
+
 def generated(preset: str, scale: Scale, folder: Path, trajectories: int, seed: int = 0) -> Path:
     """A dataset of so many trajectories, and the packings that it takes; half of another seed's is its test split."""
     whole = folder / "data" / (f"{preset}-{trajectories}-{scale.grid}" + (f"-seed-{seed}" if seed else ""))
-    settings = [f"grid = {scale.grid if preset == 'packing' else [scale.grid, scale.grid]}", f"frames = {scale.frames}"]
+    kind, own_settings = VARIANTS.get(preset, (preset, {}))
+    settings = [f"grid = {scale.grid if kind == 'packing' else [scale.grid, scale.grid]}", f"frames = {scale.frames}"]
+    settings += [f"{name} = {value}" for name, value in own_settings.items()]
     settings += ["test_share = 0.49"] if seed else []
     own: tuple[object, ...] = ("--seed", seed)
-    if preset == "packing":
+    if kind == "packing":
         packings = folder / (f"packings-seed-{seed}" if seed else "packings")
         if not (packings / "packings.h5").exists():
             mixture = ("--particles", 64, "--size-ratio", 1 / 1.4, "--small-fraction", 0.5)
-            count = max(6, trajectories // TOGETHER[preset])
+            count = max(6, trajectories // TOGETHER[kind])
             command("generate", "packings", *mixture, "--n", count, *own, "--out", packings)
         own = (*own, "--packings", packings)
     if not (whole / "stats.yaml").exists():
         whole.parent.mkdir(parents=True, exist_ok=True)
         toml = whole.with_suffix(".toml")
-        toml.write_text("\n".join([f'preset = "{preset}"', *settings]) + "\n")
+        toml.write_text("\n".join([f'preset = "{kind}"', *settings]) + "\n")
         command("generate", "waves", toml, "--n", trajectories, *own, "--out", whole)
     return whole
 

@@ -35,7 +35,7 @@ def allowed(promised: list[float], others: int, together: int = 1) -> float:
 def kept(preset: str, scale: apriori.Scale, folder: Path, models: Path, seed: int) -> list[dict[str, Any]]:
     """A line for each model and measure: promised, allowed and found mean."""
     promise = json.loads((models / preset / "promise.json").read_text())
-    trajectories = TRAJECTORIES if scale.grid > apriori.QUICK.grid else scale.trajectories[preset]
+    trajectories = TRAJECTORIES if scale.grid > apriori.QUICK.grid else scale.trajectories[apriori.kind_of(preset)]
     data, out = apriori.generated(preset, scale, folder, trajectories, seed), folder / "promises" / f"{preset}-{seed}"
     apriori.command("evaluate", models / preset, "--data", data, "--out", out)
     results = json.loads((out / "results.json").read_text())
@@ -45,7 +45,7 @@ def kept(preset: str, scale: apriori.Scale, folder: Path, models: Path, seed: in
             found = ship_presets.promised(row, results)
             for measure in MEASURES:
                 errors = promise["rows"][row["name"]][measure]
-                limit = allowed(errors, results["trajectories"], apriori.TOGETHER.get(preset, 1))
+                limit = allowed(errors, results["trajectories"], apriori.TOGETHER.get(apriori.kind_of(preset), 1))
                 mean = float(np.mean(found[measure]))
                 line = {"preset": preset, "model": row["name"], "measure": measure, "promised": float(np.mean(errors))}
                 lines.append({**line, "allowed": limit, "found": mean, "kept": mean <= limit})
@@ -55,7 +55,9 @@ def kept(preset: str, scale: apriori.Scale, folder: Path, models: Path, seed: in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--presets", nargs="*", default=list(apriori.PRESETS), choices=apriori.PRESETS)
+    parser.add_argument(
+        "--presets", nargs="*", default=list(apriori.PRESETS), choices=(*apriori.PRESETS, *apriori.VARIANTS)
+    )
     parser.add_argument("--folder", type=Path, default=Path("runs/apriori"), help="fresh data and evaluations")
     parser.add_argument("--models", type=Path, default=ship_presets.MODELS)
     parser.add_argument("--seed", type=int, default=2000, help="of the data; none that a card was made with")

@@ -65,7 +65,7 @@ def ship(
     for name in arms:
         shutil.copy(runs / name / "model.safetensors", target / f"{name}.safetensors")
         shutil.copy(runs / name / "curves.png", target / f"{name}.curves.png")
-    trajectories = FRESH if scale.grid > apriori.QUICK.grid else scale.trajectories[preset]
+    trajectories = FRESH if scale.grid > apriori.QUICK.grid else scale.trajectories[apriori.kind_of(preset)]
     fresh = apriori.generated(preset, scale, folder, trajectories, FRESH_SEED)
     results = {}
     for what, place in {"test": data, "fresh": fresh}.items():
@@ -117,7 +117,9 @@ Errors over {results["fresh"]["trajectories"]} trajectories of data made afterwa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--presets", nargs="*", default=list(apriori.PRESETS), choices=apriori.PRESETS)
+    parser.add_argument(
+        "--presets", nargs="*", default=list(apriori.PRESETS), choices=(*apriori.PRESETS, *apriori.VARIANTS)
+    )
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS, help="those that the card is to have")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="data and runs")
     parser.add_argument("--models", type=Path, default=MODELS)

@@ -217,6 +217,27 @@ def test_media_in_other_units_are_refused(folder, tmp_path) -> None:
     refused(folder, data, "times what kappa div")
 
 
+@pytest.mark.parametrize(
+    ("changed", "factor", "message"),
+    [("bulk_modulus", 1e-9, "p_tt is"), ("pressure_rate", 1e-1, "the pressure changes 10.* times as fast")],
+)
+def test_units_of_any_trajectory_are_told_with_its_name(folder, tmp_path, changed, factor, message) -> None:
+    array = getattr(waves(), changed).copy()
+    array[1] *= factor
+    refused(folder, spoiled(folder, tmp_path, **{changed: array}), f"data/test, .*:1: {message}")
+
+
+def test_a_frame_of_silence_is_refused_with_its_number(folder, tmp_path) -> None:
+    pressure, rate = waves().pressure.copy(), waves().pressure_rate.copy()
+    pressure[1, FRAMES - 1] = 0
+    data = spoiled(folder, tmp_path, pressure=pressure, pressure_rate=rate)
+    with pytest.raises(WavesimError, match=f"the pressure of frame {FRAMES - 1} is zero throughout"):
+        evaluate(
+            {"plain": folder / "models" / "plain.safetensors"}, data, tmp_path / "out", ladder=False, progress=False
+        )
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
 def test_values_that_are_not_finite_are_refused(folder, tmp_path) -> None:
     data = Path(shutil.copytree(folder / "waves", tmp_path / "waves"))
     with h5py.File(data / "data" / "test" / "modes.hdf5", "r+") as file:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from wavesim.errors import WavesimError
-from wavesim.fits import check_fits
+from wavesim.fits import check_fits, check_units
 from wavesim.metrics import relative_l2
 from wavesim.surrogate import Forecaster, load, rollout
 from wavesim.surrogate.loops import CompiledForecaster, DoubleBuffered
@@ -101,6 +101,7 @@ def bench(path: str | Path, data: str | Path | None = None, grid: int = 128, fra
     if data is not None:
         test = open_split(data, "test")
         check_fits(path, model, test)
+        check_units(test)
         state, medium, frames = test.window(0, 0, 1)[0], test.medium(0), min(frames, test.frames - 1)
         ranges = calibration(data)
     else:

@@ -24,6 +24,7 @@ from wavesim import costs, metrics, processes
 from wavesim.coverage import coverages
 from wavesim.curves import Curves, Places, curves_of, mean, mean_heard, traces_of
 from wavesim.dataset import WaveDataset
+from wavesim.errors import WavesimError
 from wavesim.fits import check_fits, check_units
 from wavesim.floors import floors, truth_error
 from wavesim.surrogate import Forecaster, load, rollout
@@ -225,6 +226,12 @@ class _Judge:
     def read(self, index: int) -> Any:
         """The trajectory that the next forecasts are of."""
         self.truth = self.test.trajectory(index)
+        heard = self.truth.state[1:, 0].any(axis=(1, 2))
+        if not heard.all():
+            raise WavesimError(
+                f"{self.test.root}/data/test, {self.truth.name}: the pressure of frame {heard.argmin() + 1} is zero "
+                "throughout, against which no error is relative; leave such frames or trajectories out"
+            )
         if index == len(self.truth_drifts):
             drift = metrics.energy_drift(self.truth.state, self.truth.medium, self.courant, self.test.sides)
             self.truth_drifts.append(drift[1:])

@@ -107,7 +107,7 @@ def refused(root: Path, said: str, training: TrainingConfig = SHORT, **change: o
 
 def test_a_single_medium_and_media_of_both_splits_are_refused(tmp_path: Path) -> None:
     one = dataset(tmp_path / "one", lambda _, shard: replace(shard, bulk_modulus=np.ones_like(shard.bulk_modulus)))
-    refused(one, "one has a single medium: what is trained on it cannot be judged on another")
+    refused(one, "one trains in a single medium, and nothing is learned there of any other")
 
     def shared(split: str, shard: Shard) -> Shard:
         kappa = shard.bulk_modulus.copy()
@@ -134,6 +134,21 @@ def test_data_that_a_forecaster_does_not_fit_are_refused(tmp_path: Path) -> None
     refused(plain, "unrolls of 9 frames need longer trajectories than 9", SHORT.model_copy(update={"unrolls": (9,)}))
     flat = dataset(tmp_path / "flat", lambda _, shard: replace(shard, y=shard.y / 2))
     refused(flat, r"cells of 0\.0625 x 0\.03125; forecasters need square ones")
+
+
+@pytest.mark.parametrize(
+    ("changed", "factor", "said"),
+    [
+        ("pressure_rate", 1e-3, r"the pressure changes 1.*e\+03 times as fast as pressure_rate says"),
+        ("bulk_modulus", 1e-9, "times what kappa div"),
+        ("density", 1e3, "times what kappa div"),
+    ],
+)
+def test_other_units_are_refused(tmp_path: Path, changed: str, factor: float, said: str) -> None:
+    def scaled(_: str, shard: Shard) -> Shard:
+        return replace(shard, **{changed: getattr(shard, changed) * np.float32(factor)})
+
+    refused(dataset(tmp_path / "scaled", scaled), said)
 
 
 def test_a_dataset_without_trajectories_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from wavesim.config import ForecasterConfig, Side, TrainingConfig
 from wavesim.dataset import CHECKSUMS, WaveDataset
 from wavesim.errors import WavesimError
+from wavesim.fits import check_units
 from wavesim.provenance import generator, settings_hash
 from wavesim.surrogate.models import Forecaster
 
@@ -143,7 +144,8 @@ def require_trainable(model: Forecaster, config: TrainingConfig, train: WaveData
     Raises:
         WavesimError: another frame interval than the model's, a grid that it does not run on, other sides,
             trajectories shorter than the unrolls, a medium that is not positive or in which the coarse
-            step is unstable, or one that is in both splits.
+            step is unstable, or one that is in both splits, a single one that trains, fields in other units than each
+            other's.
     """
     for data in (train, valid):
         where = f"{data.root}/data/{data.split}"
@@ -166,6 +168,8 @@ def require_trainable(model: Forecaster, config: TrainingConfig, train: WaveData
             f"unrolls of {max(config.unrolls)} frames need longer trajectories than {train.frames} frames"
         )
     _require_media_apart(_media(model, train), _media(model, valid), train)
+    for data in (train, valid):
+        check_units(data)
 
 
 def _media(model: Forecaster, data: WaveDataset) -> dict[bytes, str]:
@@ -187,13 +191,13 @@ def _media(model: Forecaster, data: WaveDataset) -> dict[bytes, str]:
 
 
 def _require_media_apart(train: dict[bytes, str], valid: dict[bytes, str], data: WaveDataset) -> None:
+    if len(train) == 1:
+        raise WavesimError(
+            f"{data.root} trains in a single medium, and nothing is learned there of any other: generate waves through "
+            "two media or more"
+        )
     if "imported" in data.about(0):
         return  # what others made has the splits that they gave it
-    if train.keys() == valid.keys() and len(train) == 1:
-        raise WavesimError(
-            f"{data.root} has a single medium: what is trained on it cannot be judged on another; generate waves "
-            "through two media or more"
-        )
     for key in train.keys() & valid.keys():
         raise WavesimError(
             f"{data.root}: {train[key]} of train and {valid[key]} of valid run through the same medium, so that the "

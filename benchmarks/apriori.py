@@ -1,19 +1,22 @@
 """Compressed a priori, and measured: classical against one-way forecasters, after the abstract of arXiv 2304.04964.
 
-An arm is a forecaster and what it trains on; each is trained with several seeds, by the same steps on the same windows.
+An arm (apriori_arms.py) is a forecaster and what it trains on; each is trained with several seeds, by the same steps on
+the same windows.
     main         the gated network: classical filters of 3, 5 and 7 taps, one-way ones (cp) of three ranks at each
     thin         classical filters again, with fewer channels, in the encoder too: what equal parameters, products or
                  milliseconds buy
     families     other one-way filters of the same rank
     afterwards   the trained classical one, its kernels decomposed (CP by alternating least squares), and tuned on
-    time         the one-way one for as many seconds as the classical one took
+    time         the thin classical one and an effective medium for as many seconds as the classical one takes; a step
+                 of the one-way one takes as long as the classical one's
     networks     U-Nets, kernels of space and time (3-way) and encoders of an effective medium of both families, these
                  also with a twentieth of the parameters; published ones thinned
-    data         classical and one-way on 8, 32, 128 and 512 trajectories: who overfits
-All but `data` run on packings, four arms on the other presets too, `data` on random media. Trajectories are split by
-medium; settings are the same for all, chosen before on validation data of the demo, of packings and of random ones. The
-test split is seen once, when a training is finished. A finished training is a line of results/apriori/runs.jsonl and is
-not run again.
+    data         classical and one-way on 8 to 512 trajectories, of packings and of random media: who overfits
+All run on packings, four arms on the other presets too. Trajectories are split by medium. Settings are the same for all
+but for the rate, which is higher where filters are products of factors, and the noise on first states, which an
+effective medium does not take; they were chosen before, on validation data of the demo, of packings and of random
+media. The test split is seen once, when a training is finished. A finished training is a line of
+results/apriori/runs.jsonl and is not run again.
 
     OMP_NUM_THREADS=1 python benchmarks/apriori.py [--quick] [--groups main thin] [--seeds 3] [--minutes 60]
 """
@@ -32,9 +35,10 @@ from typing import Any
 import apriori_tables
 import numpy as np
 import torch
+from apriori_arms import AS_LONG, CLASSICAL, ONE_WAY, PRECISIONS, Arm, arms
 from apriori_costs import costs
 
-from wavesim.config import ForecasterConfig, TrainingConfig
+from wavesim.config import TrainingConfig
 from wavesim.dataset import WaveDataset
 from wavesim.lock import sole_user
 from wavesim.metrics import one_crossing, relative_l2, vrmse
@@ -43,17 +47,10 @@ from wavesim.surrogate import Forecaster, load, rollout, save, train
 from wavesim.surrogate.data import spread
 
 RESULTS = Path(__file__).parent / "results" / "apriori"
-PRESETS = ("packing", "random", "cavity")
 # Datasets that ship_presets.py knows besides: a preset, with settings of its own.
 VARIANTS = {"packing-contrasts": ("packing", {"bulk_moduli": [4.0, 25.0], "densities": [1.0, 6.0]})}
-SIZES = (8, 32, 128, 512)
 FIRST_FRAMES = 10
 TOGETHER = {"packing": 4}  # trajectories through one medium; elsewhere one
-SUBSTEPS = 8  # of the coarse step: the stiffest of the packings take 7
-# On the first state of a rollout, over its rms; without, one-way networks blow up on random media after 30 frames. Peak
-# rates of filters that are products of factors, and of all others (docs/decisions.md has the trials).
-NOISE, RATE_OF_FACTORS, RATE = 1e-2, 5e-3, 2e-3
-PRECISION = "bfloat16"  # of trainings: errors as in float32, in little more than half of the time (docs/decisions.md)
 
 
 @dataclass(frozen=True)
@@ -68,122 +65,6 @@ class Scale:
 
 
 QUICK = Scale({"packing": 12, "random": 24, "cavity": 24}, 6, 24, 12, (1, 2))
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One forecaster and its training. changes: to ForecasterConfig; size: trajectories that train, None: all; scaled:
-    of the iterations, where an arm has its own; afterwards: rank of the decomposition of the trained network."""
-
-    group: str
-    name: str
-    changes: dict[str, Any]
-    preset: str = "packing"
-    size: int | None = None
-    scaled: str | None = None
-    afterwards: int | None = None
-
-    def forecaster(self) -> ForecasterConfig:
-        return ForecasterConfig.model_validate({"substeps": SUBSTEPS, **self.changes})
-
-    @property
-    def stable(self) -> dict[str, Any]:
-        """What keeps its training stable, and fast. The effective step cannot blow up, and trains without noise."""
-        whole = self.changes.get("convolution") in (None, "classical")
-        noise = 0.0 if self.changes.get("network") == "effective" else NOISE
-        return {"noise": noise, "learning_rate": RATE if whole else RATE_OF_FACTORS, "precision": PRECISION}
-
-
-def gated(family: str, taps: int = 5, rank: int = 32) -> dict[str, Any]:
-    return {"convolution": family, "kernel_size": taps, "ranks": (rank,) * 4, "width": 16}
-
-
-def thinned(width: int) -> dict[str, Any]:
-    """The classical one with fewer channels than 16, in its encoder too."""
-    return {**gated("classical"), "width": width, "encoder_width": width}
-
-
-def effective(family: str, **shape: Any) -> dict[str, Any]:
-    return {"network": "effective", "convolution": family, **shape}
-
-
-def narrow(family: str, width: int) -> dict[str, Any]:
-    """An encoder of less than a twentieth of the classical network's parameters."""
-    rank = min(width, 8)
-    return effective(family, encoder_width=width, encoder_ranks=(rank, rank), ranks=(rank, rank))
-
-
-def arms() -> list[Arm]:
-    """All of them, the most telling first."""
-    classical, one_way = gated("classical"), gated("one-way")
-    found = [Arm("main", "classical, 5 taps", classical), Arm("main", "one-way, rank 32, 5 taps", one_way)]
-    found += [Arm("thin", f"classical, {width} channels", thinned(width)) for width in (5, 7, 8, 12)]
-    found += [
-        Arm("other presets", name, changes, preset)
-        for preset in PRESETS[1:]
-        for name, changes in (
-            ("classical, 5 taps", classical),
-            ("one-way, rank 32, 5 taps", one_way),
-            ("classical, 7 channels", thinned(7)),
-        )
-    ]
-    found += [
-        Arm("data", f"{name}, {size} trajectories", changes, "random", size)
-        for size in SIZES
-        for name, changes in (("classical", classical), ("one-way", one_way))
-    ]
-    found += [Arm("main", f"classical, {taps} taps", gated("classical", taps)) for taps in (3, 7)]
-    found += [
-        Arm("main", f"one-way, rank {rank}, {taps} taps", gated("one-way", taps, rank))
-        for rank in (8, 16, 32)
-        for taps in (3, 5, 7)
-        if (rank, taps) != (32, 5)
-    ]
-    found += [Arm("time", "one-way, rank 32, 5 taps, classical's seconds", one_way, scaled="classical, 5 taps")]
-    found += [Arm("afterwards", "classical decomposed to rank 32 and tuned", classical, afterwards=32)]
-    found += [
-        Arm("families", f"{family}, rank {rank}", gated(family, rank=rank))
-        for family, rank in (
-            ("cp-series", 32),
-            ("flattened", 16),
-            ("separable", 16),
-            ("chain", 8),
-            ("sum", 16),
-            ("tensor-train", 8),
-        )
-    ]
-    levels = {"ranks": (8, 16, 32), "kernel_size": 3, "width": 8}
-    found += [
-        Arm("networks", f"U-Net, {family}", {"network": "unet", "convolution": family, **levels})
-        for family in ("classical", "one-way")
-    ]
-    block = {"network": "space-time", "bundle": 4, "width": 8, "ranks": (16,) * 4}
-    found += [
-        Arm("networks", f"kernels of space and time, {family}", {**block, "convolution": family})
-        for family in ("classical", "one-way")
-    ]
-    encoder = {"encoder_width": 32, "encoder_ranks": (16, 32)}
-    found += [
-        Arm("networks", f"effective medium, {family}, {deep} layers", effective(family, ranks=(16,) * deep, **encoder))
-        for family, deep in (("classical", 2), ("one-way", 2), ("one-way", 4))
-    ]
-    found += [
-        Arm("networks", f"effective medium, {family}, {width} wide", narrow(family, width))
-        for family, width in (("one-way", 16), ("classical", 4), ("one-way", 8), ("classical", 3))
-    ]
-    two = effective("one-way", ranks=(16, 16), **encoder)
-    found += [Arm("other presets", "effective medium, one-way, 2 layers", two, preset) for preset in PRESETS[1:]]
-    found += [Arm("networks", f"{name}, thinned", {"network": name, **changes}) for name, changes in THINNED.items()]
-    return found
-
-
-# Published networks with about the 34,000 weights of the classical forecaster.
-THINNED: dict[str, dict[str, Any]] = {
-    "classic-unet": {"width": 4, "ranks": (1, 1, 1)},
-    "convnext-unet": {"width": 4, "ranks": (1, 1, 1)},
-    "fno": {"width": 12, "ranks": (1, 1, 1), "modes": 8},
-    "tfno": {"width": 30, "ranks": (1, 1, 1), "modes": 8},
-}
 
 
 def dataset(preset: str, scale: Scale, folder: Path, size: int | None = None) -> Path:
@@ -265,7 +146,7 @@ def finished(arm: Arm, seed: int, scale: Scale, folder: Path, iterations: int) -
 
 
 def trained(arm: Arm, seed: int, scale: Scale, folder: Path, iterations: int) -> Path:
-    """The file of an arm's forecaster, trained anew in any case: the seconds of a training are part of its line."""
+    """The file of an arm's forecaster, trained anew, or from where a killed training has come to."""
     path = model_of(arm, seed, scale, folder, iterations)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = dataset(arm.preset, scale, folder, arm.size)
@@ -309,21 +190,29 @@ def of_these_settings(rows: list[dict[str, Any]], scale: Scale) -> list[dict[str
     return [row for row, arm in asked if arm and key_of(arm, row["seed"], scale, row["iterations"]) == row["key"]]
 
 
-def jobs(chosen: list[Arm], seeds: int, scale: Scale, cost: dict[str, Any]) -> Iterator[tuple[Arm, int, int]]:
+def jobs(
+    chosen: list[Arm], seeds: int, scale: Scale, cost: dict[str, Any], rows: list[dict[str, Any]]
+) -> Iterator[tuple[Arm, int, int]]:
     """Arm, seed, iterations: all arms with the first seed, then with the second."""
+    lengths = [iterations_of(arm, scale, cost, rows) for arm in chosen]
     for seed in range(seeds):
-        for arm in chosen:
-            share = 1.0
-            if arm.scaled:
-                taken = [cost[name]["training_milliseconds"] for name in (arm.scaled, apriori_tables.ONE_WAY)]
-                share = round(taken[0] / taken[1], 1)
-            yield arm, seed, round(share * scale.iterations)
+        for arm, iterations in zip(chosen, lengths, strict=True):
+            yield arm, seed, iterations
+
+
+def iterations_of(arm: Arm, scale: Scale, cost: dict[str, Any], rows: list[dict[str, Any]]) -> int:
+    """Those of a training; where it takes another arm's seconds, as in the rows that there are, else by the costs."""
+    if arm.scaled is None:
+        return scale.iterations
+    known = (row["iterations"] for row in rows if (row["name"], row["preset"]) == (arm.name, arm.preset))
+    taken = [cost[name]["training_milliseconds"] for name in (arm.scaled, arm.name.removesuffix(AS_LONG))]
+    return next(known, round(taken[0] / taken[1] * scale.iterations))
 
 
 def timed(chosen: list[Arm]) -> list[Arm]:
     """Those of the arms whose costs are measured, and those that the others' length of training is taken from."""
-    needed = {arm.scaled for arm in chosen} | {apriori_tables.ONE_WAY} if any(arm.scaled for arm in chosen) else set()
-    return [arm for arm in arms() if not arm.afterwards and (arm in chosen or arm.name in needed)]
+    asked = {name for arm in chosen if arm.scaled for name in (arm.scaled, arm.name.removesuffix(AS_LONG))}
+    return [arm for arm in arms() if not arm.afterwards and (arm in chosen or arm.name in asked)]
 
 
 def main() -> None:
@@ -340,7 +229,7 @@ def main() -> None:
     scale = QUICK if given.quick else Scale()
     chosen = [arm for arm in arms() if given.groups is None or arm.group in given.groups]
     if given.quick:
-        chosen = [arm for arm in chosen if arm.name in QUICK_ARMS]
+        chosen = [arm for arm in chosen if (arm.group, arm.preset, arm.name) in QUICK_ARMS]
     out = given.out or (given.folder / "quick" if given.quick else RESULTS)
     with sole_user(given.folder):  # two at once would train the same arm, and lose each other's lines
         study(chosen, given, scale, out)
@@ -349,8 +238,11 @@ def main() -> None:
 def study(chosen: list[Arm], given: argparse.Namespace, scale: Scale, out: Path) -> None:
     """Train what is missing, and write the tables of what is there."""
     begin = time.perf_counter()
-    cost = costs({arm.name: arm.forecaster() for arm in timed(chosen)}, scale.grid, PRECISION, out, given.finished)
-    for arm, seed, iterations in jobs(chosen, given.seeds, scale, cost) if not given.finished else ():
+    cost = costs(
+        {arm.name: arm.forecaster() for arm in timed(chosen)}, scale.grid, PRECISIONS["packing"], out, given.finished
+    )
+    own = of_these_settings(read_lines(out / "runs.jsonl"), scale)
+    for arm, seed, iterations in jobs(chosen, given.seeds, scale, cost, own) if not given.finished else ():
         done = {line["key"] for line in read_lines(out / "runs.jsonl")}
         key = key_of(arm, seed, scale, iterations)
         if key in done or time.perf_counter() - begin > 60 * given.minutes:
@@ -363,10 +255,10 @@ def study(chosen: list[Arm], given: argparse.Namespace, scale: Scale, out: Path)
 
 
 QUICK_ARMS = (
-    "classical, 5 taps",
-    "one-way, rank 32, 5 taps",
-    "one-way, 8 trajectories",
-    "classical decomposed to rank 32 and tuned",
+    ("main", "packing", CLASSICAL),
+    ("main", "packing", ONE_WAY),
+    ("afterwards", "packing", "classical decomposed to rank 32 and tuned"),
+    ("data", "random", "one-way, 8 trajectories"),
 )
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a forecaster of apriori.py costs: milliseconds of a frame and of a training step, and memory, all in turns.
 
 frame               ONNX Runtime, and the compiled loops where they know the network; PyTorch where neither does
-training step       forward and back over unrolls of 2 frames of batch 4, in the precision of trainings
+training step       forward and back over unrolls of 2 frames of batch 4, in the precision of trainings on packings
 training memory     what autograd keeps of one frame of one trajectory, in that precision
 prediction memory   the most that PyTorch holds at once in a frame, weights and context not counted
 """
@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from wavesim.config import ForecasterConfig
 from wavesim.errors import WavesimError
-from wavesim.provenance import write_json
+from wavesim.provenance import settings_hash, write_json
 from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init
 from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.surrogate.train import keep_freed_memory
@@ -34,15 +34,20 @@ BATCH, UNROLL = 4, 2
 def costs(
     forecasters: dict[str, ForecasterConfig], grid: int, precision: str, out: Path, finished: bool = False
 ) -> dict[str, dict[str, float]]:
-    """By name; kept in OUT/costs.json, where those that are there are not measured again."""
+    """By name; kept in OUT/costs.json, where those that are there with these settings are not measured again."""
     path = out / "costs.json"
     known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    missing = {name: config for name, config in forecasters.items() if name not in known}
+    settings = {name: settings_hash([config.model_dump(), grid]) for name, config in forecasters.items()}
+    missing = {
+        name: config for name, config in forecasters.items() if known.get(name, {}).get("settings") != settings[name]
+    }
     if finished or not missing:
         return known
     keep_freed_memory()  # as training does
     with tempfile.TemporaryDirectory() as folder:
         known |= _measured(missing, grid, _trained_in(precision), Path(folder))
+    for name in missing:
+        known[name]["settings"] = settings[name]
     out.mkdir(parents=True, exist_ok=True)
     write_json(path, known)
     return known

@@ -1,4 +1,4 @@
-"""The tables and the figure of apriori.py, and in words which claims hold: from its lines and its costs alone."""
+"""The tables and the figure of apriori.py, from its lines and its costs alone."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from apriori_claims import Rows, by_name, claims, fastest, filtered_classically, spread
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-Rows = list[dict[str, Any]]
-CLASSICAL, ONE_WAY = "classical, 5 taps", "one-way, rank 32, 5 taps"
 
 
 def write(rows: Rows, cost: dict[str, Any], out: Path) -> None:
@@ -29,24 +27,14 @@ def write(rows: Rows, cost: dict[str, Any], out: Path) -> None:
         own = [row for row in rows if row["preset"] == preset and row["group"] != "data"]
         if own:
             lines += ["", f"## {preset}", "", *_table(own, cost)]
-    learning = [row for row in rows if row["group"] == "data"]
-    if learning:
-        lines += ["", "## Fewer trajectories (random)", "", *_learning(learning)]
+    for preset in dict.fromkeys(row["preset"] for row in rows if row["group"] == "data"):
+        own = [row for row in rows if row["preset"] == preset and row["group"] == "data"]
+        lines += ["", f"## Fewer trajectories ({preset})", "", *_learning(own)]
     lines += ["", "## The claims", "", *claims(rows, cost)]
     out.mkdir(parents=True, exist_ok=True)
     (out / "apriori.md").write_text("\n".join(lines) + "\n")
     if any(row["preset"] == "packing" for row in rows):
         _figure([row for row in rows if row["preset"] == "packing"], cost, out / "apriori.png")
-
-
-def _arms(rows: Rows) -> dict[str, Rows]:
-    return {name: [row for row in rows if row["name"] == name] for name in dict.fromkeys(row["name"] for row in rows)}
-
-
-def spread(rows: Rows, split: str, key: str) -> tuple[float, float | None]:
-    """Mean and standard deviation over seeds."""
-    values = [row[split][key] for row in rows]
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _said(pair: tuple[float, float | None]) -> str:
@@ -72,7 +60,7 @@ def _table(rows: Rows, cost: dict[str, Any]) -> list[str]:
         "MB frame",
     )
     lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
-    for name, own in _arms(rows).items():
+    for name, own in by_name(rows).items():
         first, price = own[0], cost.get(name, {})
         cells = [
             first["group"],
@@ -101,92 +89,10 @@ def _table(rows: Rows, cost: dict[str, Any]) -> list[str]:
 
 def _learning(rows: Rows) -> list[str]:
     lines = ["| arm | seeds | on what trained | on the test | apart |", "|---|---:|---:|---:|---:|"]
-    for name, own in _arms(rows).items():
+    for name, own in by_name(rows).items():
         seen, unseen = (spread(own, split, "one_crossing") for split in ("train", "test"))
         lines.append(f"| {name} | {len(own)} | {_said(seen)} | {_said(unseen)} | {unseen[0] - seen[0]:.3f} |")
     return lines
-
-
-def claims(rows: Rows, cost: dict[str, Any]) -> list[str]:
-    """The abstract's claims one by one, on packings, of the one-way network against its classical twin."""
-    packing = _arms(
-        [row for row in rows if row["preset"] == "packing" and row["group"] in ("main", "thin", "families")]
-    )
-    if not {CLASSICAL, ONE_WAY} <= packing.keys() or not {CLASSICAL, ONE_WAY} <= cost.keys():
-        return ["Not known yet: the classical and the one-way arm have to be finished."]
-    error = {name: spread(own, "test", "one_crossing")[0] for name, own in packing.items()}
-    size = {name: own[0]["parameters"] for name, own in packing.items()}
-    ratio = error[ONE_WAY] / error[CLASSICAL]
-    as_good = [name for name in packing if not name.startswith("classical") and error[name] <= error[CLASSICAL]]
-    least = min(as_good, key=lambda name: size[name], default=None)
-    thin = [name for name in packing if name.endswith("channels") and size[name] <= 1.1 * size[ONE_WAY]]
-    words = f"with {size[ONE_WAY] / size[CLASSICAL]:.2f} of the parameters the one-way one has {ratio:.2f} of the error"
-    words += (
-        f"; {least}, is as good with {size[least] / size[CLASSICAL]:.2f}" if least else "; no one-way arm is as good"
-    )
-    if thin:
-        nearest = max(thin, key=lambda name: size[name])
-        words += f"; a classical one thinned to as few has {error[nearest] / error[CLASSICAL]:.2f}"
-    lines = [f"- *Equal error with fewer parameters*: {words}."]
-    for words, key in (
-        ("Faster prediction, in ONNX Runtime", "onnx_milliseconds"),
-        ("Faster prediction, in compiled loops", "compiled_milliseconds"),
-        ("Faster training, a step", "training_milliseconds"),
-        ("Lower memory in training", "training_bytes"),
-        ("Lower memory in prediction", "prediction_bytes"),
-    ):
-        share = cost[ONE_WAY][key] / cost[CLASSICAL][key]
-        lines.append(
-            f"- *{words}*: {'holds' if share < 1 else 'does not hold'}: {share:.2f} of the classical network's."
-        )
-    disk = packing[ONE_WAY][0]["bytes"] / packing[CLASSICAL][0]["bytes"]
-    lines.append(f"- *Lower memory on disk*: {disk:.2f} of the classical network's file.")
-    lines.append(_aim(rows, cost))
-    learning = _arms([row for row in rows if row["group"] == "data"])
-    sizes = sorted({row["size"] for row in rows if row["group"] == "data"})
-    pairs = []
-    for number in sizes:
-        both = [learning.get(f"{family}, {number} trajectories", []) for family in ("classical", "one-way")]
-        if all(both):
-            gaps = [spread(own, "test", "one_crossing")[0] - spread(own, "train", "one_crossing")[0] for own in both]
-            pairs.append(f"{gaps[1]:.3f} against {gaps[0]:.3f} on {number}")
-    if pairs:
-        lines.append(
-            f"- *Less overfitting*, error on the test less that on what trained: {', '.join(pairs)} trajectories."
-        )
-    return lines
-
-
-def _aim(rows: Rows, cost: dict[str, Any]) -> str:
-    """The smallest of one-way filters among all that are at once small, fast and good, by means over seeds."""
-    aim = "- *A twentieth of the parameters, a fifth of the milliseconds, no more error* than the classical network"
-    packing = _arms([row for row in rows if row["preset"] == "packing" and row["group"] not in ("time", "afterwards")])
-    least = packing[CLASSICAL][0]["parameters"]
-    shares = {
-        name: (
-            own[0]["parameters"] / least,
-            fastest(cost[name]) / fastest(cost[CLASSICAL]),
-            spread(own, "test", "one_crossing")[0] / spread(packing[CLASSICAL], "test", "one_crossing")[0],
-        )
-        for name, own in packing.items()
-        if name in cost and not filtered_classically(name)
-    }
-    met = [name for name, (size, time, error) in shares.items() if size <= 1 / 20 and time <= 1 / 5 and error <= 1]
-    if not met:
-        return f"{aim}: reached by no arm."
-    best = min(met, key=lambda name: shares[name][0])
-    size, time, error = shares[best]
-    return f"{aim}: reached by {best}, with {size:.3f}, {time:.3f} and {error:.2f} of them."
-
-
-def fastest(price: dict[str, float]) -> float:
-    """Milliseconds a frame in the fastest runtime that knows the network."""
-    return min(price.get(f"{kind}_milliseconds", np.inf) for kind in ("onnx", "compiled", "torch"))
-
-
-def filtered_classically(name: str) -> bool:
-    """Whether an arm's filters are classical, all of them: thinned ones, and published networks."""
-    return "classical" in name.split(", ") or name.startswith("classical") or name.endswith(", thinned")
 
 
 def _plainly(axis: Axis) -> None:
@@ -202,7 +108,7 @@ def _figure(rows: Rows, cost: dict[str, Any], path: Path) -> None:
     axes = figure.subplots(1, 3, sharey=True)
     groups = list(dict.fromkeys(row["group"] for row in rows))
     for colour, group in enumerate(groups):
-        own = _arms([row for row in rows if row["group"] == group])
+        own = by_name([row for row in rows if row["group"] == group])
         for number, (name, seeds) in enumerate(own.items()):
             mean, deviation = spread(seeds, "test", "one_crossing")
             price = cost.get(name, {})

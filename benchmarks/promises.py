@@ -18,6 +18,7 @@ from typing import Any
 import apriori
 import numpy as np
 import ship_presets
+from apriori_arms import PRESETS
 from scipy import stats
 
 TRAJECTORIES = 64
@@ -55,9 +56,7 @@ def kept(preset: str, scale: apriori.Scale, folder: Path, models: Path, seed: in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--presets", nargs="*", default=list(apriori.PRESETS), choices=(*apriori.PRESETS, *apriori.VARIANTS)
-    )
+    parser.add_argument("--presets", nargs="*", default=list(PRESETS), choices=(*PRESETS, *apriori.VARIANTS))
     parser.add_argument("--folder", type=Path, default=Path("runs/apriori"), help="fresh data and evaluations")
     parser.add_argument("--models", type=Path, default=ship_presets.MODELS)
     parser.add_argument("--seed", type=int, default=2000, help="of the data; none that a card was made with")

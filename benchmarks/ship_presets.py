@@ -20,6 +20,7 @@ from typing import Any
 
 import apriori
 import numpy as np
+from apriori_arms import NOISE, PRESETS, Arm, gated
 
 from wavesim.config import TrainingConfig, as_toml
 from wavesim.metrics import one_crossing
@@ -30,8 +31,8 @@ from wavesim.tables import markdown
 FOLDER = Path("runs/apriori")
 MODELS = Path(__file__).parents[1] / "data" / "models"
 ARMS = {
-    "classical": apriori.gated("classical"),
-    "compressed": apriori.gated("one-way"),
+    "classical": gated("classical"),
+    "compressed": gated("one-way"),
     # Its encoder runs once a medium: its width and depth cost a frame nothing; sub-steps do, and training finds a step
     # that is stable with fewer than the coarse step's 7 (docs/decisions.md).
     "effective": {
@@ -55,7 +56,7 @@ def ship(
     data, runs = apriori.dataset(preset, scale, folder), folder / "shipped" / preset
     runs.mkdir(parents=True, exist_ok=True)
     for name in arms:
-        arm = apriori.Arm("shipped", name, ARMS[name], preset)
+        arm = Arm("shipped", name, ARMS[name], preset)
         recipe = RecipeConfig(forecaster=arm.forecaster(), training=training.model_copy(update=arm.stable))
         settings = runs / f"{name}.toml"
         settings.write_text(as_toml(recipe))
@@ -102,7 +103,7 @@ def _card(
 
 Made by `python benchmarks/ship_presets.py --presets {preset} --arms {" ".join(arms)}`:
 {training.iterations} optimiser steps on unrolls of {", ".join(map(str, training.unrolls))} frames, from states with
-noise {apriori.NOISE:g}, the effective one without. MIT licence.
+noise {NOISE:g}, the effective one without. MIT licence.
 
 Errors over {results["test"]["trajectories"]} test trajectories, in media that no model has seen; the truth's own error:
 {json.dumps(floors)}.
@@ -117,9 +118,7 @@ Errors over {results["fresh"]["trajectories"]} trajectories of data made afterwa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--presets", nargs="*", default=list(apriori.PRESETS), choices=(*apriori.PRESETS, *apriori.VARIANTS)
-    )
+    parser.add_argument("--presets", nargs="*", default=list(PRESETS), choices=(*PRESETS, *apriori.VARIANTS))
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS, help="those that the card is to have")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="data and runs")
     parser.add_argument("--models", type=Path, default=MODELS)

@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import apriori
 import torch
+from apriori_arms import Arm, gated
 from torch.nn import functional as F
 
 from wavesim.surrogate import Forecaster
@@ -38,9 +38,9 @@ BATCH, SUBSTEPS, FRAMES = 4, 8, 4
 PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 ORDERS = {"apart": torch.contiguous_format, "side by side": torch.channels_last}
 FORECASTERS = {
-    "classical": apriori.gated("classical"),
-    "one-way, rank 32": apriori.gated("one-way"),
-    "one-way, rank 8": apriori.gated("one-way", rank=8),
+    "classical": gated("classical"),
+    "one-way, rank 32": gated("one-way"),
+    "one-way, rank 8": gated("one-way", rank=8),
 }
 Works = dict[tuple[object, ...], Callable[[], None]]
 
@@ -124,7 +124,7 @@ def wholes(grid: int) -> Works:
     works: Works = {}
     states, media = torch.randn(BATCH, 2, grid, grid), 1 + torch.rand(BATCH, 2, grid, grid)
     for name, changes in FORECASTERS.items():
-        model = Forecaster(apriori.Arm("main", name, changes).forecaster(), 1.0)
+        model = Forecaster(Arm("main", name, changes).forecaster(), 1.0)
         torch.nn.init.normal_(model.learned.head.weight, std=0.01)
         for precision in PRECISIONS:
 

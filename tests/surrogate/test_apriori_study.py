@@ -16,7 +16,9 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))  # last: no script takes the name of a package
 
 import apriori_tables  # noqa: E402
-from apriori import THINNED, Scale, arms, jobs, key_of, of_these_settings, timed  # noqa: E402
+from apriori import Scale, iterations_of, jobs, key_of, of_these_settings, timed  # noqa: E402
+from apriori_arms import CLASSICAL, ONE_WAY, THINNED, arms  # noqa: E402
+from apriori_claims import claims  # noqa: E402
 
 from wavesim.config import ForecasterConfig  # noqa: E402
 from wavesim.surrogate import Forecaster  # noqa: E402
@@ -30,21 +32,23 @@ def line(name: str, seed: int, error: float, parameters: int, **more: object) ->
 
 
 COST = {
-    apriori_tables.CLASSICAL: {"onnx_milliseconds": 2.0, "compiled_milliseconds": 1.0, "training_milliseconds": 100.0,
+    CLASSICAL: {"onnx_milliseconds": 2.0, "compiled_milliseconds": 1.0, "training_milliseconds": 100.0,
                                "training_bytes": 4e6, "prediction_bytes": 1e6},
-    apriori_tables.ONE_WAY: {"onnx_milliseconds": 1.0, "compiled_milliseconds": 0.25, "training_milliseconds": 300.0,
+    ONE_WAY: {"onnx_milliseconds": 1.0, "compiled_milliseconds": 0.25, "training_milliseconds": 300.0,
                              "training_bytes": 8e6, "prediction_bytes": 3e6},
 }  # fmt: skip
 
 
 def test_the_words_follow_from_the_numbers(tmp_path):
-    rows = [line(apriori_tables.CLASSICAL, seed, error, 1000) for seed, error in enumerate((0.1, 0.2))]
-    rows += [line(apriori_tables.ONE_WAY, seed, error, 200) for seed, error in enumerate((0.16, 0.2))]
+    rows = [line(CLASSICAL, seed, error, 1000) for seed, error in enumerate((0.1, 0.2))]
+    rows += [line(ONE_WAY, seed, error, 200) for seed, error in enumerate((0.16, 0.2))]
     rows += [line("one-way, rank 8, 5 taps", 0, 0.14, 100), line("classical, 4 channels", 0, 0.3, 210, group="thin")]
     apriori_tables.write(rows, COST, tmp_path)
     text = (tmp_path / "apriori.md").read_text()
-    assert "with 0.20 of the parameters the one-way one has 1.20 of the error" in text
-    assert "one-way, rank 8, 5 taps, is as good with 0.10; a classical one thinned to as few has 2.00" in text
+    error = 1.2 * np.hypot(np.std((0.1, 0.2), ddof=1) / 0.15, np.std((0.16, 0.2), ddof=1) / 0.18) / np.sqrt(2)
+    said = f"packings: not decided: with 0.20 of the parameters the one-way one has 1.20 ± {error:.2f} of the error"
+    assert f"{said}; one-way, rank 8, 5 taps, has 0.93 with 0.10" in text
+    assert "classical, 4 channels, of as many parameters and multiply-accumulates, has 2.00." in text
     assert "*Faster prediction, in compiled loops*: holds: 0.25" in text
     assert "*Faster training, a step*: does not hold: 3.00" in text
     assert f"0.150 ± {np.std((0.1, 0.2), ddof=1):.3f}" in text
@@ -53,26 +57,51 @@ def test_the_words_follow_from_the_numbers(tmp_path):
 
 def test_more_training_is_no_equal_error_with_fewer_parameters():
     """The arm that trains for the classical one's seconds takes more steps than it."""
-    rows = [line(apriori_tables.CLASSICAL, 0, 0.1, 1000), line(apriori_tables.ONE_WAY, 0, 0.2, 200)]
-    rows.append(line(f"{apriori_tables.ONE_WAY}, classical's seconds", 0, 0.05, 200, group="time"))
-    assert "no one-way arm is as good" in apriori_tables.claims(rows, COST)[0]
+    rows = [line(CLASSICAL, 0, 0.1, 1000), line(ONE_WAY, 0, 0.2, 200)]
+    rows.append(line(f"{ONE_WAY}, classical's seconds", 0, 0.05, 200, group="time"))
+    assert claims(rows, COST)[0].endswith("has 2.00 of the error.")
     rows.append(line("sum, rank 16", 0, 0.1, 400, group="families"))
-    assert "sum, rank 16, is as good with 0.40" in apriori_tables.claims(rows, COST)[0]
+    assert claims(rows, COST)[0].endswith("; sum, rank 16, has 1.00 with 0.40.")
 
 
 def test_the_aim_is_of_parameters_milliseconds_and_error_at_once():
-    classical, one_way = apriori_tables.CLASSICAL, apriori_tables.ONE_WAY
-    rows = [line(classical, 0, 0.1, 1000), line(one_way, 0, 0.2, 200)]
+    rows = [line(CLASSICAL, 0, 0.1, 1000), line(ONE_WAY, 0, 0.2, 200)]
     small, thin = "effective medium, one-way, 8 wide", "effective medium, classical, 3 wide"
     rows += [line(small, 0, 0.09, 49, group="networks"), line(thin, 0, 0.05, 40, group="networks")]
-    cost = {**COST, thin: COST[one_way], small: {"onnx_milliseconds": 0.7, "compiled_milliseconds": 0.19}}
-    told = next(words for words in apriori_tables.claims(rows, cost) if "twentieth" in words)
-    assert told.endswith("reached by effective medium, one-way, 8 wide, with 0.049, 0.190 and 0.90 of them.")
-    for worse in ({"parameters": 51}, {"test": {"one_crossing": 0.11}}):
-        others = [row if row["name"] != small else {**row, **worse} for row in rows]
-        assert any(words.endswith("reached by no arm.") for words in apriori_tables.claims(others, cost))
-    slow = {**cost, small: {"compiled_milliseconds": 0.21}}
-    assert any(words.endswith("reached by no arm.") for words in apriori_tables.claims(rows, slow))
+    cost = {**COST, thin: COST[ONE_WAY], small: {"onnx_milliseconds": 0.7, "compiled_milliseconds": 0.19}}
+
+    def told(rows: list[dict], cost: dict) -> str:
+        return next(words for words in claims(rows, cost) if "twentieth" in words)
+
+    end = "for effective medium, one-way, 8 wide, with 0.049, 0.190 and 0.90 of them."
+    assert told(rows, cost).endswith(f"holds, with one seed {end}")
+    worse = [row if row["name"] != small else {**row, "test": {"one_crossing": 0.11}} for row in rows]
+    assert told(worse, cost).endswith(f"does not hold, with one seed {end.replace('0.90', '1.10')}")
+    large = [row if row["name"] != small else {**row, "parameters": 51} for row in rows]
+    for others, price in ((large, cost), (rows, {**cost, small: {"compiled_milliseconds": 0.21}})):
+        assert told(others, price).endswith("no arm is as small and as fast.")
+
+
+def test_a_claim_is_decided_where_the_ratio_is_two_standard_errors_from_one():
+    pair = "effective medium, one-way, 16 wide", "effective medium, classical, 4 wide"
+    rows = [line(CLASSICAL, seed, error, 1000) for seed, error in enumerate((0.1, 0.102))]
+    rows += [line(ONE_WAY, seed, error, 200) for seed, error in enumerate((0.11, 0.112))]
+    rows += [line(name, 0, error, 50, group="networks") for name, error in zip(pair, (0.1, 0.2), strict=True)]
+    said = claims(rows, COST)
+    assert "packings: does not hold: with 0.20 of the parameters the one-way one has 1.10 ± 0.01" in said[0]
+    assert "the one-way one has 0.50 of the classical one's error" in said[1]
+    rows += [line(ONE_WAY, 2, 0.06, 200)]
+    assert "packings: not decided: " in claims(rows, COST)[0]
+    other = [{**row, "preset": "cavity", "group": "other presets"} for row in rows]
+    assert any("cavities: not decided" in words for words in claims(rows + other, COST))
+
+
+def test_an_arm_trains_for_anothers_seconds_with_every_seed_alike():
+    arm, scale = next(arm for arm in arms() if arm.scaled), Scale()
+    cost = {CLASSICAL: {"training_milliseconds": 50.0}, "classical, 7 channels": {"training_milliseconds": 40.0}}
+    assert arm.name == "classical, 7 channels, classical's seconds" and arms()[0].scaled is None
+    assert iterations_of(arm, scale, cost, []) == 1500 and iterations_of(arms()[0], scale, cost, []) == 1200
+    assert iterations_of(arm, scale, cost, [line(arm.name, 0, 0.1, 10, iterations=1480)]) == 1480
 
 
 def test_trainings_with_other_settings_are_in_no_table():
@@ -90,15 +119,17 @@ def test_every_group_of_arms_runs_alone():
     for group in {arm.group for arm in arms()}:
         chosen = [arm for arm in arms() if arm.group == group]
         cost = {arm.name: {"training_milliseconds": 1.0 + len(arm.name)} for arm in timed(chosen)}
-        assert len(list(jobs(chosen, 1, Scale(), cost))) == len(chosen)
+        assert len(list(jobs(chosen, 1, Scale(), cost, []))) == len(chosen)
 
 
 def test_what_overfits_is_told_by_size(tmp_path):
-    rows = [line(apriori_tables.CLASSICAL, 0, 0.1, 1000), line(apriori_tables.ONE_WAY, 0, 0.1, 200)]
+    rows = [line(CLASSICAL, 0, 0.1, 1000), line(ONE_WAY, 0, 0.1, 200)]
     for family, seen in (("classical", 0.05), ("one-way", 0.09)):
         data = {"group": "data", "preset": "random", "size": 8, "train": {"one_crossing": seen}}
         rows.append(line(f"{family}, 8 trajectories", 0, 0.2, 100, **data))
-    assert "0.110 against 0.150 on 8 trajectories" in apriori_tables.claims(rows, COST)[-1]
+    assert claims(rows, COST)[-1].endswith("random media: 0.110 against 0.150 on 8 trajectories.")
+    even = [row if row["group"] != "data" else {**row, "train": row["test"]} for row in rows]
+    assert claims(even, COST)[-1].endswith("8 trajectories; neither overfits, and nothing is decided.")
 
 
 def test_every_arm_is_a_forecaster_of_at_most_a_hundred_thousand_weights_and_has_its_own_key():
@@ -130,15 +161,32 @@ def test_a_decomposed_kernel_of_full_rank_is_the_kernel():
             np.testing.assert_allclose(layer.kernel().detach().numpy(), kernel, atol=1e-3 * np.abs(kernel).max())
 
 
+def quick(folder: Path, *options: str) -> tuple[str, list[dict]]:
+    command = [sys.executable, BENCHMARKS / "apriori.py", "--quick", "--seeds", "1", *options,
+               "--folder", folder / "runs", "--out", folder / "out"]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, [json.loads(row) for row in (folder / "out" / "runs.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("dolfinx") is None or find_spec("lammps") is None, reason="needs dolfinx and LAMMPS")
+def test_the_whole_study_runs_small(tmp_path):
+    _, rows = quick(tmp_path)
+    assert [row["group"] for row in rows] == ["main", "main", "data", "afterwards"]
+    assert rows[3]["before_tuning"] > 0
+    table = (tmp_path / "out" / "apriori.md").read_text()
+    assert "## packing" in table and "## Fewer trajectories (random)" in table
+    assert f"| main | {CLASSICAL} | 1 | {rows[0]['parameters']:,} |" in table
+    found = rows[1]["test"]["one_crossing"] / rows[0]["test"]["one_crossing"]
+    assert f"of the parameters the one-way one has {found:.2f} of the error" in table
+
+
 @pytest.mark.skipif(find_spec("dolfinx") is None, reason="the truth needs dolfinx")
 def test_the_study_runs_and_is_not_run_twice(tmp_path):
-    command = [sys.executable, BENCHMARKS / "apriori.py", "--quick", "--groups", "data", "--seeds", "1",
-               "--folder", tmp_path / "runs", "--out", tmp_path / "out"]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-        assert done.returncode == 0, done.stderr
-        rows = [json.loads(row) for row in (tmp_path / "out" / "runs.jsonl").read_text().splitlines()]
+        printed, rows = quick(tmp_path, "--groups", "data")
         assert [row["name"] for row in rows] == ["one-way, 8 trajectories"]
-    assert "seed 0" not in done.stdout
+    assert "seed 0" not in printed
     assert 0 < rows[0]["test"]["first_frames"] < 1.5 and len(rows[0]["test"]["curve"]) == 11

@@ -1,7 +1,7 @@
 """The live session without a window: time, pulses, forecasters, packings, and a truth that is slow."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -163,6 +163,31 @@ def test_the_end_of_a_record_is_said_and_time_stands_still():
         session.restart()
         session.settle()
         assert session.state == "running" and session.message == ""
+
+
+@dataclass(frozen=True)
+class Exploding:
+    """Ten times as much with every frame, or nothing that is a number."""
+
+    factor: float
+    engine = "a factor"
+
+    def init(self, state, medium):
+        return ToyForecaster().init(state, medium)
+
+    def step(self, s):
+        return replace(s, state=self.factor * s.state)
+
+
+@pytest.mark.parametrize(("factor", "last"), [(10.0, 4), (np.nan, 1)])
+def test_a_forecast_that_grows_without_bound_is_stopped_and_named_with_its_frame(factor, last):
+    session = Session(ConstantTruth(), {"wild": Exploding(factor), "tame": ToyForecaster()})
+    while session.advance():
+        assert session.frames < 10
+    assert session.frames == last and session.state == "ended"  # relative errors of 9, 99, 999 and 9,999
+    assert session.message.startswith(f"wild grew without bound by frame {last}: r restarts")
+    session.switch_model("tame")
+    assert session.advance() and session.frames == last + 1
 
 
 def test_an_error_of_the_truth_reaches_the_caller():

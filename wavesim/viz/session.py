@@ -25,6 +25,7 @@ from wavesim import metrics
 from wavesim.errors import WavesimError
 from wavesim.viz.sources import ErrorBand, Forecaster, TruthSource, as_array, gaussian_cells
 
+UNBOUNDED = 1000.0  # relative L2 of a forecast that has blown up
 LATEST = 16  # frames whose median the milliseconds are: the first call, and a busy moment, take far longer
 
 
@@ -269,7 +270,7 @@ class Session:
 
     def _begin_forecast(self) -> None:
         self._running = self.models[self.model_name].init(self.truth, self.medium)
-        self.forecast = self.truth
+        self.forecast, self.ended = self.truth, False
         self.errors[self.model_name], self.bounds[self.model_name] = [], []
         band = self.bands.get(self.model_name)
         self._bounded = band.init(self.truth, self.medium) if band else None
@@ -300,7 +301,13 @@ class Session:
             self._truth_spent.append(self.source.milliseconds)
         history = self.errors[self.model_name]
         lead = (len(history) + 1) * self.source.frame_interval
-        history.append((lead, float(metrics.relative_l2(self.forecast[0], self.truth[0]))))
+        error = float(metrics.relative_l2(self.forecast[0], self.truth[0]))
+        history.append((lead, error))
+        if not error < UNBOUNDED:
+            self.ended = True
+            self.message = (
+                f"{self.model_name} grew without bound by frame {len(history)}: r restarts, 1 2 3 take another"
+            )
         if self._bounded is not None:
             self._bounded = self._next_bounded
             if self._bounded.bound is not None:

@@ -1,10 +1,10 @@
 """Shipped forecasters in every runtime and precision: milliseconds a frame at two grids, and the error to the truth.
 
-Times are taken in turns, one thread, one trajectory (wavesim.bench); on the larger grid of a pulse in a uniform medium,
-since no frame's work depends on the medium. Errors are means over the test trajectories of a demo's run, relative L2 of
-the pressure after one crossing; int8 has its ranges from trajectories that train. It writes results/runtimes.md.
+Times are taken in turns, one thread, one trajectory (wavesim.bench); on the larger grid each cell stands for four.
+Errors are means over the dataset's test trajectories, relative L2 of the pressure after one crossing; int8 has its
+ranges from trajectories that train. It writes results/runtimes.md.
 
-    OMP_NUM_THREADS=1 python benchmarks/runtimes.py runs/demo
+    OMP_NUM_THREADS=1 python benchmarks/runtimes.py runs/apriori/data/packing-256-64 [--models data/models/packing]
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from wavesim.surrogate import load, rollout
 from wavesim.surrogate.runtimes import steppers
 
 ROOT = Path(__file__).parents[1]
-MODELS = ("classical", "compressed", "pruned")
-LARGE = 128
+REPEAT = 2
 
 
 def errors(path: Path, data: Path) -> dict[tuple[str, str], float]:
@@ -49,30 +48,30 @@ def errors(path: Path, data: Path) -> dict[tuple[str, str], float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a demo's folder")
-    parser.add_argument("--models", type=Path, default=ROOT / "data" / "models" / "demo")
+    parser.add_argument("waves", type=Path, help="the dataset that the models were trained on")
+    parser.add_argument("--models", type=Path, default=ROOT / "data" / "models" / "packing", help="a folder of them")
     parser.add_argument("--quick", action="store_true", help="one model")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "runtimes.md")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    y, x = WaveDataset(given.waves, "test").grid
     about = f"{platform.machine()}, {time.strftime('%Y-%m-%d')}, load {os.getloadavg()[1]:.1f}, one thread, batch 1"
     lines = [
         f"{about}; milliseconds a frame, the smallest (median); error: relative L2 after one crossing.",
         "",
-        f"| model | runtime | precision | 64 x 64 | {LARGE} x {LARGE} | error |",
+        f"| model | runtime | precision | {' | '.join(f'{x * k} x {y * k}' for k in (1, REPEAT))} | error |",
         "|---|---|---|---:|---:|---:|",
     ]
-    for name in MODELS[-1:] if given.quick else MODELS:
-        path = given.models / f"{name}.safetensors"
-        small = {(row.runtime, row.precision): row for row in bench.bench(path, given.run / "waves")}
-        large = {(row.runtime, row.precision): row for row in bench.bench(path, grid=LARGE, frames=1)}
-        apart = errors(path, given.run / "waves")
+    for path in sorted(given.models.glob("*.safetensors"))[-1 if given.quick else 0 :]:
+        small = {(row.runtime, row.precision): row for row in bench.bench(path, given.waves)}
+        large = {(row.runtime, row.precision): row for row in bench.bench(path, given.waves, frames=1, repeat=REPEAT)}
+        apart = errors(path, given.waves)
         for key, row in small.items():
             times = [
                 f"{one.milliseconds:.2f} ({one.milliseconds_median:.2f})" if one else ""
                 for one in (row, large.get(key))
             ]
-            lines.append(f"| {name} | {' | '.join(key)} | {' | '.join(times)} | {apart[key]:.4f} |")
+            lines.append(f"| {path.stem} | {' | '.join(key)} | {' | '.join(times)} | {apart[key]:.4f} |")
     given.out.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

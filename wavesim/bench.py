@@ -88,12 +88,15 @@ def fastest(model: Forecaster, state: np.ndarray, medium: np.ndarray) -> Fastest
     return Fastest(chosen, found[chosen], {name: least for name, (least, _) in times}, why_not)
 
 
-def bench(path: str | Path, data: str | Path | None = None, grid: int = 128, frames: int = 32) -> list[Measured]:
+def bench(
+    path: str | Path, data: str | Path | None = None, grid: int = 128, frames: int = 32, repeat: int = 1
+) -> list[Measured]:
     """A model's file in every runtime that is here, fastest first.
 
     Args:
         data: a dataset, whose first test trajectory is forecast on its own grid, int8 being calibrated on the first of
             those that train; without one, a pulse in a uniform medium on `grid` x `grid` cells, and no int8.
+        repeat: cells along each axis that each of the dataset's cells stands for, for times on larger grids.
     Raises:
         WavesimError: no such model or dataset, or a model made for other data.
     """
@@ -102,8 +105,8 @@ def bench(path: str | Path, data: str | Path | None = None, grid: int = 128, fra
         test = open_split(data, "test")
         check_fits(path, model, test)
         check_units(test)
-        state, medium, frames = test.window(0, 0, 1)[0], test.medium(0), min(frames, test.frames - 1)
-        ranges = calibration(data)
+        state, medium = (_finer(part, repeat) for part in (test.window(0, 0, 1)[0], test.medium(0)))
+        frames, ranges = min(frames, test.frames - 1), calibration(data, repeat)
     else:
         x = (np.arange(grid) + 0.5) / grid - 0.5
         pulse = np.exp(-(x**2 + x[:, None] ** 2) / (2 * 0.05**2))
@@ -112,10 +115,15 @@ def bench(path: str | Path, data: str | Path | None = None, grid: int = 128, fra
         return measured(steppers(model, Path(folder) / "model", state.shape[-2:], ranges), state, medium, frames)
 
 
-def calibration(data: str | Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """States and media of the first trajectories that train; None where none do."""
+def calibration(data: str | Path, repeat: int = 1) -> tuple[np.ndarray, np.ndarray] | None:
+    """States and media of the first trajectories that train, their cells repeated; None where none do."""
     if not (Path(data) / "data" / "train").is_dir():
         return None
     train = open_split(data, "train")
     chosen = range(min(CALIBRATED, len(train)))
-    return np.stack([train.window(i, 0, 1)[0] for i in chosen]), np.stack([train.medium(i) for i in chosen])
+    states, media = ([train.window(i, 0, 1)[0] for i in chosen], [train.medium(i) for i in chosen])
+    return _finer(np.stack(states), repeat), _finer(np.stack(media), repeat)
+
+
+def _finer(field: np.ndarray, repeat: int) -> np.ndarray:
+    return field.repeat(repeat, axis=-1).repeat(repeat, axis=-2)

@@ -94,6 +94,8 @@ def test_int8_is_calibrated_on_what_trains_and_measured_on_the_test(modes, tmp_p
     rows = bench(save(model, tmp_path / "m.safetensors"), data, frames=3)
     by = {(row.runtime, row.precision): row for row in rows}
     assert by["torch", "float32"].first_frame == 0
+    larger = bench(tmp_path / "m.safetensors", data, frames=1, repeat=2)
+    assert {(row.runtime, row.precision) for row in larger} == by.keys()
     assert by["onnxruntime", "float32"].last_frame < 1e-5 < by["onnxruntime", "int8"].last_frame < 0.5
 
 

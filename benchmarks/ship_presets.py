@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import apriori
 import numpy as np
-from apriori_arms import NOISE, PRESETS, Arm, gated
+from apriori_arms import PRESETS, Arm, gated
 
 from wavesim.config import TrainingConfig, as_toml
 from wavesim.metrics import one_crossing
@@ -46,6 +47,11 @@ ARMS = {
 }
 FULL = TrainingConfig(iterations=6000, unrolls=(1, 2, 4, 8, 16), shares=(0.1, 0.1, 0.2, 0.35, 0.25))
 SHORT = TrainingConfig(iterations=6, unrolls=(1, 2), shares=(0.5, 0.5))
+FLOORS = {
+    "truth": "the truth's own error",
+    "rounding": "single precision",
+    "grid": "the share of the field that its means over the cells, which are what is forecast, leave out",
+}
 FRESH_SEED, FRESH = 1000, 128  # trajectories
 
 
@@ -98,15 +104,17 @@ def _card(
             f"{table}\n\n![Training loss and validation error]({name}.curves.png)"
         )
     described = "\n\n".join(each)
-    floors = results["test"]["truth_error"]
+    recipes = {name: tomllib.loads((runs / f"{name}.toml").read_text())["training"] for name in arms}
+    noise = ", ".join(f"{recipe['noise']:g} {name}" for name, recipe in recipes.items())
+    precisions = ", ".join(dict.fromkeys(recipe["precision"] for recipe in recipes.values()))
     return f"""# Forecasters for preset {preset}
 
 Made by `python benchmarks/ship_presets.py --presets {preset} --arms {" ".join(arms)}`:
-{training.iterations} optimiser steps on unrolls of {", ".join(map(str, training.unrolls))} frames, from states with
-noise {NOISE:g}, the effective one without. MIT licence.
+{training.iterations} optimiser steps on unrolls of {", ".join(map(str, training.unrolls))} frames, in {precisions},
+from states with noise ({noise}). MIT licence.
 
-Errors over {results["test"]["trajectories"]} test trajectories, in media that no model has seen; the truth's own error:
-{json.dumps(floors)}.
+Errors over {results["test"]["trajectories"]} test trajectories, in media that no model has seen.
+{_floors(results["test"])}
 
 {markdown(results["test"])}
 Errors over {results["fresh"]["trajectories"]} trajectories of data made afterwards with seed {FRESH_SEED}:
@@ -114,6 +122,14 @@ Errors over {results["fresh"]["trajectories"]} trajectories of data made afterwa
 {markdown(results["fresh"])}
 {described}
 """
+
+
+def _floors(results: dict[str, Any]) -> str:
+    """What no forecast is held to, after one crossing."""
+    at = one_crossing(results["frame_interval"], results["frames"]) - 1
+    found = {name: curve[at] for name, curve in results["floors"].items()}
+    words = [f"{said} {found[name]:.2g}" for name, said in FLOORS.items() if name in found]
+    return f"After one crossing, relative L2: {', '.join(words)}."
 
 
 def main() -> None:

@@ -112,7 +112,8 @@ def bench(
         pulse = np.exp(-(x**2 + x[:, None] ** 2) / (2 * 0.05**2))
         state, medium = np.stack((pulse, 0 * pulse)).astype(np.float32), np.ones((2, grid, grid), np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        return measured(steppers(model, Path(folder) / "model", state.shape[-2:], ranges), state, medium, frames)
+        found = steppers(model, Path(folder) / "model", (state.shape[-2], state.shape[-1]), ranges)
+        return measured(found, state, medium, frames)
 
 
 def calibration(data: str | Path, repeat: int = 1) -> tuple[np.ndarray, np.ndarray] | None:

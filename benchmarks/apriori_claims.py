@@ -95,7 +95,8 @@ def _equal_error(rows: Rows, preset: str, cost: dict[str, Any]) -> str:
             if within:
                 nearest.setdefault(max(within, key=lambda name: price[name]), []).append(what)
     for name, equal in nearest.items():
-        words += f"; {name}, of as many {' and '.join(equal)}, has {said(ratio(gated[name], gated[CLASSICAL]))}"
+        kinds = " and ".join(part for part in (", ".join(equal[:-1]), equal[-1]) if part)
+        words += f"; {name}, of as many {kinds}, has {said(ratio(gated[name], gated[CLASSICAL]))}"
     return f"{words}."
 
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter
-from pareto_tables import Lines, Panel, Row, front, panels
+from pareto_tables import Lines, Panel, Row, front, panels, trained_there
 
 FAMILIES = {
     "volumes": ("C2", "coarse step (finite volumes)"),
@@ -64,7 +64,7 @@ def _panel(axis: Axes, panel: Panel, batch: int) -> None:
         axis.plot([row.cost(batch) for row in best], [row.one for row in best], style, color=colour, lw=1.3, zorder=1)
     forecasters = [row for row in panel.rows if row.forecasts and row.cost(batch) > 0]
     for row in forecasters:
-        own = row.run["trained"] in (None, list(panel.scenario.contrast))
+        own = trained_there(row.run["trained"], panel.scenario)
         axis.plot(row.cost(batch), row.one, "o", ms=8, mec=FORECASTER, mfc=FORECASTER if own else "white", mew=1.5)
     _named(axis, forecasters, batch)
     axis.axhspan(1e-9, panel.floor, color="0.9", zorder=0)

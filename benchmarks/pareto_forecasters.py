@@ -33,20 +33,20 @@ from wavesim.turns import forecasting, forecasting_all
 
 @dataclass(frozen=True)
 class Model:
-    """A file of a forecaster. trained: (kappa, rho) of the grains that it was trained on, where that is known; seconds:
-    of its training, and of the data's generation (by one process), where they are."""
+    """A file of a forecaster. trained: [kappa, rho] of the grains that it was trained on, where that is known, each a
+    number or its [least, most]; seconds: of its training, and of the data's generation (by one process), where they
+    are."""
 
     path: Path
     name: str
     fingerprint: str
-    trained: tuple[float, float] | None
+    trained: list[Any] | None
     seconds: dict[str, float]
 
     def about(self) -> dict[str, Any]:
         model = load(self.path)
-        trained = None if self.trained is None else list(self.trained)
         told = {
-            "trained": trained,
+            "trained": self.trained,
             "seconds": self.seconds,
             "parameters": model.weights(),
             "fingerprint": self.fingerprint,
@@ -66,7 +66,8 @@ def models(paths: Sequence[Path], data: Sequence[Path], training: float | None) 
         trained = None
         if root is not None:
             config = WaveDataset(root, "train").about(0)["config"]
-            trained = config["bulk_modulus"], config["density"]
+            pairs = ("bulk_modulus", "bulk_moduli"), ("density", "densities")
+            trained = [config.get(several) or config[one] for one, several in pairs]
             lines = [line for line in read_lines(root / "run.jsonl") if line["split"] != "test"]
             seconds["data"] = sum(line["seconds"] for line in lines)
         found.append(Model(path, name, file_hash(path)[:12], trained, seconds))

@@ -23,6 +23,18 @@ CLAIMED = 5.0  # times the truth's own error
 AIM = 50.0  # times cheaper than the cheapest solver of equal error, which the project is after
 
 
+def ranges(trained: list[Any]) -> list[tuple[float, float]]:
+    """Least and most (kappa, rho) of the grains that a forecaster was trained on."""
+    return [(ends[0], ends[1]) if isinstance(ends, list) else (ends, ends) for ends in trained]
+
+
+def trained_there(trained: list[Any] | None, scenario: Scenario) -> bool:
+    """Whether a forecaster has seen this contrast; yes where nobody knows."""
+    return trained is None or all(
+        least <= value <= most for value, (least, most) in zip(scenario.contrast, ranges(trained), strict=True)
+    )
+
+
 @dataclass(frozen=True)
 class Row:
     """One solver or forecaster in one scenario: means over media and bursts. start: of the two of a solver, the better
@@ -83,7 +95,7 @@ class Panel:
         """The forecaster with the largest gain over the solver of equal error, and that solver; of those that are
         trained on this contrast where there are any."""
         able = [row for row in self.rows if row.forecasts and row.cost(batch) > 0]
-        own = [row for row in able if row.run["trained"] in (None, list(self.scenario.contrast))]
+        own = [row for row in able if trained_there(row.run["trained"], self.scenario)]
         pairs = [(row, other) for row in own or able if (other := self.equal(row, batch))]
         return max(pairs, key=lambda pair: pair[1].cost(batch) / pair[0].cost(batch), default=None)
 
@@ -244,7 +256,10 @@ START = {"state": "the truth's first frame", "bursts": "bursts"}
 
 def _about(name: str, row: Row) -> str:
     trained = row.run.get("trained")
-    return f"{name}, trained at ({trained[0]:g}, {trained[1]:g})" if trained else name
+    if not trained:
+        return name
+    told = (" to ".join(f"{end:g}" for end in dict.fromkeys(ends)) for ends in ranges(trained))
+    return f"{name}, trained at ({', '.join(told)})"
 
 
 def _break_even(panel: Panel) -> list[str]:

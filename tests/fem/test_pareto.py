@@ -84,6 +84,23 @@ def test_a_forecaster_of_another_contrast_speaks_only_where_there_is_none_of_thi
     assert panel_of([truth(0.002), *SOLVERS, *others]).best()[0].name == "foreign"
 
 
+def test_a_forecaster_of_several_contrasts_is_at_home_between_them():
+    named = {scenario.name: scenario for scenario in SCENARIOS}
+    for trained, homes in (
+        ([20.0, 5.0], {"contrast (20, 5)"}),
+        ([[4.0, 25.0], [1.0, 6.0]], {f"contrast ({at})" for at in ("4, 1", "9, 1", "20, 5", "12, 3")}),
+        ([9.0, [1.0, 2.0]], {"contrast (9, 1)"}),
+    ):
+        found = {
+            name
+            for name, one in named.items()
+            if name.startswith("contrast") and pareto_tables.trained_there(trained, one)
+        }
+        assert found == homes
+    row = lines_of("forecaster", "wide", 0.1, 1.0, trained=[[4.0, 25.0], [1.0, 6.0]])
+    assert "wide, trained at (4 to 25, 1 to 6)" in pareto_tables._about("wide", panel_of([truth(0.002), *row]).rows[0])
+
+
 def test_a_forecaster_has_paid_when_its_gain_is_what_data_and_training_took(tmp_path):
     """100 s over 98 ms a crossing; in new media both cost 2 s once."""
     lines = [truth(0.002), *SOLVERS, *lines_of("forecaster", "network", 0.1, 2.0, **PAID)]

@@ -55,14 +55,16 @@ class Model:
 
 
 def models(paths: Sequence[Path], data: Sequence[Path], training: float | None) -> list[Model]:
-    """Those of the files; `training`: seconds of each whose folder does not tell them."""
+    """Those of the files, by their names, a second of a name by its folder's too; `training`: seconds of each whose
+    folder does not tell them."""
     known = {data_hash(root, [WaveDataset(root, part) for part in ("train", "valid")]): root for root in data}
     found = []
     for path in paths:
-        others = [other.stem for other in paths if other != path]
-        name = f"{path.parent.name}/{path.stem}" if path.stem in others else path.stem
+        taken = {other.name for other in found}
+        name = f"{path.parent.name}/{path.stem}" if path.stem in taken else path.stem
         root = known.get(read_header(path)["about"].get("data", {}).get("hash", ""))
-        seconds = {"training": taken} if (taken := _training(path) or training) else {}
+        spent = _training(path) or training
+        seconds = {"training": spent} if spent else {}
         trained = None
         if root is not None:
             config = WaveDataset(root, "train").about(0)["config"]
@@ -126,7 +128,10 @@ def seconds_of(case: Case, truth: Truth, given: Model) -> dict[str, float]:
 
 
 def _training(path: Path) -> float | None:
-    """Seconds that the log of a model's run tells last."""
-    log = path.parent / "log.txt"
+    """Seconds that the log of a model's run tells last, or the card of a shipped one."""
+    log, card = path.parent / "log.txt", path.parent / "README.md"
     told = re.findall(r"; ([\d.]+) s$", log.read_text(), re.MULTILINE) if log.exists() else []
+    if not told and card.exists():
+        section = rf"^## {re.escape(path.stem)}$.*?^\| training time \| (\d+) s"
+        told = re.findall(section, card.read_text(), re.MULTILINE | re.DOTALL)
     return float(told[-1]) if told else None

@@ -28,6 +28,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from wavesim.errors import WavesimError
 from wavesim.pruning.hooks import LastCounts
 from wavesim.pruning.method import Fit, Method, as_shown
 from wavesim.pruning.methods.lottery_ticket import density_now, equal_shares
@@ -54,11 +55,18 @@ class Gate(nn.Module):
 
 
 def gated(model: Forecaster, opened: Mapping[str, torch.Tensor]) -> dict[str, Gate]:
-    """Give weights of a forecaster gates, open where `opened` says."""
+    """Give weights of a forecaster gates, open where `opened` says.
+
+    Raises:
+        WavesimError: a weight that takes no gate.
+    """
     gates = {name: Gate(values) for name, values in opened.items()}
     for name, gate in gates.items():
         layer, _, weight = name.rpartition(".")
-        parametrize.register_parametrization(network(model).get_submodule(layer), weight, gate)
+        try:
+            parametrize.register_parametrization(network(model).get_submodule(layer), weight, gate)
+        except TypeError as error:  # the factorised tensors of tensorly, which make classes of their own
+            raise WavesimError(f"{name} is no plain tensor and takes no gate; prune this network by 'sap'") from error
     return gates
 
 
@@ -133,4 +141,4 @@ def with_gates(run: Run, train: Fit) -> Run:
     return replace(run, scores=scores)
 
 
-ESPN = Method("espn", "arXiv 2006.15741", score=as_shown, quota=equal_shares, approach=with_gates)
+ESPN = Method("espn", "arXiv 2006.15741", score=as_shown, quota=equal_shares, restart="rewind", approach=with_gates)

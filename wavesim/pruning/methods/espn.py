@@ -137,9 +137,8 @@ class Closing(LastCounts):
     def spared(self, after: Scores) -> Survivors:
         """Other groups, and what would have to stay and would be closed."""
         pressed, now = self.pressed(), sizes(self.gates)
-        left = self.stays(
-            {name: size.atan() + 4 * (now[name] > OPEN) for name, size in after.items()}
-        )  # open ones first
+        open_first = {name: size.atan() + 4 * (now[name] > OPEN) for name, size in after.items()}
+        left = self.stays(open_first)
         return {name: ~pressed[name] | (left[name] & (size <= OPEN)) for name, size in after.items()}
 
     def enough(self) -> bool:

@@ -279,9 +279,10 @@ def test_every_method_beside_the_random_control(standing_waves, tmp_path):
         config = settings(method, density=0.2, iterations=40)
         each = trainings_of(config) // METHODS[method].rounds * config.iterations
         for seed in range(3):
-            out, control = (tmp_path / f"{name}.safetensors" for name in (method, "random"))
+            out, control = (tmp_path / f"{name}_{seed}.safetensors" for name in (method, f"like_{method}"))
             found = prune(dense, standing_waves, config, longer, out, seed)[-1]
-            alike = settings("random", density=0.2, iterations=each, rounds=METHODS[method].rounds, like=out)
+            same = {"rounds": METHODS[method].rounds, "restart": METHODS[method].restart}
+            alike = settings("random", density=0.2, iterations=each, like=out, **same)
             other = prune(dense, standing_waves, alike, longer, control, seed)[-1]
             assert found["counts"] == other["counts"]
             errors = found["validation_error"], other["validation_error"]

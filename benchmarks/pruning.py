@@ -4,10 +4,11 @@ The forecasters are the classical and the one-way one of apriori.py, with its da
 them. Groups of arms:
     methods     each published method once, in layers, to a tenth of the weights (of the units: half)
     scopes      SAP and the lottery ticket where all weights, or those of one output channel, are compared
-    restarts    SAP and the lottery ticket going on instead of rewinding, and rewinding to a later step
+    restarts    SAP and the lottery ticket going on instead of rewinding, and rewinding to a later step; all other arms
+                restart as their methods were published
     collapse    SAP with (p, q) = (1, 2) in global scope for twelve rounds: until nothing is left to forecast with
 Rows of rounds are judged on the validation split; the test split is seen once, when a pruning is finished. A finished
-pruning is a line of results/pruning/runs.jsonl and is not run again.
+pruning is a line of results/pruning/runs.jsonl and is not run again; what is refused is a line that says why.
 
     OMP_NUM_THREADS=1 python benchmarks/pruning.py [--quick] [--groups methods] [--presets packing] [--seeds 3]
 """
@@ -28,6 +29,7 @@ import torch
 from apriori import QUICK, Scale
 
 from wavesim.config import PruningConfig
+from wavesim.errors import WavesimError
 from wavesim.lock import sole_user
 from wavesim.provenance import log_lines, read_lines, revision, settings_hash
 from wavesim.pruning import prune
@@ -38,14 +40,15 @@ from wavesim.surrogate import load
 RESULTS = Path(__file__).parent / "results" / "pruning"
 PRESETS = ("packing", "random")
 FAMILIES = {"classical": "classical, 5 taps", "one-way": "one-way, rank 32, 5 taps"}
-USUAL = {"density": 0.1, "rounds": 5, "iterations": 300, "restart": "rewind", "eta": 0.0}
+USUAL = {"density": 0.1, "rounds": 5, "iterations": 300, "eta": 0.0}
+TEACHER = "lottery-ticket, from step 10"  # gradients at step 0 are zero, of the teacher as of its pupil
 
 
 @dataclass(frozen=True)
 class Arm:
     """One pruning of one forecaster. changes: to USUAL; like: name of the arm whose counts a control takes.
 
-    Autosparse learns from the lottery ticket of the same forecaster on the other preset.
+    Autosparse learns from the lottery ticket of the same forecaster on the other preset, rewound to the same step.
     """
 
     group: str
@@ -64,7 +67,7 @@ def recipes() -> list[tuple[str, str, dict[str, Any], str | None]]:
     """Group, name, changes, and whose counts a control takes; the most telling first."""
     one_round = {"rounds": 1, "iterations": 1500}  # as many steps as five rounds have
     twice = {"rounds": 1, "iterations": 750}  # before the cut and after it
-    by_units = {"density": 0.5, "restart": "fine-tune"}
+    by_units = {"density": 0.5}
     return [
         ("methods", "sap", {"method": "sap"}, None),
         ("methods", "lottery-ticket", {"method": "lottery-ticket"}, None),
@@ -79,6 +82,7 @@ def recipes() -> list[tuple[str, str, dict[str, Any], str | None]]:
         ("methods", "greg-2", {"method": "greg-2", **twice}, None),
         ("methods", "structured-greg", {"method": "structured-greg", **twice, **by_units}, None),
         ("methods", "espn", {"method": "espn", **twice}, None),
+        ("methods", TEACHER, {"method": "lottery-ticket", "rewind_to": 10}, None),
         ("methods", "autosparse", {"method": "autosparse", "rewind_to": 10, **one_round}, None),
         ("methods", "autosparse-shuffled", {"method": "autosparse-shuffled", "rewind_to": 10, **one_round}, None),
         ("scopes", "sap, global", {"method": "sap", "scope": "global"}, None),
@@ -118,13 +122,14 @@ def finished(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
     """Prune once, and tell what came of it; where a like arm is missing, that one is pruned first."""
     model, data = forecaster_of(arm, seed, scale, folder), apriori.dataset(arm.preset, scale, folder)
     like = regressor = None
+    learned: dict[str, Any] = {}
     if arm.like:
         like = result_from(arm.like, arm.preset, arm.family, seed, scale, folder)
     if "autosparse" in arm.name:
         teacher = next(preset for preset in PRESETS if preset != arm.preset)
-        history = result_from("lottery-ticket", teacher, arm.family, seed, scale, folder)
+        history = result_from(TEACHER, teacher, arm.family, seed, scale, folder)
         regressor = history.with_suffix(".regressor.safetensors")
-        learn([history], apriori.dataset(teacher, scale, folder), regressor, seed)
+        learned = {"held_out": learn([history], apriori.dataset(teacher, scale, folder), regressor, seed)}
     pruning = arm.settings(scale == QUICK, like, regressor)
     training = apriori.training_of(base_of(arm), scale, scale.iterations)
     out = result_of(arm, seed, scale, folder)
@@ -138,7 +143,17 @@ def finished(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
         "test_error": rows[-1]["test_error"],
         "test_one_step_error": rows[-1]["test_one_step_error"],
         "revision": revision(),
+        **learned,
     }
+
+
+def told(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
+    """As `finished`, or why it was refused: one arm does not end the study."""
+    try:
+        return finished(arm, seed, scale, folder)
+    except WavesimError as error:
+        print(f"refused: {error}", file=sys.stderr, flush=True)
+        return {"refused": str(error), "revision": revision()}
 
 
 def result_from(name: str, preset: str, family: str, seed: int, scale: Scale, folder: Path) -> Path:
@@ -203,7 +218,7 @@ def main() -> None:
                 continue
             print(f"{arm.preset}, {arm.family}: {arm.name}, seed {seed}", file=sys.stderr, flush=True)
             about = {"group": arm.group, "name": arm.name, "preset": arm.preset, "family": arm.family, "seed": seed}
-            log_lines(out / "runs.jsonl", [{**about, **finished(arm, seed, scale, given.folder)}], key=key)
+            log_lines(out / "runs.jsonl", [{**about, **told(arm, seed, scale, given.folder)}], key=key)
         pruning_tables.write(of_these_settings(read_lines(out / "runs.jsonl"), scale), out)
 
 

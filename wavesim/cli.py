@@ -143,7 +143,7 @@ def prune(
     method: Annotated[str | None, typer.Option(help=METHODS)] = None,
     scope: Annotated[str | None, typer.Option(help="global, layer or neuron; default: as in the settings")] = None,
     density: Annotated[float | None, typer.Option(help="share that is left of what the method scores")] = None,
-    restart: Annotated[str | None, typer.Option(help="rewind or fine-tune; default: as in the settings")] = None,
+    restart: Annotated[str | None, typer.Option(help="rewind or fine-tune; default: as published")] = None,
     rewind_to: Annotated[int | None, typer.Option(help="optimiser steps after which weights are rewound to")] = None,
     rounds: Annotated[int | None, typer.Option(help="of pruning and retraining; default: the method's own")] = None,
     iterations: Annotated[int | None, typer.Option(help="optimiser steps of each training")] = None,
@@ -159,7 +159,7 @@ def prune(
 
     from wavesim.pruning import prune as prune_it
     from wavesim.pruning import trainings_of
-    from wavesim.pruning.report import nothing_cut
+    from wavesim.pruning.report import why_not
     from wavesim.surrogate.checkpoint import trained_by
 
     model = model / "model.safetensors" if model.is_dir() else model
@@ -169,11 +169,14 @@ def prune(
     update = {key: value for key, value in options.items() if value is not None}
     named = ", ".join(f"--{key}" for key in update).replace("_", "-") or "[pruning]"
     pruning = parse({**chosen.pruning.model_dump(), **update}, PruningConfig, named)
+    was_there = out.exists()  # and is left as it is, or refused
     with tqdm(total=trainings_of(pruning) * pruning.iterations, desc="prune", disable=None) as bar:
         rows = prune_it(model, data, pruning, trained_by(model) or chosen.training, out, seed, shown(bar))
     typer.echo(columns(rows, ("round", "pq_index", "density", "parameters", "milliseconds", "validation_error")))
-    if why := nothing_cut(rows, pruning):
+    if why := why_not(rows, pruning):
         typer.echo(why)
+    if was_there:
+        typer.echo(f"{out}: was whole already, and stays as it is")
 
 
 app.command()(learn_pruning)

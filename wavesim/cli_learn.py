@@ -15,9 +15,7 @@ from wavesim.info import columns
 def learn_pruning(
     results: Annotated[
         list[Path],
-        typer.Argument(
-            help="models that `wavesim prune --restart rewind` made by sap, lottery-ticket or one-shot-dense"
-        ),
+        typer.Argument(help="models that `wavesim prune` made by sap, lottery-ticket or one-shot-dense, rewinding"),
     ],
     data: Annotated[Path, typer.Option(help="the dataset's folder that they were pruned on")],
     out: Annotated[Path, typer.Option(help="regressor to write, .safetensors")],

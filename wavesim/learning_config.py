@@ -180,8 +180,8 @@ class PruningConfig(Settings):
         default=None, description="of pruning and retraining; none: the method's own"
     )
     iterations: Count = Field(default=250, description="optimiser steps of each training")
-    restart: Literal["rewind", "fine-tune"] = Field(
-        default="fine-tune", description="retrain from earlier weights, or go on"
+    restart: Literal["rewind", "fine-tune"] | None = Field(
+        default=None, description="retrain from earlier weights, or go on; none: as the method was published"
     )
     rewind_to: Annotated[int, Field(ge=0)] = Field(
         default=0, description="optimiser steps of the first training after which rewound weights are taken"

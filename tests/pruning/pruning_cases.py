@@ -1,9 +1,18 @@
 """Settings of the small forecasters that the tests of pruning share, and how their results are compared."""
 
+from __future__ import annotations
+
+import copy
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from unittest.mock import patch
+
 import torch
 
 from wavesim.config import TrainingConfig
-from wavesim.surrogate import load
+from wavesim.pruning import METHODS, loop
+from wavesim.pruning.plans import Plan
+from wavesim.surrogate import Forecaster, load
 
 TRAINING = TrainingConfig(unrolls=(1, 2), shares=(0.5, 0.5), iterations=16, batch=2, learning_rate=4e-3)
 SMALL = {"width": 16, "kernel_size": 3, "ranks": (8, 8), "encoder_width": 8, "encoder_ranks": (4, 6), "substeps": 2}
@@ -26,3 +35,30 @@ def assert_equal(one, other):
 
 def timeless(rows):
     return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+@dataclass
+class Seen:
+    """The plan of the first cut, and the network of the last round, still with its zeros."""
+
+    plan: Plan | None = None
+    last: Forecaster | None = None
+
+
+@contextmanager
+def watched(method: str):
+    """What is seen of a pruning by that method."""
+    seen, parts, with_test = Seen(), METHODS[method], loop.with_test
+
+    def plan(run, scores, survivors):
+        found = parts.plan(run, scores, survivors)
+        if len(run.rows) == 1 and "round" in run.rows[0]:  # not the rehearsal of the last round
+            seen.plan = found
+        return found
+
+    def end(run, result):
+        seen.last = copy.deepcopy(run.model)
+        return with_test(run, result)
+
+    with patch.dict(METHODS, {method: replace(parts, plan=plan)}), patch.object(loop, "with_test", end):
+        yield seen

@@ -5,6 +5,7 @@ Some of it is long for a method that trains before it cuts; all of it is small: 
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 from typing import get_args
 
@@ -12,18 +13,20 @@ import numpy as np
 import pruning_cases
 import pytest
 import torch
-from pruning_cases import FAMILIES, SMALL, Killed, assert_equal, timeless, weights_of
+from pruning_cases import FAMILIES, SMALL, Killed, Seen, assert_equal, timeless, watched, weights_of
 
 from wavesim.config import ForecasterConfig, PruningConfig
 from wavesim.pruning import METHODS, prune, trainings_of
 from wavesim.pruning.materialise import materialise
-from wavesim.pruning.plans import Mask
+from wavesim.pruning.plans import Keep, Mask, Plan, axes, network, units
+from wavesim.pruning.scores import prunable
 from wavesim.pruning.store import read_lifetimes, read_rows
-from wavesim.surrogate import export_onnx, load, rollout, save, train
+from wavesim.surrogate import Forecaster, export_onnx, load, rollout, save, train
 from wavesim.surrogate.export import OnnxForecaster
 from wavesim.surrogate.loops import in_loops
 
 DENSITY = 0.5
+GRIDS = [(12, 12), (17, 9)]
 TRAINING = pruning_cases.TRAINING.model_copy(update={"validate_every": 2})  # so that a kill leaves half a training
 
 
@@ -47,6 +50,10 @@ def fields(*grid: int):
     return state, 1 + 0.2 * medium
 
 
+def forecast(model: Forecaster, *grid: int):
+    return rollout(model, *fields(*grid), 3)
+
+
 @pytest.fixture(scope="module")
 def pruned(trained, standing_waves, tmp_path_factory):
     """method, family -> a forecaster that was pruned to half, once for all tests."""
@@ -55,10 +62,41 @@ def pruned(trained, standing_waves, tmp_path_factory):
     def make(method: str, family: str):
         if (method, family) not in made:
             made[method, family] = folder / f"{method}_{family}.safetensors"
-            prune(trained[family], standing_waves, settings(method), TRAINING, made[method, family], seed=3)
+            with watched(method) as seen:
+                prune(trained[family], standing_waves, settings(method), TRAINING, made[method, family], seed=3)
+            SEEN[method, family] = seen
         return made[method, family]
 
     return make
+
+
+SEEN: dict[tuple[str, str], Seen] = {}
+
+
+def silenced(model: Forecaster, plan: Plan) -> Forecaster:
+    """The dense network with zeros: in what a mask cuts, or in what reads the units that are cut out."""
+    silent, sizes = copy.deepcopy(model), units(model)
+    with torch.no_grad():
+        for name, kept in plan.weights.items() if isinstance(plan, Mask) else ():
+            network(silent).get_parameter(name)[~kept] = 0
+        for name, groups in axes(model).items() if isinstance(plan, Keep) else ():
+            for read in groups[1:]:
+                kept = plan.units.get(read, torch.arange(sizes.get(read, 0))).tolist()
+                gone = [unit for unit in range(sizes.get(read, 0)) if unit not in kept]
+                network(silent).get_parameter(name)[:, gone] = 0
+    return silent
+
+
+def with_dead_units(model: Forecaster, plan: Plan) -> Plan:
+    """The plan and, where it is a mask, nothing left of three hidden channels and one of the encoder."""
+    if isinstance(plan, Keep):
+        return plan
+    left = {name: kept.clone() for name, kept in plan.weights.items()}
+    for name, groups in axes(model).items():
+        for axis, group in enumerate(groups):
+            if name in left and group in ("width", "encoder_width"):
+                left[name].transpose(0, axis)[:3] = False
+    return Mask(left)
 
 
 def test_the_settings_know_every_method():
@@ -73,7 +111,10 @@ def test_every_method_says_where_it_was_published_or_that_it_was_not(method):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("method", METHODS)
 def test_the_budget_is_met(pruned, method, family):
-    """Half of what is scored is left in every tensor of weights, and in every group of units; or in all together."""
+    """Half of what is scored is left in every tensor of weights, and in every group of units; or in all together.
+
+    Of single weights that are left hardly any is zero.
+    """
     rows = read_rows(pruned(method, family))
     if "scope" in OWN.get(method, {}):
         assert rows[-1]["survivors"] == round(DENSITY * rows[0]["survivors"])
@@ -82,6 +123,9 @@ def test_the_budget_is_met(pruned, method, family):
             assert left == pytest.approx(DENSITY * rows[0]["counts"][name], abs=1), name
     totals = [row["survivors"] for row in rows]
     assert totals == sorted(totals, reverse=True) and totals[-1] < totals[0]
+    if METHODS[method].cuts_weights:
+        kept = {name: int(w.count_nonzero()) for name, w in prunable(SEEN[method, family].last).items()}
+        assert all(0.9 * rows[-1]["counts"][name] <= left <= rows[-1]["counts"][name] for name, left in kept.items())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -99,7 +143,31 @@ def test_what_is_cut_stays_cut_through_further_training(pruned, method, family):
         assert {name: int((left == last).sum()) for name, left in lifetimes.items()} == rows[-1]["counts"]
 
 
-@pytest.mark.parametrize("grid", [(12, 12), (17, 9)])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_materialised_forecasts_as_the_dense_network_with_zeros_does(pruned, make_forecaster, method, family):
+    """The first cut of each method, of a forecaster whose every weight is felt; a mask has dead units besides."""
+    pruned(method, family)
+    dense = make_forecaster(family)
+    plan = with_dead_units(dense, SEEN[method, family].plan)
+    small, masked = materialise(dense, plan), silenced(dense, plan)
+    assert small.weights() < masked.weights() == dense.weights()
+    for grid in GRIDS:
+        expected = forecast(masked, *grid)
+        np.testing.assert_allclose(forecast(small, *grid), expected, atol=1e-5 * np.abs(expected).max())
+        assert np.abs(forecast(dense, *grid) - expected).max() > 1e-2 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_file_forecasts_as_the_last_network_with_its_zeros_does(pruned, method, family):
+    written, last = load(pruned(method, family)), SEEN[method, family].last
+    for grid in GRIDS:
+        expected = forecast(last, *grid)
+        np.testing.assert_allclose(forecast(written, *grid), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_materialised_forecasts_as_masked_does_and_is_brought_up_to_multiples(make_forecaster, family, grid):
     """Zeros in whole rows and columns, as pruning leaves them at its end, on two grids."""
@@ -113,10 +181,9 @@ def test_materialised_forecasts_as_masked_does_and_is_brought_up_to_multiples(ma
     small = materialise(model, Mask(keep), multiple=4)
     masked = materialise(model, Mask(keep), multiple=model.config.width)
     assert small.config.width == 8 and masked.config.width == model.config.width  # five live: brought up to eight
-    state, medium = fields(*grid)
-    np.testing.assert_allclose(
-        rollout(small, state, medium, 3), rollout(masked, state, medium, 3), atol=1e-5 * np.abs(state).max()
-    )
+    expected = forecast(silenced(model, Mask(keep)), *grid)
+    for one in (small, masked):
+        np.testing.assert_allclose(forecast(one, *grid), expected, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -154,12 +221,12 @@ def test_killed_and_resumed_same_result(pruned, trained, standing_waves, tmp_pat
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_whole_budget_is_the_identity(trained, standing_waves, tmp_path, family, method):
-    """But for methods whose whole training is the pruning: these leave every weight, trained."""
+    """But for methods that train while they prune, and after that no more: these leave every weight, trained."""
     everything = settings(method, density=1.0, rounds=1, iterations=2)
     out = tmp_path / "same.safetensors"
     rows = prune(trained[family], standing_waves, everything, TRAINING, out)
     assert {row["density"] for row in rows} == {1.0}
-    if METHODS[method].approach is None:
+    if METHODS[method].retrains:
         assert_equal(weights_of(out), weights_of(trained[family]))
         assert rows[0]["validation_error"] == rows[1]["validation_error"]
 
@@ -212,9 +279,10 @@ def test_every_method_beside_the_random_control(standing_waves, tmp_path):
         config = settings(method, density=0.2, iterations=40)
         each = trainings_of(config) // METHODS[method].rounds * config.iterations
         for seed in range(3):
-            out, control = (tmp_path / f"{name}.safetensors" for name in (method, "random"))
+            out, control = (tmp_path / f"{name}_{seed}.safetensors" for name in (method, f"like_{method}"))
             found = prune(dense, standing_waves, config, longer, out, seed)[-1]
-            alike = settings("random", density=0.2, iterations=each, rounds=METHODS[method].rounds, like=out)
+            same = {"rounds": METHODS[method].rounds, "restart": METHODS[method].restart}
+            alike = settings("random", density=0.2, iterations=each, like=out, **same)
             other = prune(dense, standing_waves, alike, longer, control, seed)[-1]
             assert found["counts"] == other["counts"]
             errors = found["validation_error"], other["validation_error"]

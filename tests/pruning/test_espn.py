@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from pruning_cases import TRAINING
+from pruning_cases import TRAINING, watched
 
+from wavesim.config import PruningConfig
+from wavesim.pruning import prune
 from wavesim.pruning.methods.espn import Closing, Gate, absorbed, alpha_at, closed, gated
+from wavesim.pruning.quotas import to_density
 from wavesim.pruning.scores import prunable
 from wavesim.surrogate import load, rollout
 from wavesim.surrogate.train import fit
@@ -54,6 +57,18 @@ def test_absorbed_gates_leave_the_forecast_as_it_is(make_forecaster, family):
     assert np.abs(expected - plain).max() > 1e-2
 
 
+@pytest.mark.parametrize("restart", ["rewind", "fine-tune"])
+@pytest.mark.parametrize("scope", ["global", "layer", "neuron"])
+def test_what_stays_is_open_in_every_scope(trained, standing_waves, tmp_path, scope, restart):
+    config = PruningConfig(method="espn", scope=scope, density=0.1, iterations=20, multiple=2, restart=restart)
+    out = tmp_path / "out.safetensors"
+    with watched("espn") as seen:
+        rows = prune(trained["one-way"], standing_waves, config, TRAINING, out)
+    left = sum(int(weight.count_nonzero()) for weight in prunable(seen.last).values())
+    assert rows[-1]["survivors"] == pytest.approx(0.1 * rows[0]["survivors"], rel=0.25)
+    assert left > 0.95 * rows[-1]["survivors"]
+
+
 class Killed(Exception):
     pass
 
@@ -68,13 +83,16 @@ def test_training_ends_when_enough_gates_are_closed_killed_or_not(trained, stand
 
         model = load(trained["one-way"])
         gates = gated(model, {name: torch.ones_like(weight) for name, weight in prunable(model).items()})
-        closing, training = Closing(gates, 0.7), TRAINING.model_copy(update=settings)
+        config = PruningConfig(method="espn", scope="global", density=0.7, multiple=1)
+        full = {name: torch.ones_like(gate.c, dtype=torch.bool) for name, gate in gates.items()}
+        closing = Closing(gates, lambda scores: to_density(scores, full, config, 0.7), "global")
+        training = TRAINING.model_copy(update=settings)
         history = fit(model, standing_waves, training, 0, tmp_path / folder, progress, [closing]).history
         return torch.cat([gate.c.detach().flatten() for gate in gates.values()]), history[-1]["iteration"]
 
     gates, last = found("whole")
     assert 3 < last < 40
-    assert 0.3 < (gates > 0.01).float().mean() <= 0.7
+    assert (gates > 0.01).float().mean() == pytest.approx(0.7, abs=0.01)
     with pytest.raises(Killed):
         found("killed", 3)
     for _ in range(2):  # the second as after a kill between the end and what the caller keeps

@@ -15,17 +15,23 @@ from wavesim.errors import WavesimError
 from wavesim.pruning.hooks import StopAfter
 from wavesim.surrogate import Forecaster
 from wavesim.surrogate.checkpoint import read_header
+from wavesim.surrogate.data import data_hash
 from wavesim.surrogate.train import prepare, run, untrained
+from wavesim.well_dataset import open_split
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """What its weights were drawn from, and `training`, the settings by which they were trained."""
+    """What its weights were drawn from, `training`, the settings by which they were trained, and the hash of the data.
+
+    data: None where an older file does not tell.
+    """
 
     config: ForecasterConfig
     courant: float
     seed: int
     training: dict[str, Any]
+    data: str | None = None
 
     def initial(self) -> Forecaster:
         """Before any training, as `surrogate.train` drew it."""
@@ -35,10 +41,16 @@ class Beginning:
         """After so many optimiser steps on `data`, as they were made first; `folder` is left to the caller.
 
         Raises:
-            WavesimError: steps that its training did not have.
+            WavesimError: steps that its training did not have, or other data than it had.
         """
         model = self.initial()
         if steps:
+            if self.data not in (None, trained_on(data)):
+                raise WavesimError(
+                    f"rewind_to {steps} takes the first steps of the training again, and {data} is another dataset "
+                    f"(hash {trained_on(data)}) than the one of that training (hash {self.data}); give that one, or "
+                    "rewind_to 0"
+                )
             training = parse(self.training, TrainingConfig, "the training that the model's file tells of")
             if steps >= training.iterations:
                 raise WavesimError(f"rewind_to {steps} is not before the end of the training of {training.iterations}")
@@ -56,7 +68,14 @@ def beginning_of(model_path: Path) -> Beginning | None:
     about = header["about"]
     if "seed" not in about or "pruning" in about:
         return None
-    return Beginning(header["config"], header["courant"], about["seed"], about.get("training", {}))
+    data = about.get("data", {}).get("hash")
+    return Beginning(header["config"], header["courant"], about["seed"], about.get("training", {}), data)
+
+
+def trained_on(data: Path) -> str:
+    """Twelve characters that change with the files of a dataset that training looks at."""
+    train = open_split(data, "train")
+    return data_hash(train.root, (train, open_split(data, "valid")))
 
 
 def told(text: str, source: str) -> Beginning:

@@ -13,7 +13,7 @@ from wavesim.provenance import whole_file
 from wavesim.pruning.run import Job, Run
 from wavesim.surrogate import Forecaster
 
-FORMAT = 2
+FORMAT = 3
 NETWORKS = ("model", "dense", "initial", "early")
 
 
@@ -38,19 +38,33 @@ def resumed(job: Job) -> Run | None:
     """The run that an earlier call with the same settings left.
 
     Raises:
-        WavesimError: one of other settings, or of another version: nobody's work is cleared away unasked.
+        WavesimError: one of other settings or of another version, or a file that is not whole: nobody's work is
+            cleared away unasked.
     """
     if not _path(job).is_file():
         return None
     otherwise = f"delete {job.folder} to begin anew, or give another --out"
-    content: dict[str, Any] = torch.load(_path(job), weights_only=True)
-    if content.get("format") != FORMAT:
+    try:
+        content = torch.load(_path(job), weights_only=True)
+        version = content.get("format")
+    except Exception as error:  # whatever a half-written or a foreign file raises; none runs code
+        raise WavesimError(
+            f"{_path(job)} is not what a half-done pruning keeps ({type(error).__name__}); {otherwise}"
+        ) from error
+    if version != FORMAT:
         raise WavesimError(f"{job.folder} holds a half-done pruning of another version of wavesim; {otherwise}")
-    if content["settings"] != job.settings:
+    if content.get("settings") != job.settings:
         raise WavesimError(
             f"{job.folder} holds a half-done pruning with other settings, model, data or seed; call with those to "
             f"finish it, {otherwise}"
         )
+    try:
+        return _run(job, content)
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise WavesimError(f"{_path(job)} was changed after it was written ({error!r}); {otherwise}") from error
+
+
+def _run(job: Job, content: dict[str, Any]) -> Run:
     config = ForecasterConfig.model_validate_json(content["config"])
 
     def forecaster(weights: dict[str, torch.Tensor] | None) -> Forecaster | None:

@@ -23,11 +23,11 @@ from scipy.stats import spearmanr
 from wavesim.config import PruningConfig, TrainingConfig
 from wavesim.errors import WavesimError
 from wavesim.provenance import generator
-from wavesim.pruning.beginnings import Beginning, told
+from wavesim.pruning.beginnings import Beginning, told, trained_on
 from wavesim.pruning.features import features
 from wavesim.pruning.regressor import Regressor, fitted, write_regressor
 from wavesim.pruning.run import Job, Row, Run
-from wavesim.pruning.store import lifetimes_beside, read_lifetimes, trained_on
+from wavesim.pruning.store import lifetimes_beside, read_lifetimes
 
 FOLDS = 4
 SCORERS = ("regressor", "|theta|", "|g theta|")

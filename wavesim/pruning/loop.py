@@ -4,7 +4,7 @@
     OUT.rounds.jsonl     one row a round; row 0 is the network as it came
     OUT.lifetimes        how many rounds each weight survived (methods that cut single weights)
 A round with nothing to cut leaves the network as it is, untrained. After each round the run is on disk: a call after
-a kill goes on from there, and inside of the round in hand from its last validation.
+a kill goes on from there, and inside of the round in hand from its last validation. What is whole stays as it is.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 import lightning
 
 from wavesim.config import PruningConfig, TrainingConfig
-from wavesim.errors import WavesimError
 from wavesim.provenance import file_hash, generator, settings_hash
 from wavesim.pruning import kept
-from wavesim.pruning.beginnings import beginning_of
+from wavesim.pruning.beforehand import require_apart, require_every_round, rows_of_whole, sources_of
+from wavesim.pruning.beginnings import beginning_of, trained_on
 from wavesim.pruning.materialise import materialise
 from wavesim.pruning.method import Method
 from wavesim.pruning.methods import METHODS
@@ -33,9 +33,9 @@ from wavesim.pruning.report import measured
 from wavesim.pruning.run import Job, Row, Run
 from wavesim.pruning.store import write_lifetimes, write_rows
 from wavesim.surrogate import Forecaster, load, save
-from wavesim.surrogate.data import described, require_trainable
+from wavesim.surrogate.data import described
 from wavesim.surrogate.devices import accelerator
-from wavesim.surrogate.train import Progress, fit
+from wavesim.surrogate.train import Progress, fit, prepare
 from wavesim.well_dataset import open_split
 
 
@@ -59,23 +59,25 @@ def prune(
         the rows, from round 0, the network as it came, to the last; `report.measured` says what is in them.
     Raises:
         WavesimError: a model or data that do not fit each other or the method, a budget that leaves less than what has
-            to stay, a rewind without a beginning, what another pruning with other settings left half done at OUT, no
-            such device.
+            to stay, a rewind without a beginning, an OUT that is something else or was made or left half done with
+            other settings, no such device. What can be refused is so before anything is trained or written.
     """
     model_path, data, out = Path(model_path), Path(data), Path(out)
-    if out.resolve() == model_path.resolve():
-        raise WavesimError(f"{out} is the forecaster to prune; give the result another name")
-    accelerator(device)  # a name that is none is told before anything is computed or written
+    require_apart(out, model_path, pruning)
+    accelerator(device)  # a name that is none is told before anything is computed
     method = METHODS[pruning.method]
-    pruning = pruning.model_copy(update={"rounds": rounds_of(pruning)})
+    pruning = pruning.model_copy(update={"rounds": rounds_of(pruning), "restart": restart_of(pruning)})
     model = load(model_path)
     require_prunable(model)
-    told = {"pruning": pruning.model_dump(mode="json"), "training": training.model_dump(), "seed": seed}
-    told |= {"pruned_from": file_hash(model_path)}
-    settings = settings_hash({**told, "data": str(data.resolve())})
-    job = Job(pruning, training, data, seed, device, out.parent / f".{out.stem}.pruning", settings)
+    told = {"pruning": pruning.model_dump(mode="json"), "training": training.model_dump(mode="json"), "seed": seed}
+    told |= {"pruned_from": file_hash(model_path), "sources": sources_of(pruning)}
+    identity = {**told, "data": trained_on(data)}
+    job = Job(pruning, training, data, seed, device, out.parent / f".{out.stem}.pruning", settings_hash(identity))
+    if rows := rows_of_whole(out, identity):
+        shutil.rmtree(job.folder, ignore_errors=True)  # a kill may have come before this
+        return rows
 
-    require_trainable(model, retraining(job), open_split(data, "train"), open_split(data, "valid"))
+    prepare(copy.deepcopy(model), data, retraining(job), seed, job.folder, device)
     run = kept.resumed(job)
     if run is None:
         run = begun(job, method, model, model_path)
@@ -99,6 +101,11 @@ def prune(
 def rounds_of(pruning: PruningConfig) -> int:
     """How many rounds the settings, or else the method, say."""
     return pruning.rounds or METHODS[pruning.method].rounds
+
+
+def restart_of(pruning: PruningConfig) -> str:
+    """Where retraining starts by the settings, or else as the method was published."""
+    return pruning.restart or METHODS[pruning.method].restart
 
 
 def trainings_of(pruning: PruningConfig) -> int:
@@ -193,8 +200,11 @@ def begun(job: Job, method: Method, model: Forecaster, model_path: Path) -> Run:
     before = beginning_of(model_path)
     initial = before.initial() if before else None
     first = Run(job, model, {}, model, initial, initial)
-    if job.pruning.restart == "rewind":
+    rewinds = job.pruning.restart == "rewind"
+    if rewinds:
         first.beginning()  # or the refusal
+    require_every_round(first, method)
+    if rewinds:
         assert before
         first = replace(first, early=before.later(job.pruning.rewind_to, job.data, job.folder / "early", job.device))
     scores = method.score(first)

@@ -5,14 +5,15 @@
     quota      how much goes this round: from scores and survivors to fewer survivors
     plan       what is cut from the network for that: a Mask or a Keep
     hooks      what happens while the network is trained after the cut: Lightning callbacks for the plan
-The restart, rewind or fine-tune, is a setting that every method obeys.
+    restart    where the training after the cut starts: at earlier weights, or where it stands
+The restart is that of the publication; a setting overrides it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import lightning
 
@@ -52,7 +53,8 @@ def as_shown(run: Run) -> Scores:
 class Method:
     """One method; `reference` says where it was published, or that it was not.
 
-    rounds: how many the publication makes. approach: returns the run with the model that it trained and, where the
+    restart, rounds: those of the publication. adaptive: an index says how much goes, and a density only how much may.
+    approach: returns the run with the model that it trained and, where the
     model does not say it, `scores`. retrains: whether the network is trained after the cut; where it is not, the
     approach is the whole training, and starts where a restart says. cuts_weights: single ones, or whole units.
     """
@@ -61,9 +63,11 @@ class Method:
     reference: str
     score: Callable[[Run], Scores]
     quota: Callable[[Run, Scores], Survivors]
+    restart: Literal["rewind", "fine-tune"]
     plan: Callable[[Run, Scores, Survivors], Plan] = masked
     hooks: Callable[[Run, Plan], Sequence[lightning.Callback]] = frozen
     approach: Callable[[Run, Fit], Run] | None = None
     rounds: int = 1
+    adaptive: bool = False
     retrains: bool = True
     cuts_weights: bool = True

@@ -46,8 +46,9 @@ def pq_bound(
     Args:
         sizes: of tensors that have lost what was cut from them, as they once were.
     Raises:
-        WavesimError: scores that are not finite, or exponents without an index.
+        WavesimError: scores that are not finite, exponents without an index, or a density below what has to stay.
     """
+    require_room(scores, config, config.density or 1.0, sizes)
 
     def left(group: str, values: torch.Tensor, size: int) -> int:
         count = count_to_remove(values, config.p, config.q, config.eta, config.gamma, config.beta)
@@ -88,6 +89,16 @@ def require_room(scores: Scores, config: PruningConfig, density: float, sizes: M
             f"density {density:g} leaves {places(density, total)} of {total:,}, but {config.multiple} of each of "
             f"{len(scores)} tensors stay, {least} in all; give at least {least / total:.2g}, or a smaller multiple"
         )
+
+
+def in_groups_with(flagged: Survivors, scope: str) -> Survivors:
+    """Everything in the groups of a scope in which anything is flagged."""
+    flags = _flat(flagged)
+    found = torch.zeros_like(flags)
+    for members in _groups(flagged, scope).values():
+        found[members] = flags[members].any()
+    parts = found.split([part.numel() for part in flagged.values()])
+    return {name: part.reshape(flagged[name].shape) for name, part in zip(flagged, parts, strict=True)}
 
 
 def smallest_removed(
@@ -141,7 +152,7 @@ def _removed(
     return after
 
 
-def _groups(scores: Scores, scope: str) -> dict[str, torch.Tensor]:
+def _groups(scores: Mapping[str, torch.Tensor], scope: str) -> dict[str, torch.Tensor]:
     """Group -> positions of its members in the concatenation of all scores."""
     positions = torch.arange(sum(part.numel() for part in scores.values()))
     if scope == "global":

@@ -13,6 +13,7 @@ import numpy as np
 
 from wavesim.config import PruningConfig
 from wavesim.pruning.materialise import materialise
+from wavesim.pruning.methods import METHODS
 from wavesim.pruning.plans import Mask
 from wavesim.pruning.pq_index import gini_index, pq_index
 from wavesim.pruning.quotas import surviving_scores
@@ -51,6 +52,23 @@ def measured(run: Run, cuts_weights: bool) -> Row:
         **costs,
         **times(model, result, valid.window(0, 0, 1)[0], valid.medium(0)),
     }
+
+
+def why_not(rows: Sequence[Mapping[str, Any]], config: PruningConfig) -> str | None:
+    """In a line, why a run cut nothing, or less than its density asked for, and what to change; None where it did."""
+    if said := nothing_cut(rows, config):
+        return said
+    left, units = rows[-1]["survivors"], rows[0]["survivors"]
+    asked, groups = config.density, rows[0]["counts"]
+    if asked is None or left <= asked * units + len(rows[0]["pq_index_groups"]):  # each group of the scope rounds
+        return None
+    came = f"{left / units:.2g} of {units} units or weights are left, not the {asked:g} asked for"
+    if METHODS[config.method].adaptive:
+        return (
+            f"{came}: the PQ index let no more go in {len(rows) - 1} rounds; raise rounds, gamma (now {config.gamma:g})"
+            f" or eta (now {config.eta:g}) in [pruning]"
+        )
+    return f"{came}: of each of {len(groups)} groups {config.multiple} stay; lower multiple in [pruning]"
 
 
 def nothing_cut(rows: Sequence[Mapping[str, Any]], config: PruningConfig) -> str | None:

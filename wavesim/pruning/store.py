@@ -17,13 +17,12 @@ import torch
 
 from wavesim.errors import WavesimError
 from wavesim.provenance import file_hash, read_lines, whole_file, write_lines
-from wavesim.pruning.beginnings import beginning_of
+from wavesim.pruning.beginnings import beginning_of, trained_on
 from wavesim.pruning.run import Row, Run
 from wavesim.surrogate.checkpoint import in_order
-from wavesim.surrogate.data import data_hash
-from wavesim.well_dataset import open_split
 
 FORMAT = "wavesim lifetimes 2"
+TOLD = {"method", "restart", "rewind_to", "model", "beginning", "training", "data"}
 
 
 def rows_beside(out: Path) -> Path:
@@ -46,7 +45,7 @@ def read_rows(out: str | Path) -> list[Row]:
     if not path.is_file():
         raise WavesimError(f"{path} does not exist; give a model that `wavesim prune` made, with its rows beside it")
     rows = read_lines(path)
-    if not rows or "counts" not in rows[-1]:
+    if not rows or not all(isinstance(row, dict) and "counts" in row for row in rows):
         raise WavesimError(f"{path} was written by an older version of wavesim; prune that model again")
     return rows
 
@@ -63,7 +62,7 @@ def write_lifetimes(out: Path, model: Path, run: Run) -> None:
         header = {
             "format": FORMAT,
             "method": told.method,
-            "restart": told.restart,
+            "restart": str(told.restart),
             "rewind_to": str(told.rewind_to),
             "model": file_hash(model),
             "beginning": before.text() if before else "",
@@ -74,26 +73,23 @@ def write_lifetimes(out: Path, model: Path, run: Run) -> None:
             part.write_bytes(in_order(safetensors.torch.save(run.lifetimes, header)))
 
 
-def trained_on(data: Path) -> str:
-    """Twelve characters that change with the files of a dataset that training looks at."""
-    train = open_split(data, "train")
-    return data_hash(train.root, (train, open_split(data, "valid")))
-
-
 def read_lifetimes(out: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """The lifetimes beside a result at `out`, a .safetensors path, and their header.
 
     Raises:
-        WavesimError: there are none, or an older version wrote them.
+        WavesimError: there are none, they are not whole, or an older version wrote them.
     """
     path = lifetimes_beside(Path(out))
     if not path.is_file():
         raise WavesimError(
             f"{path} does not exist; give a model that a method of single weights pruned, such as lottery-ticket"
         )
-    with safetensors.safe_open(path, framework="pt") as file:
-        header = dict(file.metadata() or {})
-        lifetimes = {name: file.get_tensor(name) for name in file.keys()}
-    if header.get("format") != FORMAT:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = dict(file.metadata() or {})
+            lifetimes = {name: file.get_tensor(name) for name in file.keys()}
+    except safetensors.SafetensorError as error:
+        raise WavesimError(f"{path} is not a whole file of lifetimes ({error}); prune that model again") from error
+    if header.get("format") != FORMAT or not TOLD <= header.keys():
         raise WavesimError(f"{path} was written by another version of wavesim; prune that model again")
     return lifetimes, header

@@ -1,9 +1,9 @@
 """AutoSparse: before training, a regressor that learned from earlier prunings says which weights would have lasted.
 
 Cheng et al., Learning effective pruning at initialization from iterative pruning, arXiv 2408.14757. The weights where
-restarts begin are scored, cut once to `density`, and trained from there; with the paper restart = "rewind". Where ours
-differs: features are scaled layer by layer (features.py), the network that learns is smaller, and what it is told to
-have learned was held out (learning.py).
+restarts begin are scored, cut once to `density`, and trained from there. Where ours differs: features are scaled layer
+by layer (features.py), the network that learns is smaller, and what it is told to have learned was held out
+(learning.py).
 
 autosparse-shuffled   the control: the same scores, shuffled inside each layer, so that each keeps as many weights.
                       Frankle et al., Pruning neural networks at initialization: why are we missing the mark?,
@@ -11,6 +11,8 @@ autosparse-shuffled   the control: the same scores, shuffled inside each layer, 
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 
@@ -52,5 +54,7 @@ def shuffled(run: Run) -> Scores:
     }
 
 
-AUTOSPARSE = Method("autosparse", "arXiv 2408.14757", score=by_the_regressor, quota=equal_shares)
-AUTOSPARSE_SHUFFLED = Method("autosparse-shuffled", "control of arXiv 2408.14757", score=shuffled, quota=equal_shares)
+AUTOSPARSE = Method("autosparse", "arXiv 2408.14757", score=by_the_regressor, quota=equal_shares, restart="rewind")
+AUTOSPARSE_SHUFFLED = replace(
+    AUTOSPARSE, name="autosparse-shuffled", reference="control of arXiv 2408.14757", score=shuffled
+)

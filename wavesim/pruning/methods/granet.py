@@ -8,7 +8,7 @@ starts dense, d_i = 1; "granet-st" at d_i = 0.5, shared out as Erdos-Renyi graph
     d_l = min(1, epsilon (sum of the dimensions of w_l) / (their product))
 Liu et al., Sparse training via boosting pruning plasticity with neuroregeneration, NeurIPS 2021, arXiv 2106.10404.
 
-It is the whole training, from where the restart says; published is restart = "rewind", the scope "global". t_f = T / 2
+It is the whole training, from where the restart says; published is the scope "global". t_f = T / 2
 and 62.5 intervals in T: the published 1000 steps of 160 epochs of 391. Where ours differs: an update comes before the
 step of the optimiser whose gradient it takes, so that what has grown moves at once; nothing is exchanged while there is
 nothing to grow; no tensor is emptied; granet-st draws its first mask only at a rewind, of trained weights the largest
@@ -163,6 +163,7 @@ GRANET = Method(
     "arXiv 2106.10404",
     score=as_shown,
     quota=equal_shares,
+    restart="rewind",
     approach=partial(regrown, start=1.0),
     retrains=False,
 )

@@ -106,6 +106,8 @@ def units_by_density(run: Run, scores: Scores) -> Survivors:
 def pressed(run: Run, train: Fit, pick: Callable[[Run, Forecaster], Plan], share: float) -> Run:
     """The run after the training above; the pick decides what is cut."""
     pick(run, run.model)  # a budget that cannot be met is refused before anything is trained
+    if density_now(run) == 1:
+        return run
     growing = Growing(partial(pick, run), run.settings.iterations, round(share * run.settings.iterations))
     train(run.model, [growing])
     plan = growing.plan
@@ -130,6 +132,7 @@ GREG_1 = Method(
     "arXiv 2012.09243",
     score=as_shown,
     quota=equal_shares,
+    restart="fine-tune",
     approach=partial(pressed, pick=weights_to_keep, share=0.0),
 )
 GREG_2 = replace(GREG_1, name="greg-2", approach=partial(pressed, pick=weights_to_keep, share=PICK))
@@ -138,6 +141,7 @@ STRUCTURED_GREG = Method(
     "arXiv 2012.09243",
     score=of_the_units,
     quota=units_by_density,
+    restart="fine-tune",
     plan=rounded_up,
     approach=partial(pressed, pick=units_to_keep, share=0.0),
     cuts_weights=False,

@@ -19,7 +19,14 @@ def of_the_dense_one(run: Run) -> Scores:
     return magnitude(run.dense)
 
 
-ONE_SHOT = Method("one-shot", "arXiv 1506.02626, in one round", score=of_the_model, quota=equal_shares)
+ONE_SHOT = Method(
+    "one-shot", "arXiv 1506.02626, in one round", score=of_the_model, quota=equal_shares, restart="fine-tune"
+)
 ONE_SHOT_DENSE = Method(
-    "one-shot-dense", "baseline of arXiv 2302.05601", score=of_the_dense_one, quota=equal_shares, rounds=4
+    "one-shot-dense",
+    "baseline of arXiv 2302.05601",
+    score=of_the_dense_one,
+    quota=equal_shares,
+    restart="rewind",
+    rounds=4,
 )

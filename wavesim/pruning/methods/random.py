@@ -1,7 +1,7 @@
 """The control: weights go at random, in each tensor as many as another method took there, or equal shares.
 
 Where a method is no better than this at equal counts, it has found how many weights each layer needs, and not which;
-Su et al., Sanity-checking pruning methods, arXiv 2009.11094, saw that happen.
+Su et al., Sanity-checking pruning methods, arXiv 2009.11094, saw that happen. It rewinds, as the lottery ticket.
 """
 
 from __future__ import annotations
@@ -41,4 +41,4 @@ def equal_counts(run: Run, scores: Scores) -> Survivors:
     return smallest_removed(scores, run.survivors, by_layer, lambda name, values, size: counts[name])
 
 
-RANDOM = Method("random", "control; arXiv 2009.11094", score=drawn, quota=equal_counts, rounds=4)
+RANDOM = Method("random", "control; arXiv 2009.11094", score=drawn, quota=equal_counts, restart="rewind", rounds=4)

@@ -1,8 +1,8 @@
 """SAP, sparsity-informed adaptive pruning: single weights, as many each round as the PQ index allows.
 
 Diao et al., Pruning deep neural networks from a sparsity perspective, ICLR 2023, arXiv 2302.05601. With the paper,
-restart = "rewind" and eta = 0. Where ours differs: the model that is measured is chosen on validation trajectories, not
-on the test set; exactly as many weights go as the formula says, ties in order; no tensor is emptied.
+eta = 0. Where ours differs: the model that is measured is chosen on validation trajectories, not on the test set;
+exactly as many weights go as the formula says, ties in order; no tensor is emptied.
 """
 
 from __future__ import annotations
@@ -23,4 +23,12 @@ def by_the_index(run: Run, scores: Scores) -> Survivors:
     return pq_bound(scores, run.survivors, run.settings)
 
 
-SAP = Method("sap", "arXiv 2302.05601", score=of_the_model, quota=by_the_index, rounds=4)
+SAP = Method(
+    "sap",
+    "arXiv 2302.05601",
+    score=of_the_model,
+    quota=by_the_index,
+    restart="rewind",
+    rounds=4,
+    adaptive=True,
+)

@@ -59,7 +59,9 @@ STRUCTURED_SAP = Method(
     "unpublished; after arXiv 2302.05601",
     score=of_the_units,
     quota=by_layer,
+    restart="fine-tune",
     plan=rounded_up,
     rounds=4,
+    adaptive=True,
     cuts_weights=False,
 )

@@ -72,8 +72,8 @@ def milliseconds(
     state, medium = test.window(0, 0, 1)[0], test.medium(0)
     works: dict[tuple[str, str | None], tuple[Callable[[], None], int]] = {}
     for name, (model, graphs) in forecasters.items():
-        for where, one in _runtimes(model, graphs, test.grid).items():
-            works[name, where] = forecasting(one, state, medium), model.config.bundle
+        for where, work in _works(model, graphs, state, medium).items():
+            works[name, where] = work, model.config.bundle
     works |= {(run[0], None): (_solving(test, run), 1) for run in runs}
     found: dict[str, dict[str, Any]] = {}
     for (name, runtime), taken in sorted(in_turns(works).items(), key=lambda item: item[1]):
@@ -82,23 +82,23 @@ def milliseconds(
     return found
 
 
-def _runtimes(model: Forecaster, graphs: Path, grid: tuple[int, int]) -> dict[str, Forecaster | Stepper]:
-    """A forecaster in every runtime that knows it; its ONNX graphs are written."""
-    found: dict[str, Forecaster | Stepper] = {}
+def _works(model: Forecaster, graphs: Path, state: np.ndarray, medium: np.ndarray) -> dict[str, Callable[[], None]]:
+    """A frame in every runtime that knows the forecaster and takes the medium; ONNX graphs are written."""
+    found: dict[str, Callable[[], None]] = {}
     makers: dict[str, Callable[[], Stepper]] = {
-        "ONNX Runtime": lambda: _exported(model, graphs, grid),
+        "ONNX Runtime": lambda: _exported(model, graphs, state),
         "compiled loops": lambda: CompiledForecaster(model),
     }
     for name, make in makers.items():
         try:
-            found[name] = make()
-        except WavesimError:
+            found[name] = forecasting(make(), state, medium)
+        except WavesimError:  # graphs have the sub-steps of their export, which may be too few for this medium
             continue
-    return found or {"PyTorch": model}
+    return found or {"PyTorch": forecasting(model, state, medium)}
 
 
-def _exported(model: Forecaster, graphs: Path, grid: tuple[int, int]) -> OnnxForecaster:
-    export_onnx(model, graphs, grid)
+def _exported(model: Forecaster, graphs: Path, state: np.ndarray) -> OnnxForecaster:
+    export_onnx(model, graphs, (state.shape[-2], state.shape[-1]))
     return OnnxForecaster(graphs)
 
 

@@ -8,6 +8,7 @@ import torch
 from learned_cases import EVERY, SIDES, contrast, forecaster, states, stiffness, untrained
 from torch.utils.flop_counter import FlopCounterMode
 
+from wavesim import costs
 from wavesim.config import ForecasterConfig, TrainingConfig, parse
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
@@ -195,3 +196,11 @@ def test_the_loss_of_an_effective_step_has_its_excess(monkeypatch) -> None:  # t
     without = unrolled.training_step(batch, 0) - model.coarse.excess(model.coarse.stencil(medium), medium)
     monkeypatch.setattr(type(model.coarse), "excess", lambda self, stencil, medium: stencil.new_full((), 7.0))
     torch.testing.assert_close(unrolled.training_step(batch, 0), without + 7)
+
+
+def test_a_stiff_medium_is_timed_where_the_graphs_refuse_it(tmp_path: Path) -> None:
+    model = forecaster("effective", courant=0.25, ranks=(4,), substeps=1)
+    soft = 1 + 0.1 * contrast(1)[0].numpy()
+    stiff = soft * np.array([90, 1], np.float32)[:, None, None]
+    for medium, runtimes in ((soft, {"ONNX Runtime", "compiled loops"}), (stiff, {"compiled loops"})):
+        assert costs._works(model, tmp_path / "m", states(1)[0].numpy(), medium).keys() == runtimes

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from pareto_cases import Case
 from pareto_solvers import errors, medium_on
 from pareto_truth import Truth
@@ -90,7 +91,9 @@ def errors_of(case: Case, truth: Truth, given: Model) -> dict[str, Any]:
         found = rollout(in_loops(model), truth.states[grid], medium_on(case, grid)[None], case.scale.frames)
     except UnboundedError as grown:
         return {"refused": f"grew without bound by frame {grown.frame}"}
-    return {"state": errors(found[:, :, 0], truth), "steps": model.config.substeps}
+    taken = model.encode(torch.from_numpy(medium_on(case, grid)[None])).substeps
+    steps = model.config.substeps if taken is None else int(torch.as_tensor(taken).max())
+    return {"state": errors(found[:, :, 0], truth), "steps": steps}
 
 
 def frames_of(

@@ -77,12 +77,23 @@ def _panel(axis: Axes, panel: Panel, batch: int) -> None:
 
 
 def _named(axis: Axes, rows: Sequence[Row], batch: int) -> None:
-    """Names beside the forecasters, the sides taking turns from the cheapest to the dearest."""
-    for number, row in enumerate(sorted(rows, key=lambda row: row.cost(batch))):
-        above = number % 2 == 0 and row.one < 1
-        place = {"xytext": (0, 9 if above else -9), "va": "bottom" if above else "top", "ha": "center"}
-        text = axis.annotate(row.name, (row.cost(batch), row.one), textcoords="offset points", fontsize=8, **place)
-        text.set(color=FORECASTER, path_effects=[withStroke(linewidth=2.5, foreground="white")])
+    """Names: of fast forecasters, in the left third, beside them; of the others above and below in turn."""
+    left, right = axis.get_xlim()
+    fast = [row for row in rows if row.cost(batch) < left ** (2 / 3) * right ** (1 / 3)]
+    for some, beside in ((fast, True), ([row for row in rows if row not in fast], False)):
+        for number, row in enumerate(sorted(some, key=lambda row: -row.one)):
+            above = number % 2 == 0 and row.one < 1
+            place = {"ha": "left" if beside else "center", "va": "bottom" if above else "top"}
+            offset = (7, 1) if beside else (0, 9)
+            text = axis.annotate(
+                row.name.replace("/", "/\n"),
+                (row.cost(batch), row.one),
+                (offset[0], offset[1] if above else -offset[1]),
+                textcoords="offset points",
+                fontsize=8,
+                **place,
+            )
+            text.set(color=FORECASTER, path_effects=[withStroke(linewidth=2.5, foreground="white")])
 
 
 def _marks(found: Sequence[Panel]) -> list[Line2D]:

@@ -211,6 +211,34 @@ def write(lines: Lines, path: Path, several: int, machine: str) -> None:
         text += ["", f"## {panel.scenario.name[0].upper()}{panel.scenario.name[1:]}", "", *_panel(panel, several)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(text) + "\n")
+    path.with_name("summary.md").write_text("\n".join(summary(found)) + "\n")
+
+
+def summary(found: Sequence[Panel]) -> list[str]:
+    """Of each forecaster at each scenario: how many times cheaper than the cheapest solver that is as good, and its
+    error after one crossing; in bold where it was trained there."""
+    names = dict.fromkeys(row.name for panel in found for row in panel.rows if row.forecasts)
+    scenarios = [panel.scenario.name.removeprefix("contrast ") for panel in found]
+    lines = [f"| trained at | forecaster | {' | '.join(scenarios)} |", "|---|---|" + "---|" * len(found)]
+    for name in names:
+        cells, trained = [], ""
+        for panel in found:
+            row = next((row for row in panel.rows if row.name == name), None)
+            cells.append("" if row is None else _in_short(row, panel))
+            trained = trained if row is None else _trained_at(row)
+        lines.append(f"| {trained} | `{name}` | {' | '.join(cells)} |")
+    return lines
+
+
+def _in_short(row: Row, panel: Panel) -> str:
+    if not row.cost() > 0:
+        return ""
+    if row.one >= 1:
+        return f"of no use, {_said(row.one, panel)}"
+    solver = panel.equal(row)
+    gain = "no solver as good" if solver is None else f"{_number(solver.cost() / row.cost())} times"
+    words = f"{gain}, {_said(row.one, panel)}"
+    return f"**{words}**" if trained_there(row.run["trained"], panel.scenario) else words
 
 
 def _panel(panel: Panel, several: int) -> list[str]:
@@ -255,11 +283,14 @@ START = {"state": "the truth's first frame", "bursts": "bursts"}
 
 
 def _about(name: str, row: Row) -> str:
-    trained = row.run.get("trained")
-    if not trained:
-        return name
-    told = (" to ".join(f"{end:g}" for end in dict.fromkeys(ends)) for ends in ranges(trained))
-    return f"{name}, trained at ({', '.join(told)})"
+    trained = _trained_at(row)
+    return f"{name}, trained at {trained}" if trained else name
+
+
+def _trained_at(row: Row) -> str:
+    trained = row.run.get("trained") or []
+    told = [" to ".join(f"{end:g}" for end in dict.fromkeys(ends)) for ends in ranges(trained)]
+    return f"({', '.join(told)})" if told else ""
 
 
 def _break_even(panel: Panel) -> list[str]:

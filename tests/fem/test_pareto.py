@@ -101,6 +101,18 @@ def test_a_forecaster_of_several_contrasts_is_at_home_between_them():
     assert "wide, trained at (4 to 25, 1 to 6)" in pareto_tables._about("wide", panel_of([truth(0.002), *row]).rows[0])
 
 
+def test_the_summary_has_gains_and_errors():
+    lines = [truth(0.002), *SOLVERS, *lines_of("forecaster", "own", 0.2, 4.0, **PAID)]
+    lines += lines_of("forecaster", "foreign", 0.3, 4.0, trained=OTHER) + lines_of("forecaster", "lost", 1.2, 1.0)
+    table = pareto_tables.summary(pareto_tables.panels(lines))
+    assert table[0] == "| trained at | forecaster | (20, 5) |"
+    assert table[2:] == [
+        "| (20, 5) | `own` | **25 times, 20.0%** |",
+        "| (4, 1) | `foreign` | 0.25 times, 30.0% |",
+        "|  | `lost` | of no use, 120.0% |",
+    ]
+
+
 def test_a_forecaster_has_paid_when_its_gain_is_what_data_and_training_took(tmp_path):
     """100 s over 98 ms a crossing; in new media both cost 2 s once."""
     lines = [truth(0.002), *SOLVERS, *lines_of("forecaster", "network", 0.1, 2.0, **PAID)]

@@ -105,7 +105,7 @@ def _model(path: Path) -> str:
     sparse = f", {zeros:,} of them zero" if zeros else ""
     return "\n".join(
         (
-            f"{path}: a {shape.kind} forecaster, {model.weights():,} parameters{sparse}, "
+            f"{path}: forecaster '{shape.kind}', {model.weights():,} parameters{sparse}, "
             f"{path.stat().st_size / 1e3:.1f} kB, {model.macs((64, 64))['frame'] / 1e6:.2f} MMAC a 64 x 64 frame",
             f"  width {shape.width}, kernel {shape.kernel_size}, ranks {list(shape.ranks)}, "
             f"coarse sub-steps {shape.substeps}",

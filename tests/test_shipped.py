@@ -36,25 +36,43 @@ def test_a_shipped_model_has_the_errors_on_its_card_over_the_shipped_trajectorie
         np.testing.assert_allclose(errors, row["errors"][place * of_each_packing], atol=2e-3)
 
 
-def learned_steps() -> list[Path]:
+def shipped(learned: bool) -> list[Path]:
+    """Learned steps, or hybrids of a coarse step and a network."""
     every = sorted((ROOT / "data" / "models").rglob("*.safetensors"))
-    return [path for path in every if wavesim.load(path).config.network in STEPS]
+    return [path for path in every if (wavesim.load(path).config.network in STEPS) == learned]
 
 
-@pytest.mark.parametrize("path", learned_steps(), ids=lambda path: f"{path.parent.name}-{path.stem}")
-@torch.no_grad()
-def test_a_shipped_step_keeps_its_energy_over_10000_frames_in_an_unseen_medium(path: Path) -> None:
-    """In single precision, nothing scaled back; its own energy bounds the wave."""
-    model, rng, cells = wavesim.load(path), np.random.default_rng(0), 64
-    x = (np.arange(cells) + 0.5) / cells
+def unseen(kappa: float, rho: float, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """A pulse in a square of discs, state and medium (1, 2, y, x)."""
+    rng, x = np.random.default_rng(0), (np.arange(cells) + 0.5) / cells
     solid = np.zeros((cells, cells), bool)
     for (at_x, at_y), radius in zip(rng.random((40, 2)), rng.uniform(0.05, 0.08, 40), strict=True):
         solid |= (x - at_x) ** 2 + (x[:, None] - at_y) ** 2 < radius**2
-    medium = np.where(solid, [[[20.0]], [[5.0]]], 1.0).astype(np.float32)[None]
+    assert 0.2 < solid.mean() < 0.8
+    medium = np.where(solid, [[[kappa]], [[rho]]], 1.0).astype(np.float32)[None]
     pulse = np.exp(-((x - 0.5) ** 2 + (x[:, None] - 0.5) ** 2) / (2 * 0.05**2))
-    state = np.stack((pulse, 0 * pulse)).astype(np.float32)[None]
+    return np.stack((pulse, 0 * pulse)).astype(np.float32)[None], medium
+
+
+@pytest.mark.parametrize("path", shipped(learned=False), ids=lambda path: f"{path.parent.name}-{path.stem}")
+@torch.no_grad()
+def test_a_shipped_hybrid_stays_within_its_energy_over_10000_frames_in_an_unseen_medium(path: Path) -> None:
+    model, (state, medium) = wavesim.load(path), unseen(9.0, 4.0, 32)
     context = model.encode(torch.from_numpy(medium))
-    assert 0.2 < solid.mean() < 0.8 and model.config.network == "effective"  # structured ones are slow, by their matrix
+    budget, loops = float(model.budget(torch.from_numpy(state), context)), CompiledForecaster(model)
+    bound = loops.start(state, medium)
+    for _ in range(100):
+        state = loops.advance(state, bound, frames=100)[:, -1]
+        assert 0 < float(model.energy(torch.from_numpy(state), context)) <= budget * (1 + 1e-4)
+
+
+@pytest.mark.parametrize("path", shipped(learned=True), ids=lambda path: f"{path.parent.name}-{path.stem}")
+@torch.no_grad()
+def test_a_shipped_step_keeps_its_energy_over_10000_frames_in_an_unseen_medium(path: Path) -> None:
+    """In single precision, nothing scaled back; its own energy bounds the wave."""
+    model, (state, medium) = wavesim.load(path), unseen(20.0, 5.0, 64)
+    context = model.encode(torch.from_numpy(medium))
+    assert model.config.network == "effective"  # structured ones are slow, by their matrix
 
     def energy(state: np.ndarray) -> float:
         return float(model.coarse.scheme_energy(torch.from_numpy(state), context.stencil, context.substeps))

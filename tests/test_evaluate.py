@@ -17,13 +17,13 @@ from wavesim.config import ForecasterConfig
 from wavesim.dataset import Shard, WaveDataset, write_shard
 from wavesim.errors import WavesimError
 from wavesim.evaluate import _coarse_alone, evaluate
-from wavesim.fits import check_units
 from wavesim.floors import floors, truth_error
 from wavesim.further_tables import further
 from wavesim.metrics import relative_l2
 from wavesim.report import verdict
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.coarse import CoarseStep
+from wavesim.unit_check import check_units
 
 CELLS, FRAMES, COURANT, SPEED = 16, 25, 1.0, 1.3
 INTERVAL = COURANT / CELLS

@@ -29,6 +29,7 @@ CORE = {
     "metrics",
     "processes",
     "units",
+    "unit_check",
     "lock",
     "media",
     "devices",

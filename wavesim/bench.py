@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from wavesim.errors import WavesimError
-from wavesim.fits import check_fits, check_units
+from wavesim.fits import check_fits
 from wavesim.metrics import relative_l2
 from wavesim.surrogate import Forecaster, load, rollout
 from wavesim.surrogate.loops import CompiledForecaster, DoubleBuffered
 from wavesim.surrogate.rollout import Stepper
 from wavesim.surrogate.runtimes import Precision, Steppers, steppers
 from wavesim.turns import forecasting, in_turns
+from wavesim.unit_check import check_units
 from wavesim.well_dataset import open_split
 
 CALIBRATED = 8  # trajectories that int8 takes its ranges from

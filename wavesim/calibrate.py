@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from wavesim.dataset import SPLITS, WaveDataset
 from wavesim.errors import WavesimError
-from wavesim.fits import check_fits, check_units
+from wavesim.fits import check_fits
 from wavesim.media import media_of, waves_of
 from wavesim.metrics import relative_l2
 from wavesim.provenance import read_lines, write_lines
@@ -35,6 +35,7 @@ from wavesim.surrogate.data import data_hash
 from wavesim.surrogate.loops import in_loops
 from wavesim.surrogate.models import Forecaster
 from wavesim.surrogate.rollout import Stepper, UnboundedError, rollout
+from wavesim.unit_check import check_units
 from wavesim.well_dataset import open_split
 
 # Media that fit the scale, a quarter of all at most: fitted by 16, bounds are less than 1 % wider than fitted by 32.

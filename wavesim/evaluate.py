@@ -25,11 +25,12 @@ from wavesim.coverage import coverages
 from wavesim.curves import Curves, Places, curves_of, mean, mean_heard, traces_of
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
-from wavesim.fits import check_fits, check_units
+from wavesim.fits import check_fits
 from wavesim.floors import floors, truth_error
 from wavesim.surrogate import Forecaster, load, rollout
 from wavesim.surrogate.coarse import substeps_in_all
 from wavesim.surrogate.rollout import UnboundedError
+from wavesim.unit_check import check_units
 from wavesim.well_dataset import open_split
 
 FIRST_FRAMES = 10

@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from wavesim.config import ForecasterConfig, Side, TrainingConfig
 from wavesim.dataset import CHECKSUMS, WaveDataset
 from wavesim.errors import WavesimError
-from wavesim.fits import check_units
 from wavesim.provenance import generator, settings_hash
 from wavesim.surrogate.models import Forecaster
+from wavesim.unit_check import check_units
 
 VALIDATION_TRAJECTORIES = 8
 VALIDATION_FRAMES = 32
@@ -191,13 +191,13 @@ def _media(model: Forecaster, data: WaveDataset) -> dict[bytes, str]:
 
 
 def _require_media_apart(train: dict[bytes, str], valid: dict[bytes, str], data: WaveDataset) -> None:
+    if "imported" in data.about(0):
+        return  # what others made has the media and the splits that they gave it
     if len(train) == 1:
         raise WavesimError(
             f"{data.root} trains in a single medium, and nothing is learned there of any other: generate waves through "
             "two media or more"
         )
-    if "imported" in data.about(0):
-        return  # what others made has the splits that they gave it
     for key in train.keys() & valid.keys():
         raise WavesimError(
             f"{data.root}: {train[key]} of train and {valid[key]} of valid run through the same medium, so that the "

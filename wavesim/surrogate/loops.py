@@ -86,7 +86,9 @@ def _of(context: Context, index: int) -> Context:
     """What is known of one medium of several."""
     one = slice(index, index + 1)
     seen = tuple(part[one] for part in context.seen)
-    return context._replace(medium=context.medium[one], stencil=context.stencil[one], seen=seen)
+    each = context.substeps
+    substeps = int(each[index]) if isinstance(each, torch.Tensor) else each
+    return Context(context.medium[one], context.stencil[one], seen, substeps)
 
 
 def _loops(model: Forecaster, precision: Literal["float32", "bfloat16"]) -> GatedLoops | StructuredLoops | StepLoops:

@@ -115,7 +115,7 @@ def test_killed_in_the_middle_it_goes_on_with_what_is_whole(tmp_path: Path) -> N
 def test_info_tells_what_each_artefact_is(demo_run: Path) -> None:
     assert "8 packings" in info_text(demo_run / "packings.h5")
     assert "waves on 32 x 32 cells" in info_text(demo_run / "waves")
-    assert "one-way forecaster" in info_text(demo_run / "models" / "compressed.safetensors")
+    assert "forecaster 'one-way'" in info_text(demo_run / "models" / "compressed.safetensors")
     assert "persistence" in info_text(demo_run)
 
 

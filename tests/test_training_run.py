@@ -202,7 +202,7 @@ def test_the_command_line_trains_a_run_and_says_what_it_did(here: Callable, data
     (tmp_path / "small.toml").write_text(TOML)
     call = ("train", "--data", data, "--model", tmp_path / "small.toml", "--out", tmp_path / "run", "--seed", 2)
     code, printed, said = here(*call)
-    assert code == 0 and "run: whole" in printed and "a one-way forecaster" in printed, said
+    assert code == 0 and "run: whole" in printed and "forecaster 'one-way'" in printed, said
     assert "--seed 2" in (tmp_path / "run" / "README.md").read_text()
     code, printed, said = here(*call)
     assert code == 0 and "was whole already, and stays as it is" in printed, said

@@ -79,8 +79,8 @@ class CoarseStep(nn.Module):
         Raises:
             WavesimError: with the number of sub-steps that is enough.
         """
-        largest = float(self.bound(stencil).max())
-        needed = self.stable_with(largest)
+        largest = self.bound(stencil).max()
+        needed = int(self.stable_with(largest))
         if 0 < self.substeps < needed:
             raise WavesimError(
                 f"substeps {self.substeps} is unstable in this medium; it takes at least {needed} "
@@ -93,9 +93,9 @@ class CoarseStep(nn.Module):
         return 2 * stencil[:, :4].sum(dim=1).amax(dim=(1, 2))
 
     @staticmethod
-    def stable_with(largest: float) -> int:
-        """The least sub-steps that are stable with a largest eigenvalue."""
-        return math.floor(math.sqrt(largest) / 2) + 1
+    def stable_with(largest: torch.Tensor) -> torch.Tensor:
+        """The least sub-steps n that are stable with a largest eigenvalue, which is below 4 n^2; of the same shape."""
+        return (torch.floor(largest.double().sqrt() / 2) + 1).to(largest)
 
     def both_ways(self) -> Iterable[nn.Module]:
         """Layers whose adjoint runs, too, so that an export leaves them as they are."""
@@ -171,4 +171,5 @@ def halves(substeps: Substeps, substep: int) -> tuple[Share, Share]:
 def substeps_in_all(courant: float, sides: Sides, media: Iterable[np.ndarray]) -> int:
     """Sub-steps with which the coarse step is stable in media (2, y, x)."""
     step = CoarseStep(courant, 1, sides)
-    return max(step.stable_with(float(step.bound(step.stencil(torch.from_numpy(medium[None]))))) for medium in media)
+    bounds = (step.bound(step.stencil(torch.from_numpy(medium[None]))) for medium in media)
+    return max(int(step.stable_with(bound)) for bound in bounds)

@@ -48,7 +48,7 @@ STABLE = 0.95  # of the largest eigenvalue that the sub-steps are stable with: w
 def granted(coarse: torch.Tensor, substeps: int) -> torch.Tensor:
     """Sub-steps that a frame may take in each medium, (batch, 1, 1, 1), of the coarse step's stencil; `substeps` or
     more."""
-    needed = torch.floor(CoarseStep.bound(coarse).sqrt() / 2) + 1
+    needed = CoarseStep.stable_with(CoarseStep.bound(coarse))
     return torch.ceil(LEAST * needed).clamp(min=substeps).view(-1, 1, 1, 1)
 
 

@@ -174,7 +174,8 @@ class OnnxForecaster:
         known = self._start.run(names, {"state": state, "medium": medium})
         context = {"medium": medium, **dict(zip(names, known, strict=True))}
         if self.facts.network in STEPS:
-            self._require_enough(medium)
+            if self.facts.network == "effective":
+                self._require_enough(medium)
             self._require_stable(context)
         else:
             self._coarse.check(torch.from_numpy(context["stencil"]))
@@ -183,7 +184,7 @@ class OnnxForecaster:
     def _require_enough(self, medium: np.ndarray) -> None:
         """An effective step is trained with as many sub-steps as are granted: fewer may be stable, and are wrong."""
         given, least = self.facts.substeps, int(granted(self._coarse.stencil(torch.tensor(medium)), 1).max())
-        if self.facts.network == "effective" and given < least:
+        if given < least:
             raise WavesimError(f"substeps {given} is less than the {least} that this medium takes, {REMEDY}")
 
     def _require_stable(self, context: dict[str, np.ndarray]) -> None:

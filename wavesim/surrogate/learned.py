@@ -68,8 +68,8 @@ class LearnedStep(CoarseStep):
         if torch.compiler.is_exporting():
             return self.substeps
         granted = self.granted(medium)
-        largest = self.largest(stencil, enough=3.999 * granted**2).double().view_as(granted)
-        each = torch.maximum(granted, (torch.floor(largest.sqrt() / 2) + 1).to(granted))
+        largest = self.largest(stencil, enough=3.999 * granted**2).view_as(granted)
+        each = torch.maximum(granted, self.stable_with(largest))
         most = int(each.max())
         return most if int(each.min()) == most else each
 

@@ -47,10 +47,28 @@ from wavesim.surrogate import Forecaster, load, rollout, save, train
 from wavesim.surrogate.data import spread
 
 RESULTS = Path(__file__).parent / "results" / "apriori"
-# Datasets that ship_presets.py knows besides: a preset, with settings of its own.
-VARIANTS = {"packing-contrasts": ("packing", {"bulk_moduli": [4.0, 25.0], "densities": [1.0, 6.0]})}
 FIRST_FRAMES = 10
+PARTICLES = 64
 TOGETHER = {"packing": 4}  # trajectories through one medium; elsewhere one
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A dataset of a preset, with settings of its own; particles: of its packings."""
+
+    kind: str
+    settings: dict[str, Any]
+    particles: int = PARTICLES
+
+
+VARIANTS = {
+    "packing-contrasts": Variant("packing", {"bulk_moduli": [4.0, 25.0], "densities": [1.0, 6.0]}),  # ship_presets.py
+    # Half as many cells along a side, and all else as many cells long as there (pruning.py).
+    "packing-32": Variant("packing", {"frame_interval": 1 / 16, "frequency": 3.5, "element_size": 0.05}, 24),
+    "random-32": Variant(
+        "random", {"frame_interval": 0.04, "pulse_width": 0.1, "correlation_length": 0.2, "elements": [16, 16]}
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -87,21 +105,23 @@ def dataset(preset: str, scale: Scale, folder: Path, size: int | None = None) ->
 
 def kind_of(preset: str) -> str:
     """Of a variant, what it is one of."""
-    return VARIANTS[preset][0] if preset in VARIANTS else preset
+    return VARIANTS[preset].kind if preset in VARIANTS else preset
 
 
 def generated(preset: str, scale: Scale, folder: Path, trajectories: int, seed: int = 0) -> Path:
     """A dataset of so many trajectories, and the packings that it takes; half of another seed's is its test split."""
     whole = folder / "data" / (f"{preset}-{trajectories}-{scale.grid}" + (f"-seed-{seed}" if seed else ""))
-    kind, own_settings = VARIANTS.get(preset, (preset, {}))
+    variant = VARIANTS.get(preset, Variant(preset, {}))
+    kind = variant.kind
     settings = [f"grid = {scale.grid if kind == 'packing' else [scale.grid, scale.grid]}", f"frames = {scale.frames}"]
-    settings += [f"{name} = {value}" for name, value in own_settings.items()]
+    settings += [f"{name} = {value}" for name, value in variant.settings.items()]
     settings += ["test_share = 0.49"] if seed else []
     own: tuple[object, ...] = ("--seed", seed)
     if kind == "packing":
-        packings = folder / (f"packings-seed-{seed}" if seed else "packings")
+        of_another = "" if variant.particles == PARTICLES else f"-of-{variant.particles}"
+        packings = folder / (f"packings{of_another}" + (f"-seed-{seed}" if seed else ""))
         if not (packings / "packings.h5").exists():
-            mixture = ("--particles", 64, "--size-ratio", 1 / 1.4, "--small-fraction", 0.5)
+            mixture = ("--particles", variant.particles, "--size-ratio", 1 / 1.4, "--small-fraction", 0.5)
             count = max(6, trajectories // TOGETHER[kind])
             command("generate", "packings", *mixture, "--n", count, *own, "--out", packings)
         own = (*own, "--packings", packings)

@@ -15,7 +15,9 @@ SUBSTEPS = 8  # of the coarse step: the stiffest of the packings take 7
 NOISE, RATE_OF_FACTORS, RATE = 1e-2, 5e-3, 2e-3
 # Of trainings, where errors are as in float32, in little more than half of the time. They are on packings, at 10 % and
 # more; on random media, at 1 %, bfloat16 made the classical network's error six times as large (docs/decisions.md).
-PRECISIONS: dict[str, Literal["float32", "bfloat16"]] = {"packing": "bfloat16", "packing-contrasts": "bfloat16"}
+PRECISIONS: dict[str, Literal["float32", "bfloat16"]] = dict.fromkeys(
+    ("packing", "packing-contrasts", "packing-32"), "bfloat16"
+)
 CLASSICAL, ONE_WAY = "classical, 5 taps", "one-way, rank 32, 5 taps"
 TWO_LAYERS = "effective medium, one-way, 2 layers"
 AS_LONG = ", classical's seconds"

@@ -1,25 +1,28 @@
 """Every pruning method on the same forecasters: error against density, stored bytes and milliseconds.
 
-The forecasters are the classical and the one-way one of apriori.py, with its data and trainings; an arm prunes one of
-them. Groups of arms:
-    methods     each published method once, in layers, to a tenth of the weights (of the units: half)
+A pruning that rewinds trains anew in every round. So the forecasters, the classical and the one-way one of apriori.py,
+are trained for a third of its optimiser steps, on 32 x 32 cells that are as large, beside grains and waves, as those of
+its 64 x 64. A training after a rewind is as long as the first one; one that goes on is a quarter of it.
+    methods     each published method as it was published, in layers, to a tenth of the weights (of the units: half);
+                the index decides how much SAP takes
+    uncut       the same trainings with nothing cut: what a ratio of 1 is to be read against
     scopes      SAP and the lottery ticket where all weights, or those of one output channel, are compared
-    restarts    SAP and the lottery ticket going on instead of rewinding, and rewinding to a later step; all other arms
-                restart as their methods were published
-    collapse    SAP with (p, q) = (1, 2) in global scope for twelve rounds: until nothing is left to forecast with
-Rows of rounds are judged on the validation split; the test split is seen once, when a pruning is finished. A finished
-pruning is a line of results/pruning/runs.jsonl and is not run again; what is refused is a line that says why.
+    restarts    SAP and the lottery ticket going on instead of rewinding, ESPN too, and rewinding to the very beginning
+SAP with (p, q) = (1, 2) in global scope goes on for sixteen rounds: until nothing is left to forecast with. Rounds are
+judged on the validation split; the test split is seen once, when a pruning is finished. A finished pruning is a line of
+results/pruning/runs.jsonl and is not run again; what is refused is a line that says why.
 
-    OMP_NUM_THREADS=1 python benchmarks/pruning.py [--quick] [--groups methods] [--presets packing] [--seeds 3]
+    OMP_NUM_THREADS=1 python benchmarks/pruning.py [--quick] [--groups methods] [--presets packing-32] [--seeds 3]
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +30,34 @@ import apriori
 import pruning_tables
 import torch
 from apriori import QUICK, Scale
+from apriori_arms import gated
 
-from wavesim.config import PruningConfig
+from wavesim.config import PruningConfig, TrainingConfig
 from wavesim.errors import WavesimError
 from wavesim.lock import sole_user
 from wavesim.provenance import log_lines, read_lines, revision, settings_hash
-from wavesim.pruning import prune
+from wavesim.pruning import METHODS, prune
 from wavesim.pruning.learning import learn
-from wavesim.pruning.run import errors_on
+from wavesim.pruning.loop import begun, restart_of, retraining, rounds_of, trainings_of, with_row, with_test
+from wavesim.pruning.run import Job, Row, errors_on
 from wavesim.surrogate import load
+from wavesim.surrogate.train import fit
 
 RESULTS = Path(__file__).parent / "results" / "pruning"
-PRESETS = ("packing", "random")
-FAMILIES = {"classical": "classical, 5 taps", "one-way": "one-way, rank 32, 5 taps"}
-USUAL = {"density": 0.1, "rounds": 5, "iterations": 300, "eta": 0.0}
-TEACHER = "lottery-ticket, from step 10"  # gradients at step 0 are zero, of the teacher as of its pupil
+PRESETS = ("packing-32", "random-32")
+FAMILIES = {"classical": gated("classical"), "one-way": gated("one-way")}
+STUDY = Scale({"packing": 256, "random": 344}, 400, 32, 33, (1, 2, 4))
+ON = STUDY.iterations // 4  # of a training that goes on
+USUAL = {"density": 0.1, "iterations": STUDY.iterations, "eta": 0.0, "rounds": 1}
+TEACHER = "lottery-ticket"
+UNCUT = {"method": "lottery-ticket", "density": 1.0}
+# Weights are rewound to those after ten steps: at the beginning the last layer is zero, and with it every gradient.
+EARLY = 10
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One pruning of one forecaster. changes: to USUAL; like: name of the arm whose counts a control takes.
+    """One pruning of one forecaster. changes: to USUAL; like: name of the arm whose last counts a control takes.
 
     Autosparse learns from the lottery ticket of the same forecaster on the other preset, rewound to the same step.
     """
@@ -59,41 +70,46 @@ class Arm:
     like: str | None = None
 
     def settings(self, quick: bool, like: Path | None = None, regressor: Path | None = None) -> PruningConfig:
-        short = {"iterations": 3, "rounds": min(2, self.changes.get("rounds", 2))} if quick else {}
+        short = {"iterations": 3, "rounds": min(2, self.changes.get("rounds", 1)), "rewind_to": 0} if quick else {}
         return PruningConfig.model_validate({**USUAL, **self.changes, **short, "like": like, "regressor": regressor})
 
 
 def recipes() -> list[tuple[str, str, dict[str, Any], str | None]]:
     """Group, name, changes, and whose counts a control takes; the most telling first."""
-    one_round = {"rounds": 1, "iterations": 1500}  # as many steps as five rounds have
-    twice = {"rounds": 1, "iterations": 750}  # before the cut and after it
-    by_units = {"density": 0.5}
+    ticket = {"method": "lottery-ticket", "rounds": 8, "rewind_to": EARLY}
+    sap = {"method": "sap", "density": None, "rewind_to": EARLY}
+    slow, fast = {**sap, "rounds": 10}, {**sap, "rounds": 8, "p": 1.0, "q": 2.0}
+    on = {"restart": "fine-tune", "iterations": ON, "rewind_to": 0}
+    early = {"rewind_to": EARLY}
+    by_units = {"density": 0.5, "iterations": ON}
     return [
-        ("methods", "sap", {"method": "sap"}, None),
-        ("methods", "lottery-ticket", {"method": "lottery-ticket"}, None),
-        ("methods", "random, counts of sap", {"method": "random"}, "sap"),
-        ("methods", "random, counts of lottery-ticket", {"method": "random"}, "lottery-ticket"),
-        ("methods", "structured-sap", {"method": "structured-sap", "eta": 0.1, **by_units}, None),
-        ("methods", "one-shot", {"method": "one-shot", **one_round}, None),
-        ("methods", "one-shot-dense", {"method": "one-shot-dense"}, None),
-        ("methods", "granet", {"method": "granet", "scope": "global", **one_round}, None),
-        ("methods", "granet-st", {"method": "granet-st", "scope": "global", **one_round}, None),
-        ("methods", "greg-1", {"method": "greg-1", **twice}, None),
-        ("methods", "greg-2", {"method": "greg-2", **twice}, None),
-        ("methods", "structured-greg", {"method": "structured-greg", **twice, **by_units}, None),
-        ("methods", "espn", {"method": "espn", **twice}, None),
-        ("methods", TEACHER, {"method": "lottery-ticket", "rewind_to": 10}, None),
-        ("methods", "autosparse", {"method": "autosparse", "rewind_to": 10, **one_round}, None),
-        ("methods", "autosparse-shuffled", {"method": "autosparse-shuffled", "rewind_to": 10, **one_round}, None),
-        ("scopes", "sap, global", {"method": "sap", "scope": "global"}, None),
-        ("scopes", "sap, neuron", {"method": "sap", "scope": "neuron"}, None),
-        ("scopes", "lottery-ticket, global", {"method": "lottery-ticket", "scope": "global"}, None),
-        ("restarts", "sap, fine-tuned", {"method": "sap", "restart": "fine-tune"}, None),
-        ("restarts", "lottery-ticket, fine-tuned", {"method": "lottery-ticket", "restart": "fine-tune"}, None),
-        ("restarts", "lottery-ticket, from step 60", {"method": "lottery-ticket", "rewind_to": 60}, None),
-        ("collapse", "sap (1, 2), global",
-         {"method": "sap", "scope": "global", "p": 1.0, "q": 2.0, "density": None, "rounds": 12, "multiple": 1}, None),
-    ]  # fmt: skip
+        ("methods", "sap", slow, None),
+        ("methods", "sap (1, 2)", fast, None),
+        ("methods", TEACHER, ticket, None),
+        ("methods", "random, counts of sap (1, 2)", {"method": "random", **early}, "sap (1, 2)"),
+        ("methods", "random, counts of lottery-ticket", {"method": "random", **early}, "lottery-ticket"),
+        ("uncut", "uncut, rewound", {**UNCUT, **early}, None),
+        ("uncut", "uncut, trained on", {**UNCUT, **on, "rounds": 8}, None),
+        ("methods", "structured-sap", {"method": "structured-sap", "eta": 0.1, "rounds": 4, **by_units}, None),
+        ("methods", "one-shot", {"method": "one-shot"}, None),
+        ("methods", "one-shot-dense", {"method": "one-shot-dense", **early}, None),
+        ("methods", "granet", {"method": "granet", "scope": "global", "iterations": 2 * STUDY.iterations}, None),
+        ("methods", "granet-st", {"method": "granet-st", "scope": "global", "iterations": 2 * STUDY.iterations}, None),
+        ("methods", "greg-1", {"method": "greg-1"}, None),
+        ("methods", "greg-2", {"method": "greg-2"}, None),
+        ("methods", "structured-greg", {"method": "structured-greg", "density": 0.5}, None),
+        ("methods", "espn", {"method": "espn", **early}, None),
+        ("methods", "autosparse", {"method": "autosparse", **early}, None),
+        ("methods", "autosparse-shuffled", {"method": "autosparse-shuffled", **early}, None),
+        ("scopes", "sap (1, 2), global", {**fast, "scope": "global", "rounds": 16, "multiple": 1}, None),
+        ("scopes", "lottery-ticket, global", {**ticket, "scope": "global"}, None),
+        ("scopes", "sap, global", {**slow, "scope": "global"}, None),
+        ("scopes", "sap (1, 2), neuron", {**fast, "scope": "neuron"}, None),
+        ("restarts", "sap (1, 2), fine-tuned", {**fast, **on}, None),
+        ("restarts", "lottery-ticket, fine-tuned", {**ticket, **on}, None),
+        ("restarts", "espn, fine-tuned", {"method": "espn", "restart": "fine-tune"}, None),
+        ("restarts", "lottery-ticket, from step 0", {**ticket, "rewind_to": 0}, None),
+    ]
 
 
 def arms() -> list[Arm]:
@@ -106,13 +122,12 @@ def arms() -> list[Arm]:
 
 
 def base_of(arm: Arm) -> apriori.Arm:
-    """The arm of apriori.py whose forecaster this one prunes."""
-    name = FAMILIES[arm.family]
-    return next(one for one in apriori.arms() if (one.name, one.preset, one.size) == (name, arm.preset, None))
+    """The forecaster that an arm prunes."""
+    return apriori.Arm("pruned", arm.family, FAMILIES[arm.family], arm.preset)
 
 
 def forecaster_of(arm: Arm, seed: int, scale: Scale, folder: Path) -> Path:
-    """The forecaster that an arm prunes, trained by apriori.py or, where it is missing, now."""
+    """Its file; trained now where it is missing."""
     base = base_of(arm)
     path = apriori.model_of(base, seed, scale, folder, scale.iterations)
     return path if path.exists() else apriori.trained(base, seed, scale, folder, scale.iterations)
@@ -134,17 +149,36 @@ def finished(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
     training = apriori.training_of(base_of(arm), scale, scale.iterations)
     out = result_of(arm, seed, scale, folder)
     out.parent.mkdir(parents=True, exist_ok=True)
-    rows = prune(model, data, pruning, training, out, seed)
+    if arm.group == "uncut":
+        rows = uncut(model, data, pruning, training, out.with_suffix(""), seed)
+    else:
+        rows = prune(model, data, pruning, training, out, seed)
     told = ("round", "pq_index", "gini_index", "density", "nonzero", "parameters", "stored_bytes", "macs_per_frame",
             "milliseconds", "masked_milliseconds", "one_step_error", "validation_error", "seconds")  # fmt: skip
     return {
         "rounds": [{key: row[key] for key in told} for row in rows],
+        "iterations": trainings_of(pruning) * pruning.iterations,
         "dense_test_error": errors_on(load(model), data, "test")[1],
         "test_error": rows[-1]["test_error"],
         "test_one_step_error": rows[-1]["test_one_step_error"],
         "revision": revision(),
         **learned,
     }
+
+
+def uncut(
+    model: Path, data: Path, pruning: PruningConfig, training: TrainingConfig, folder: Path, seed: int
+) -> list[Row]:
+    """The rows of a pruning that cuts nothing and trains all the same, which the loop never does."""
+    pruning = pruning.model_copy(update={"rounds": rounds_of(pruning), "restart": restart_of(pruning)})
+    job, method = Job(pruning, training, data, seed, "cpu", folder, ""), METHODS[pruning.method]
+    run = begun(job, method, load(model), model)
+    for number in range(rounds_of(pruning)):
+        start, again = time.perf_counter(), run.restarted()
+        fit(again, data, retraining(job), seed + 1 + number, folder / f"round_{number}")
+        run = with_row(replace(run, model=again), method, start)
+    shutil.rmtree(folder)
+    return list(with_test(run, run.model).rows)
 
 
 def told(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
@@ -195,13 +229,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no pruning after so many")
     parser.add_argument("--finished", action="store_true", help="only show what is there")
-    parser.add_argument(
-        "--folder", type=Path, default=Path("runs/apriori"), help="data and models, those of apriori.py"
-    )
+    parser.add_argument("--folder", type=Path, default=Path("runs/pruning"), help="data, models and results")
     parser.add_argument("--out", type=Path, help="lines and tables; default: results/pruning, --quick: FOLDER/quick")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    scale = QUICK if given.quick else Scale()
+    scale = QUICK if given.quick else STUDY
     chosen = [
         arm
         for arm in arms()
@@ -222,7 +254,7 @@ def main() -> None:
         pruning_tables.write(of_these_settings(read_lines(out / "runs.jsonl"), scale), out)
 
 
-QUICK_ARMS = ("sap", "random, counts of sap", "structured-sap")
+QUICK_ARMS = ("sap (1, 2)", "random, counts of sap (1, 2)", "uncut, rewound", "uncut, trained on", "structured-sap")
 
 if __name__ == "__main__":
     main()

@@ -17,7 +17,13 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 Rows = list[dict[str, Any]]
 WORSE = 1.1  # times the error of the network as it came: what still counts as equal
 AIM = {"stored_bytes": 100, "milliseconds": 10}  # times fewer, of the smallest pair, at that error
-SCOPES = {"layer": ("sap", "lottery-ticket"), "global": ("sap, global", "lottery-ticket, global")}
+COLLAPSE = "sap (1, 2), global"
+# Whose smallest densities are compared; there is no lottery ticket within output channels.
+SCOPES = {
+    "layer": ("sap", "sap (1, 2)", "lottery-ticket"),
+    "global": ("sap, global", COLLAPSE, "lottery-ticket, global"),
+    "neuron": ("sap (1, 2), neuron",),
+}
 
 
 def write(rows: Rows, out: Path) -> None:
@@ -30,7 +36,8 @@ def write(rows: Rows, out: Path) -> None:
     lines = [
         f"{about}. Errors are relative L2 of the pressure, in the mean over 32 frames of 8 trajectories of the test "
         "split, over those of the network as it came: mean ± standard deviation over seeds. Milliseconds are the "
-        "smallest of a frame on one thread, after materialising and, in brackets, with the zeros still there."
+        "smallest of a frame on one thread, after materialising and, in brackets, with the zeros still there. Steps "
+        "are those of the optimiser in all rounds, beside those that the network had before."
     ]
     for preset in dict.fromkeys(row["preset"] for row in rows):
         lines += ["", f"## {preset}", "", *_table([row for row in rows if row["preset"] == preset])]
@@ -58,7 +65,8 @@ def _said(values: Sequence[float], digits: int = 2) -> str:
 
 
 def _table(rows: Rows) -> list[str]:
-    heads = ("forecaster", "method", "seeds", "rounds", "density", "kB", "ms a frame", "error as it came", "times")
+    heads = ("forecaster", "method", "seeds", "rounds", "steps", "density", "kB", "ms a frame", "error as it came",
+             "times")  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
     for (family, name), own in _arms(rows).items():
         last = [row["rounds"][-1] for row in own]
@@ -67,6 +75,7 @@ def _table(rows: Rows) -> list[str]:
             name,
             str(len(own)),
             str(len(own[0]["rounds"]) - 1),
+            f"{own[0]['iterations']:,}",
             _said([end["density"] for end in last], 3),
             _said([end["stored_bytes"] / 1e3 for end in last], 1),
             f"{min(end['milliseconds'] for end in last):.2f} ({min(end['masked_milliseconds'] for end in last):.2f})",
@@ -95,14 +104,14 @@ def answers(rows: Rows) -> list[str]:
         arms = _arms([row for row in rows if row["preset"] == preset])
         for family in dict.fromkeys(family for family, _ in arms):
             here = f"*{preset}, {family}*"
-            if collapse := arms.get((family, "sap (1, 2), global")):
+            if collapse := arms.get((family, COLLAPSE)):
                 lines.append(f"- {here}, the index as pruning goes on until it collapses: {_course(collapse)}.")
-            for scope, (sap, ticket) in SCOPES.items():
-                if (family, sap) in arms and (family, ticket) in arms:
-                    least = [_least_density(arms[family, name]) for name in (sap, ticket)]
+            for scope, names in SCOPES.items():
+                there = {name: _least_density(arms[family, name]) for name in names if (family, name) in arms}
+                if len(there) == len(names):
+                    said = ", ".join(f"{name} {least:.2f}" for name, least in there.items())
                     lines.append(
-                        f"- {here}, smallest density within {WORSE:g} times the error, in scope {scope}: SAP "
-                        f"{least[0]:.2f}, lottery ticket {least[1]:.2f}."
+                        f"- {here}, smallest density within {WORSE:g} times the error, in scope {scope}: {said}."
                     )
         both = [arms.get((family, "lottery-ticket")) for family in ("classical", "one-way")]
         if both[0] and both[1]:

@@ -32,6 +32,7 @@ def line(name: str, family: str, courses: list[tuple[float, float, float]], seed
         for k, (density, error, index) in enumerate(courses)
     ]  # fmt: skip
     about = {"group": "methods", "name": name, "family": family, "preset": "packing", "seed": seed, "rounds": rounds}
+    about["iterations"] = 400 * (len(courses) - 1)
     return {**about, "dense_test_error": courses[0][1], "test_error": courses[-1][1], **more}
 
 
@@ -46,16 +47,19 @@ def shrunk(bits: float, time: float, validation: float, test: float, name: str =
     return {**line(name, "classical", TICKET), "rounds": rounds, "dense_test_error": 0.1, "test_error": test}
 
 
+UNCUT = ("uncut, rewound", "uncut, trained on")
 SAP = [(1.0, 0.10, 0.2), (0.5, 0.105, 0.15), (0.2, 0.108, 0.18), (0.1, 0.2, 0.1)]
 TICKET = [(1.0, 0.10, 0.2), (0.5, 0.109, 0.2), (0.2, 0.3, 0.2), (0.1, 0.4, 0.2)]
 
 
 def test_the_words_follow_from_the_numbers(tmp_path):
-    rows = [line("sap", "classical", SAP), line("lottery-ticket", "classical", TICKET)]
+    rows = [line("sap", "classical", SAP), line("sap (1, 2)", "classical", SAP[:2] + SAP[3:])]
+    rows += [line("lottery-ticket", "classical", TICKET)]
     rows += [line("sap (1, 2), global", "classical", SAP), line("lottery-ticket", "one-way", TICKET[:1] * 4)]
     pruning_tables.write(rows, tmp_path)
     text = (tmp_path / "pruning.md").read_text()
-    assert "in scope layer: SAP 0.20, lottery ticket 0.50" in text
+    assert "in scope layer: sap 0.20, sap (1, 2) 0.50, lottery-ticket 0.50" in text
+    assert "in scope global" not in text  # the lottery ticket of that scope is not there
     assert "falls from 0.20 to 0.15 (round 1, error 1.05 times), rises from 0.15 to 0.18 (round 2" in text
     assert "falls from 0.18 to 0.10 (round 3, error 2.00 times)" in text
     assert "leaves less to prune: by the lottery ticket the classical forecaster goes down to a density of 0.50" in text
@@ -115,7 +119,9 @@ def test_autosparse_learns_from_where_its_weights_are_scored_and_published_resta
     assert {arm.settings(False).rewind_to for arm in (teacher, *pupils)} == {10}
     for arm in arms():
         own = METHODS[arm.settings(False).method].restart
-        assert restart_of(arm.settings(False)) == ("fine-tune" if "fine-tuned" in arm.name else own)
+        assert restart_of(arm.settings(False)) == (
+            "fine-tune" if arm.name.endswith((", fine-tuned", ", trained on")) else own
+        )
 
 
 def test_every_arm_has_settings_and_a_key_of_its_own():
@@ -129,7 +135,7 @@ def test_every_arm_has_settings_and_a_key_of_its_own():
 
 def test_prunings_with_other_settings_are_in_no_table():
     arm: Arm = arms()[0]
-    own = line(arm.name, arm.family, SAP, key=key_of(arm, 0, Scale()))
+    own = line(arm.name, arm.family, SAP, preset=arm.preset, key=key_of(arm, 0, Scale()))
     assert of_these_settings([own, {**own, "key": "another"}, {**own, "name": "an arm that there was"}], Scale()) == [
         own
     ]
@@ -137,7 +143,7 @@ def test_prunings_with_other_settings_are_in_no_table():
 
 @pytest.mark.skipif(find_spec("dolfinx") is None, reason="the truth needs dolfinx")
 def test_the_study_runs_and_is_not_run_twice(tmp_path):
-    command = [sys.executable, BENCHMARKS / "pruning.py", "--quick", "--groups", "methods", "--presets", "random",
+    command = [sys.executable, BENCHMARKS / "pruning.py", "--quick", "--presets", "random-32",
                "--seeds", "1", "--folder", tmp_path / "runs", "--out", tmp_path / "out"]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for _ in range(2):
@@ -145,8 +151,10 @@ def test_the_study_runs_and_is_not_run_twice(tmp_path):
         assert done.returncode == 0, done.stderr
     lines = [json.loads(text) for text in (tmp_path / "out" / "runs.jsonl").open()]
     assert [row["name"] for row in lines] == [
-        name for name in ("sap", "random, counts of sap", "structured-sap") for _ in range(2)
+        name for name in ("sap (1, 2)", "random, counts of sap (1, 2)", *UNCUT, "structured-sap") for _ in range(2)
     ]
-    sap, random = (row["rounds"] for row in lines[0:4:2])
-    assert [round_["nonzero"] for round_ in sap] == pytest.approx([round_["nonzero"] for round_ in random], abs=2)
+    sap, random, rewound = (row["rounds"] for row in lines[0:6:2])
+    assert random[-1]["nonzero"] == pytest.approx(sap[-1]["nonzero"], abs=2) and len(random) == 2 < len(sap)
+    assert rewound[0]["nonzero"] <= rewound[1]["nonzero"]
+    assert rewound[0]["validation_error"] != rewound[1]["validation_error"]  # it was trained all the same
     assert "The questions" in (tmp_path / "out" / "pruning.md").read_text()

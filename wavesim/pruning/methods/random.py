@@ -26,6 +26,8 @@ def drawn(run: Run) -> Scores:
 def equal_counts(run: Run, scores: Scores) -> Survivors:
     """Layer by layer as many as `like` has after this round; without it the share that the lottery ticket leaves.
 
+    Where there are fewer rounds than `like` had, they take the counts of its last ones.
+
     Raises:
         WavesimError: `like` has fewer rounds, or was made of another network.
     """
@@ -33,9 +35,11 @@ def equal_counts(run: Run, scores: Scores) -> Survivors:
     if run.settings.like is None:
         return to_density(scores, run.survivors, by_layer, density_now(run))
     rows = read_rows(run.settings.like)
-    if run.number >= len(rows):
+    assert run.settings.rounds is not None  # the loop has put in the method's own
+    if run.settings.rounds >= len(rows):
         raise WavesimError(f"{run.settings.like} was pruned in {len(rows) - 1} rounds; set rounds to at most that")
-    counts, sizes = rows[run.number]["counts"], {name: values.numel() for name, values in scores.items()}
+    counts = rows[len(rows) - 1 - run.settings.rounds + run.number]["counts"]
+    sizes = {name: values.numel() for name, values in scores.items()}
     if rows[0]["counts"] != sizes:
         raise WavesimError(f"{run.settings.like} was made of another network; prune this one by that method first")
     return smallest_removed(scores, run.survivors, by_layer, lambda name, values, size: counts[name])

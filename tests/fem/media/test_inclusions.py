@@ -157,3 +157,16 @@ def test_the_last_shape_lies_on_top_and_the_background_shows_beside():
 def test_shapes_that_cannot_be_are_refused(make, message):
     with pytest.raises(WavesimError, match=message):
         make()
+
+
+def test_open_grids_see_the_same_as_points_one_by_one() -> None:
+    """On open grids only the rows and columns are looked at that a disk may reach."""
+    rng = np.random.default_rng(0)
+    places = zip(rng.uniform(-0.1, 1.1, (30, 2)), rng.uniform(0.02, 0.2, 30), (0.0, 0.0, 0.05) * 10, strict=True)
+    medium = inclusions([Circle(tuple(c), r, bulk_modulus=9.0, density=4.0, interface_width=w) for c, r, w in places])
+    x, y = np.linspace(0, 1, 41)[None], np.linspace(0, 1, 23)[:, None]
+    points = [part.ravel() for part in np.broadcast_arrays(x, y)]
+    for field in (medium.bulk_modulus, medium.density):
+        np.testing.assert_array_equal(field(x, y).ravel(), field(*points))
+    empty = inclusions([Circle((3.0, 0.5), 0.1, bulk_modulus=9.0)])
+    assert (empty.bulk_modulus(x, y) == 1).all()

@@ -47,6 +47,10 @@ class Shape:
         """Signed distance from (x, y), which broadcast, to the surface; negative inside."""
         raise NotImplementedError
 
+    def reach(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """From and to along x and along y: beyond them there is nothing of the body."""
+        return (-np.inf, np.inf), (-np.inf, np.inf)
+
     def share(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The part of the body in what is at (x, y), which broadcast: 1 inside, 0 outside."""
         return share(self.distance(x, y), self.interface_width)
@@ -66,6 +70,12 @@ class Circle(Shape):
     def distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Signed distance from (x, y), which broadcast, to the circle."""
         return np.hypot(x - self.center[0], y - self.center[1]) - self.radius
+
+    def reach(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        if self.interface_width > 0:  # the tanh has no end
+            return super().reach()
+        (x, y), radius = self.center, self.radius * (1 + 1e-12)
+        return (x - radius, x + radius), (y - radius, y + radius)
 
 
 @dataclass(frozen=True)
@@ -165,21 +175,33 @@ def inclusions(shapes: Sequence[Shape], background: Medium | None = None) -> Med
             raise WavesimError(f"{shape!r} is no shape; use Circle, Ellipse, Rectangle, Polygon or another Shape")
     below, bodies = uniform() if background is None else background, tuple(shapes)
 
+    def painted(bottom: np.ndarray, values: Sequence[float], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        field = np.array(np.broadcast_to(bottom, np.broadcast_shapes(np.shape(x), np.shape(y))), float)
+        for body, value in zip(bodies, values, strict=True):
+            here, x_, y_ = _within(body, x, y)
+            s = body.share(x_, y_)
+            field[here] = (1 - s) * field[here] + s * value
+        return field
+
     def bulk_modulus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        compressibility = 1 / below.bulk_modulus(x, y)
-        for body in bodies:
-            s = body.share(x, y)
-            compressibility = (1 - s) * compressibility + s / body.bulk_modulus
-        return 1 / compressibility
+        return 1 / painted(1 / below.bulk_modulus(x, y), [1 / body.bulk_modulus for body in bodies], x, y)
 
     def density(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        mass = below.density(x, y)
-        for body in bodies:
-            s = body.share(x, y)
-            mass = (1 - s) * mass + s * body.density
-        return mass
+        return painted(below.density(x, y), [body.density for body in bodies], x, y)
 
     return Medium(bulk_modulus, density)
+
+
+def _within(body: Shape, x: np.ndarray, y: np.ndarray) -> tuple[tuple[slice, ...], np.ndarray, np.ndarray]:
+    """Where on open grids, x (1, n) and y (n, 1), a body may be; of other points all."""
+    if np.ndim(x) != 2 or np.ndim(y) != 2 or len(x) != 1 or np.shape(y)[1] != 1:
+        return (), x, y
+    along = []
+    for places, (low, high) in zip((y.ravel(), x.ravel()), reversed(body.reach()), strict=True):
+        inside = np.flatnonzero((places >= low) & (places <= high))
+        along.append(slice(inside[0], inside[-1] + 1) if inside.size else slice(0))
+    rows, columns = along
+    return (rows, columns), x[:, columns], y[rows]
 
 
 def _own_frame(

@@ -1,7 +1,8 @@
 """What pareto.py races on: scenarios, and of each a few media with the bursts that run through them.
 
-The first three are preset `packing` at its contrasts, through packings of the test split: those that no training with
-the same packings and seed has seen. The others change one thing each, and are made on the fly. Lengths and times are
+The first three are preset `packing` at its contrasts; the others change one thing each. Packings that are given are
+taken from the test split: those that no training with the same packings and seed has seen. Where grains of another kind
+are asked for, they are made on the fly, and no training has seen any. Lengths and times are
 in sides and crossings of the unit square; a domain twice as large is the unit square of the solver, in which all that
 has a length or a time is half as large.
 """
@@ -57,6 +58,11 @@ class Scenario:
     side: int = 1
     tolerance: float = 0.01
     main: bool = False
+
+    @property
+    def usual(self) -> bool:
+        """Whether its packings are of the kind that forecasters are trained on."""
+        return self.size_ratio == USUAL and self.side == 1
 
     @property
     def contrast(self) -> tuple[float, float]:
@@ -121,21 +127,20 @@ class Case:
 def cases(
     scenario: Scenario, scale: Scale, given: Path | None, folder: Path, media: int, bursts: int, seed: int
 ) -> Iterator[Case]:
-    """The first `media` test packings, with the first bursts that a dataset of that seed has through each."""
+    """The first `media` test packings, or of those made here, with the bursts that a dataset of that seed has there."""
     config = scenario.config(scale)
     packings = lattices() if scale.quick else read(_packings(scenario, given, folder))
     splits = split([packing.size_ratio for packing in packings], config)
-    for i in [i for i, name in enumerate(splits) if name == "test" or not scenario.main][:media]:
+    for i in [i for i, name in enumerate(splits) if name == "test" or not scenario.usual][:media]:
         drawn = tuple(draw_burst(config, seed, i, row) for row in range(bursts))
         yield Case(scenario, scale, packings[i], drawn)
 
 
 def _packings(scenario: Scenario, given: Path | None, folder: Path) -> Path:
     """Of the scenario's kind: those given, or made in the folder where they are missing."""
-    usual = scenario.size_ratio == USUAL and scenario.side == 1
-    if usual and given is not None:
+    if scenario.usual and given is not None:
         return given
-    count = PACKINGS if usual else 8
+    count = PACKINGS if scenario.usual else 8
     out = folder / f"packings-{scenario.size_ratio:.2f}-{scenario.side}"
     if not (out / "packings.h5").exists():
         command: list[object] = [sys.executable, "-m", "wavesim", "generate", "packings"]

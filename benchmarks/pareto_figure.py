@@ -20,6 +20,7 @@ from pareto_tables import Lines, Panel, Row, front, panels, trained_there
 
 FAMILIES = {
     "volumes": ("C2", "coarse step (finite volumes)"),
+    "tensor": ("C8", "the same with a tensor in each cell"),
     "effective": ("C4", "one effective medium"),
     "raster": ("C0", "grid, averages over control cells"),
     "upscaled": ("C9", "grid, static problems upscaled"),

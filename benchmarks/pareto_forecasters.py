@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pareto_cases import Case
-from pareto_solvers import errors, medium_on
+from pareto_solvers import errors, medium_on, steps_of
 from pareto_truth import Truth
 
 from wavesim.dataset import WaveDataset
@@ -91,9 +90,7 @@ def errors_of(case: Case, truth: Truth, given: Model) -> dict[str, Any]:
         found = rollout(in_loops(model), truth.states[grid], medium_on(case, grid)[None], case.scale.frames)
     except UnboundedError as grown:
         return {"refused": f"grew without bound by frame {grown.frame}"}
-    taken = model.encode(torch.from_numpy(medium_on(case, grid)[None])).substeps
-    steps = model.config.substeps if taken is None else int(torch.as_tensor(taken).max())
-    return {"state": errors(found[:, :, 0], truth), "steps": steps}
+    return {"state": errors(found[:, :, 0], truth), "steps": steps_of(model, medium_on(case, grid))}
 
 
 def frames_of(

@@ -5,6 +5,7 @@
     upscaled       the same with coefficients of static problems on the grains' mesh (fem/upscaling.py)
     effective      a plain grid in the one uniform medium that long waves see (fem/homogenisation.py)
     volumes        the explicit coarse step of the forecasters alone, on their grid and on finer ones, in compiled loops
+    tensor         the same with the tensor that the grains make of each cell (pareto_tensor.py)
     persistence    the first frame for ever
 
 A finite-element run starts twice: from the bursts themselves, and from the truth's p and p_t at frame 0, as forecasts
@@ -19,7 +20,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from pareto_cases import Case, Scale
+from pareto_tensor import tensor_step
 from pareto_truth import Truth, pressures
 
 from wavesim.config import ForecasterConfig
@@ -36,11 +39,14 @@ from wavesim.surrogate import Forecaster, init, rollout
 from wavesim.surrogate.loops import CompiledForecaster, in_loops
 from wavesim.turns import forecasting_all
 
+CELLS = ("volumes", "tensor")  # explicit steps of cells, in the forecasters' own loops
+FINER = (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4)  # cells along a side of theirs, over those of forecasts
+
 
 @dataclass(frozen=True)
 class Solver:
     """elements: along a side of the unit square, of the grid's own or in the length of 1 / element_size; cells of
-    `volumes`. order: in time."""
+    `volumes` and `tensor`. order: in time; in space of `tensor`."""
 
     family: str
     elements: int = 0
@@ -53,7 +59,9 @@ class Solver:
             return self.family
         size = f"1/{self.elements}" if self.family == "conforming" else f"{self.elements} x {self.elements}"
         words = f"{self.family} {size}"
-        return words if self.family == "volumes" else f"{words}, degree {self.degree}, order {self.order}"
+        if self.family in CELLS:
+            return words if self.family == "volumes" else f"{words}, order {self.order}"
+        return f"{words}, degree {self.degree}, order {self.order}"
 
     def about(self) -> dict[str, Any]:
         return {**asdict(self), "name": self.name, "kind": "solver"}
@@ -62,9 +70,12 @@ class Solver:
 def solvers(scale: Scale) -> list[Solver]:
     """All of them, the cheapest families first."""
     if scale.quick:
-        found = [Solver("volumes", scale.grid), Solver("conforming", 10, 2), Solver("upscaled", 4, 2)]
+        found = [Solver("volumes", scale.grid), Solver("tensor", scale.grid * 5 // 4), Solver("conforming", 10, 2)]
+        found += [Solver("upscaled", 4, 2)]
         return [Solver("persistence"), *found, *(Solver("raster", n, 2) for n in (4, 8))]
-    found = [Solver("persistence"), *(Solver("volumes", scale.grid * times) for times in (1, 2))]
+    sizes = [round(scale.grid * times) for times in FINER]
+    found = [Solver("persistence"), *(Solver("volumes", n) for n in sizes)]
+    found += [Solver("tensor", n, order=order) for order in (2, 4) for n in sizes]
     found += [Solver("effective", 16, 4)]
     found += [Solver("raster", n, 1, 2) for n in (64, 128, 192)]
     rasters = {2: (16, 24, 32, 40, 48, 64, 96, 128), 3: (16, 24, 32, 48, 64), 4: (12, 16, 24, 32, 48, 64, 96)}
@@ -110,12 +121,12 @@ def errors_of(case: Case, truth: Truth, solver: Solver) -> dict[str, Any]:
     if solver.family == "persistence":
         first = truth.states[case.config.grid][:, :1]
         return {"state": errors(np.repeat(first, case.scale.frames, axis=1), truth)}
-    if solver.family == "volumes":
-        model, state, medium = volumes(case, truth, solver)
+    if solver.family in CELLS:
+        model, state, medium, seconds = of_cells(case, truth, solver)
         found = rollout(in_loops(model), state, medium[None], case.scale.frames)[:, :, 0]
-        times = found.shape[-1] // case.config.grid
-        coarse = found.reshape(*found.shape[:2], case.config.grid, times, case.config.grid, times).mean(axis=(3, 5))
-        return {"state": errors(coarse, truth), "steps": model.config.substeps, "unknowns": 2 * medium[0].size}
+        coarse = averaged(found, case.config.grid)
+        about = {"steps": steps_of(model, medium), "unknowns": 2 * medium[0].size, "seconds": seconds}
+        return {"state": errors(coarse, truth), **about}
     ready = assembled(case, solver)
     free, state = resolved.after_bursts(ready.config, ready.problem, case.bursts)
     points = free.space.points[first_nodes(free.prolongation)]
@@ -137,8 +148,8 @@ def frames_of(
     case: Case, truth: Truth, solver: Solver, batches: Sequence[int]
 ) -> dict[int, tuple[Callable[[], None], int]]:
     """By batch, what computes so many simulations in this medium, and their averages, and how many frames at a call."""
-    if solver.family == "volumes":
-        model, state, medium = volumes(case, truth, solver)
+    if solver.family in CELLS:
+        model, state, medium, _ = of_cells(case, truth, solver)
         states, frames = {batch: np.repeat(state[:1], batch, axis=0) for batch in batches}, case.scale.frames
         loops = CompiledForecaster(model)
         return {batch: (forecasting_all(loops, states[batch], medium[None], frames), frames) for batch in batches}
@@ -166,18 +177,43 @@ def medium_on(case: Case, cells: int) -> np.ndarray:
     return found.astype(np.float32)
 
 
-def volumes(case: Case, truth: Truth, solver: Solver) -> tuple[Forecaster, np.ndarray, np.ndarray]:
-    """The coarse step with the fewest stable sub-steps, its states (burst, 2, y, x), and its medium (2, y, x)."""
+def of_cells(case: Case, truth: Truth, solver: Solver) -> tuple[Forecaster, np.ndarray, np.ndarray, dict[str, float]]:
+    """The step with the fewest sub-steps that are stable, its states (burst, 2, y, x), its medium (2, y, x), and the
+    seconds of the processor that the medium takes once.
+
+    Raises:
+        WavesimError: more than 99 sub-steps.
+    """
     cells = solver.elements * case.scenario.side
-    medium, state = medium_on(case, cells), truth.states[cells]
+    state, begin = truth.states_on(cells, case.config.frame_interval), time.process_time()
+    medium = medium_on(case, cells)
+    if solver.family == "tensor":
+        begin = time.process_time()  # it makes averages of its own
+        model = tensor_step(case, cells, solver.order)
+        return model, state, medium, {"averaging": time.process_time() - begin}
+    seconds = {"averaging": time.process_time() - begin}
     for substeps in range(1, 100):
         model = Forecaster(ForecasterConfig(ranks=(), substeps=substeps), case.config.frame_interval * cells).eval()
         try:
             init(model, state[:1], medium[None])
         except WavesimError:
             continue
-        return model, state, medium
+        return model, state, medium, seconds
     raise WavesimError(f"the coarse step on {cells} x {cells} cells takes more than 99 sub-steps: use a lower contrast")
+
+
+def steps_of(model: Forecaster, medium: np.ndarray) -> int:
+    """Sub-steps of a frame in a medium (2, y, x)."""
+    taken = model.encode(torch.from_numpy(medium[None])).substeps
+    return model.config.substeps if taken is None else int(torch.as_tensor(taken).max())
+
+
+def averaged(field: np.ndarray, cells: int) -> np.ndarray:
+    """(..., y, x), constant in each of its cells, averaged over so many along a side."""
+    ends, fine = np.linspace(0, 1, cells + 1), np.linspace(0, 1, field.shape[-1] + 1)
+    low, high = np.maximum(ends[:-1, None], fine[:-1]), np.minimum(ends[1:, None], fine[1:])
+    share = cells * np.maximum(high - low, 0)
+    return share @ field @ share.T
 
 
 def _averages(case: Case, solver: Solver, nodes: Nodes, fine: Mesh | None) -> Raster | Averages:

@@ -60,8 +60,9 @@ class Row:
         return self.run["kind"] == "forecaster"
 
     def cost(self, batch: int = 1) -> float:
-        """Milliseconds a crossing; not a number where there are none, or no errors."""
-        return np.nan if self.refused else self.milliseconds.get(batch, (np.nan,))[0]
+        """Milliseconds a crossing in batches of up to so many; not a number where there are none, or no errors."""
+        least = [taken[0] for size, taken in self.milliseconds.items() if size <= batch]
+        return np.nan if self.refused else min(least, default=np.nan)
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,13 @@ from wavesim.metrics import relative_l2
 from wavesim.provenance import whole_file
 
 LEVELS = ((0, 0), (1, 0), (0, 1), (1, 1))  # degrees above the first, and how often the mesh is cut in four
-FINER = (1, 2)  # grids with so many times the cells along a side that a state at frame 0 is kept on
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
     """mesh, degree: of the run; pressure: (burst, time, y, x), the frames after the first; nodal: (2, nodes, burst) p
-    and p_t at frame 0; states: cells along a side -> (burst, 2, y, x) of (p, dt p_t) then. about: its own error at half
-    and at one crossing, seconds to mesh and to assemble, unknowns, steps a frame."""
+    and p_t at frame 0; states: cells along a side -> (burst, 2, y, x) of (p, dt p_t) then, of grids asked for so far.
+    about: its own error at half and at one crossing, seconds to mesh and to assemble, unknowns, steps a frame."""
 
     mesh: Mesh
     degree: int
@@ -52,6 +51,14 @@ class Truth:
 
         return _dolfinx.mesh_space(self.mesh, self.degree)
 
+    def states_on(self, cells: int, frame_interval: float) -> np.ndarray:
+        """(burst, 2, y, x) of (p, dt p_t) at frame 0, averages over so many cells along a side."""
+        if cells not in self.states:
+            fields = [(self.space.cell_averages((cells, cells)) @ part).T for part in self.nodal]
+            grids = [part.reshape(-1, cells, cells) for part in fields]
+            self.states[cells] = np.stack([grids[0], frame_interval * grids[1]], axis=1).astype(np.float32)
+        return self.states[cells]
+
 
 def truth_of(case: Case, folder: Path, known: dict[str, Any] | None) -> Truth:
     """The truth of a case: that of its file where `known` tells what the file's error is, or computed anew."""
@@ -59,7 +66,7 @@ def truth_of(case: Case, folder: Path, known: dict[str, Any] | None) -> Truth:
     if known is not None and path.exists():
         with np.load(path) as file:
             mesh = Mesh(*(file[name] for name in MESH))
-            states = {n: file[f"state{n}"] for n in _grids(case)}
+            states = {case.config.grid: file[f"state{case.config.grid}"]}
             return Truth(mesh, known["degree"], file["pressure"], file["nodal"], states, known)
     mesh, meshing = case.meshed(case.config.element_size)
     for higher, cuts in LEVELS:
@@ -88,10 +95,6 @@ def pressures(problem: Problem, state: WaveState, frames: int) -> np.ndarray:
     return np.stack(found, axis=1)
 
 
-def _grids(case: Case) -> list[int]:
-    return [case.config.grid * times for times in FINER]
-
-
 def _run(case: Case, mesh: Mesh, degree: int) -> Truth:
     config = case.config
     begin = time.process_time()
@@ -102,11 +105,9 @@ def _run(case: Case, mesh: Mesh, degree: int) -> Truth:
     operator = problem.operator
     about = {"unknowns": len(operator.mass), "steps": operator.steps, "cells": len(mesh.cells), "assembly": assembly}
     nodal = np.stack([problem.prolongation @ field for field in (first.pressure, first.pressure_rate)])
-    states = {}
-    for n in _grids(case):
-        averages = problem.sampling if n == config.grid else problem.space.cell_averages((n, n)) @ problem.prolongation
-        fields = [(averages @ field).T.reshape(-1, n, n) for field in (first.pressure, first.pressure_rate)]
-        states[n] = np.stack([fields[0], config.frame_interval * fields[1]], axis=1).astype(np.float32)
+    n = config.grid
+    fields = [(problem.sampling @ field).T.reshape(-1, n, n) for field in (first.pressure, first.pressure_rate)]
+    states = {n: np.stack([fields[0], config.frame_interval * fields[1]], axis=1).astype(np.float32)}
     found = pressures(problem, state, case.scale.frames)
     return Truth(mesh, degree, found, nodal.astype(np.float32), states, about)
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from wavesim.errors import WavesimError
 from wavesim.fem.arguments import require_positive
@@ -54,19 +55,25 @@ class Raster:
         cells = [axis.control_cells(places[:, k]) for k, axis in enumerate(self.nodes.axes)]
         begin, size = (np.column_stack([one[k] for one in cells]) for k in (0, 1))
         beyond = (begin + size / 2 < 0) | (begin + size / 2 > self.nodes.lengths)
-        begin, size = np.clip(begin, 0, self.nodes.lengths), np.where(beyond, 0, size)
+        return self.over(np.clip(begin, 0, self.nodes.lengths), np.where(beyond, 0, size))
+
+    def over(self, begin: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The averages over any rectangles, of the corners `begin` and the sides `size`, (rectangles, 2) each.
+
+        Along an axis on which a rectangle has no size the tensor stays diagonal.
+        """
         centres = begin + size / 2
-        distance, nearest = self._distance(centres)
+        distance, nearest = self._distance(centres, np.hypot(*size.T).max() / 2)
         share = (distance < 0).astype(float)
         near = np.flatnonzero(np.abs(distance) < np.hypot(*size.T) / 2)
         line = (np.arange(PARTS) + 0.5) / PARTS
         offsets = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
         inside = [
-            self._distance((begin[part, None] + offsets * size[part, None]).reshape(-1, 2))[0] < 0
+            self._distance((begin[part, None] + offsets * size[part, None]).reshape(-1, 2), 0.0)[0] < 0
             for part in np.array_split(near, 16)
         ]
         share[near] = np.concatenate(inside).reshape(-1, PARTS**2).mean(axis=1)
-        normal = np.where(beyond, 0, centres - self.disks[nearest, :2]).T
+        normal = np.where(size == 0, 0, centres - self.disks[nearest, :2]).T
         normal = normal / np.maximum(np.hypot(*normal), 1e-300)
         across = 1 / (1 - share + share * self.density)
         along = 1 - share + share / self.density
@@ -74,13 +81,16 @@ class Raster:
         tensor = outer * across + (np.eye(2)[..., None] - outer) * along
         return 1 / (1 - share + share / self.bulk_modulus), tensor
 
-    def _distance(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(places,) from the nearest circle, negative inside of it, and the number of that one."""
+    def _distance(self, places: np.ndarray, band: float) -> tuple[np.ndarray, np.ndarray]:
+        """(places,) from the nearest circle, negative inside of it, and the number of that one; infinite, and any
+        number, farther than `band` outside of all."""
         best, nearest = np.full(len(places), np.inf), np.zeros(len(places), int)
+        tree = cKDTree(places)
         for number, (x, y, radius) in enumerate(self.disks):
-            distance = np.hypot(places[:, 0] - x, places[:, 1] - y) - radius
-            closer = distance < best
-            best[closer], nearest[closer] = distance[closer], number
+            here = np.array(tree.query_ball_point((x, y), radius + band), int)
+            distance = np.hypot(places[here, 0] - x, places[here, 1] - y) - radius
+            closer = distance < best[here]
+            best[here[closer]], nearest[here[closer]] = distance[closer], number
         return best, nearest
 
 

@@ -113,26 +113,37 @@ class EffectiveStep(LearnedStep):
         right, left, top, bottom = conductance.split(1, dim=1)
 
         least = torch.cat((torch.minimum(right, left), torch.minimum(top, bottom)), dim=1)
-        along = (second * least / 8)[:, (0, 0, 1, 1)]
-        beside = torch.cat([self._at(along[:, face, None], *NEIGHBOURS[face]) for face in range(4)], dim=1)
-
-        # T of the corner high in x and y, from the four cells and the four faces around it.
+        along = second * least / 8
         said = [self._at(corners[:, k, None], *place) for k, place in enumerate(((0, 0), (0, 1), (1, 0), (1, 1)))]
-        meeting = (right, self._at(right, 1, 0), top, self._at(top, 0, 1))
-        tensor = torch.stack(said).mean(dim=0) * torch.stack(meeting).amin(dim=0) / 2
+        tensor = torch.stack(said).mean(dim=0) * self.meeting(conductance) / 2
+        kappa = medium[:, :1] * torch.exp(bulk)
+        links = kappa * self.links_of(conductance, along, tensor)
+        return torch.cat((links, self.damping(medium), kappa) if self.absorbs else (links, kappa), dim=1)
+
+    def meeting(self, conductance: torch.Tensor) -> torch.Tensor:
+        """The least G of the four faces around the corner high in x and y, (batch, 1, y, x)."""
+        right, _, top, _ = conductance.split(1, dim=1)
+        return torch.stack((right, self._at(right, 1, 0), top, self._at(top, 0, 1))).amin(dim=0)
+
+    def links_of(self, conductance: torch.Tensor, along: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+        """Weights of the twelve links without kappa, (batch, 12, y, x).
+
+        Args:
+            conductance: G of FACES, (batch, 4, y, x). along: S_x and S_y, (batch, 2, y, x).
+            tensor: T of the corner high in x and y, (batch, 1, y, x).
+        """
+        along = along[:, (0, 0, 1, 1)]
+        beside = torch.cat([self._at(along[:, face, None], *NEIGHBOURS[face]) for face in range(4)], dim=1)
         tensor = self._without_walls(tensor)
         diagonal = [
             sign * self._at(tensor, y, x, self.corners_beyond)
             for sign, y, x in ((1, 0, 0), (-1, 0, -1), (-1, -1, 0), (1, -1, -1))
         ]
-
-        kappa, nearest = medium[:, :1] * torch.exp(bulk), conductance + 2 * (along + beside)
+        nearest = conductance + 2 * (along + beside)
         for face, (name, _) in enumerate(FACES):  # the image behind a wall is the cell itself
             if self.sides[name] in ("rigid", "absorbing"):
                 nearest[:, face][EDGES[name]] = 0
-        links = torch.cat((nearest, *(one / 2 for one in diagonal), -beside), dim=1)
-        damping = (self.damping(medium),) if self.absorbs else ()
-        return torch.cat((kappa * links, *damping, kappa), dim=1)
+        return torch.cat((nearest, *(one / 2 for one in diagonal), -beside), dim=1)
 
     def strain(self, pressure: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Differences to the twelve neighbours, (batch, 1, y, x) each."""

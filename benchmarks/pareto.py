@@ -142,7 +142,14 @@ def time_all(
         factor = case.scale.frames / batch
         for one in lacking:
             least, median, _, runtime = next(row for row in taken if row[2] == one.name)
-            line = {**about, "kind": "time", "run": one.about(), "batch": batch, "runtime": runtime}
+            line = {
+                **about,
+                "packing": case.packing.name,
+                "kind": "time",
+                "run": one.about(),
+                "batch": batch,
+                "runtime": runtime,
+            }
             if isinstance(one, Model) and batch == 1:
                 line["seconds"] = pareto_forecasters.seconds_of(case, truth, one)
             line |= {"milliseconds": least * factor, "median": median * factor}
@@ -181,6 +188,11 @@ def main() -> None:
             if time.perf_counter() - begin > 60 * given.minutes:
                 break
     lines = [line for line in read_lines(notes.path) if line["kind"] == "model" or line["settings"] in current]
+    if all(line["kind"] == "model" for line in lines):
+        raise SystemExit(
+            f"no line of {notes.path} is of these packings, this seed and as many bursts: nothing is drawn; give "
+            "--packings, --seed and --bursts as when they were made, or another --out"
+        )
     pareto_tables.write(lines, out / "pareto.md", scale.several, machine())
     pareto_figure.draw(lines, out, scale.several)
 

@@ -41,8 +41,11 @@ def draw(lines: Lines, out: Path, several: int) -> None:
 def _draw(found: Sequence[Panel], path: Path, several: int) -> None:
     figure = Figure(figsize=(max(9.0, 4.8 * len(found)), 9.0), layout="constrained")
     axes = figure.subplots(2, len(found), sharey=True, squeeze=False)
+    errors = [row.one for panel in found for row in panel.rows if np.isfinite(row.one)]
+    limits = min(*(panel.truth[1] for panel in found), *errors) / 1.5, min(2 * max(errors), 20.0)
     for line, batch in zip(axes, (1, several), strict=True):
         for axis, panel in zip(line, found, strict=True):
+            axis.set_ylim(limits)  # one for all, since they share the axis
             _panel(axis, panel, batch)
             axis.set_title(f"{panel.scenario.name}, {'one simulation' if batch == 1 else f'{batch} at once'}")
         line[0].set_ylabel("relative L2 of pressure after one crossing")
@@ -70,8 +73,6 @@ def _panel(axis: Axes, panel: Panel, batch: int) -> None:
     _named(axis, forecasters, batch)
     axis.axhspan(1e-9, panel.floor, color="0.9", zorder=0)
     axis.axhline(panel.truth[1], color="0.5", lw=1, ls="-.")
-    errors = [row.one for row in panel.rows if np.isfinite(row.one)]
-    axis.set_ylim(min(panel.truth[1], *errors) / 1.5, max(errors) * 1.5)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.grid(alpha=0.25, lw=0.5)

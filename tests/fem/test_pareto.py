@@ -10,18 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))  # last: no script takes the name of a package
 
 import pareto  # noqa: E402
+import pareto_cases  # noqa: E402
 import pareto_figure  # noqa: E402
 import pareto_tables  # noqa: E402
+import pareto_tensor  # noqa: E402
 from pareto_cases import QUICK, SCENARIOS, Scale, cases  # noqa: E402
-from pareto_solvers import Solver, errors_of, solvers  # noqa: E402
+from pareto_solvers import Solver, averaged, errors_of, medium_on, solvers  # noqa: E402
+from pareto_tensor import tensor_step  # noqa: E402
 from pareto_truth import truth_of  # noqa: E402
 
+from wavesim.fem.plan import split  # noqa: E402
 from wavesim.provenance import read_lines  # noqa: E402
+from wavesim.surrogate.coarse import CoarseStep  # noqa: E402
 
 HARDEST = SCENARIOS[2]
 OTHER = [4.0, 1.0]
@@ -138,6 +144,65 @@ def test_lines_of_an_earlier_file_of_the_same_name_count_no_more():
     assert panel.rows[-1].one == pytest.approx(0.2) and len(panel.rows) == 3
 
 
+def test_packings_that_are_given_are_unseen_in_every_panel(tmp_path, monkeypatch):
+    """Whatever else a scenario changes: forecasters have trained on the others."""
+    packings = [replace(packing, name=f"{k:06d}") for k in range(16) for packing in pareto_cases.lattices()[:1]]
+    monkeypatch.setattr(pareto_cases, "read", lambda _: packings)
+    monkeypatch.setattr(pareto_cases, "_packings", lambda *_: tmp_path)
+    for scenario in SCENARIOS:
+        splits = split([packing.size_ratio for packing in packings], scenario.config(Scale()))
+        found = [int(case.packing.name) for case in cases(scenario, Scale(), tmp_path, tmp_path, 16, 1, 0)]
+        assert {splits[k] for k in found} == ({"test"} if scenario.usual else {"train", "valid", "test"})
+
+
+def test_the_tensor_step_is_the_coarse_step_where_the_density_is_uniform(tmp_path):
+    """There the tensor is the identity; 1/kappa is averaged over the same cells."""
+    (case,) = cases(replace(HARDEST, density=1.0), QUICK, None, tmp_path, 1, 1, 0)
+    medium = torch.from_numpy(medium_on(case, 16)[None])
+    plain, step = CoarseStep(case.config.frame_interval * 16, 9), tensor_step(case, 16, 2).coarse
+    field = torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    expected = plain.acceleration(field, plain.stencil(medium))
+    torch.testing.assert_close(step.acceleration(field, step.stencil(medium)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_tensor_step_has_the_tensor_of_layers_where_an_edge_runs_through_its_cells(tmp_path, monkeypatch):
+    """The edge of a disk so large that it is straight, inclined by 30 degrees: with s the share of a square that lies
+    behind it, R = n n^T / (1 - s + s rho) + (1 - n n^T) (1 - s + s / rho)."""
+    (case,) = cases(HARDEST, QUICK, None, tmp_path, 1, 1, 0)
+    (n_x, n_y), radius, cells, rho = np.array([np.cos(np.pi / 6), 0.5]), 1e6, 24, case.config.density
+    disk = np.array([[0.5 - radius * n_x, 0.5 - radius * n_y, radius]])
+    monkeypatch.setattr(pareto_tensor, "seen", lambda *_: disk)
+    step = tensor_step(case, cells, 2).coarse
+    inner = np.arange(cells - 1)
+    middle = np.arange(cells) + 0.5
+    scale = (case.config.frame_interval * cells) ** 2
+    for found, x, y, parts in (
+        (step.faces[0, 0, :, :-1], inner + 1, middle, (n_x**2, n_y**2)),
+        (step.faces[0, 2, :-1], middle, inner + 1, (n_y**2, n_x**2)),
+        (step.corners[0, 0, :-1, :-1], inner + 1, inner + 1, (n_x * n_y, -n_x * n_y)),
+    ):
+        points = (np.arange(101) + 0.5) / 101 - 0.5
+        x_, y_ = (x[None, :, None, None] + points) / cells, (y[:, None, None, None] + points[:, None]) / cells
+        share = ((x_ - 0.5) * n_x + (y_ - 0.5) * n_y < 0).mean(axis=(2, 3))
+        expected = parts[0] / (1 - share + share * rho) + parts[1] * (1 - share + share / rho)
+        assert 0.2 < np.mean((share > 0) & (share < 1)) * cells / 2 < 2
+        np.testing.assert_allclose(found / scale, expected, atol=0.03)  # 8 x 8 points a square
+
+
+def test_coarser_cells_hold_the_averages_of_finer_ones_also_where_these_do_not_fit():
+    field = np.random.default_rng(0).random((3, 10, 10))
+    np.testing.assert_allclose(averaged(field, 5), field.reshape(3, 5, 2, 5, 2).mean(axis=(2, 4)))
+    uneven = averaged(field, 8)
+    np.testing.assert_allclose(uneven.mean(axis=(1, 2)), field.mean(axis=(1, 2)))
+    np.testing.assert_allclose(uneven[:, 0, 0], np.einsum("i,bij,j->b", (0.8, 0.2), field[:, :2, :2], (0.8, 0.2)))
+
+
+def test_a_batch_costs_no_more_than_its_simulations_one_by_one():
+    lines = [truth(0.002), *lines_of("solver", "coarse", 0.3, 1.0)]
+    lines[-1]["milliseconds"] = 7.0
+    assert panel_of(lines).rows[0].cost(32) == 1.0
+
+
 def test_a_domain_twice_as_large_has_frames_and_waves_of_the_same_cells():
     small, large = (replace(HARDEST, side=side).config(Scale()) for side in (1, 2))
     for one in ("pulse_width", "element_size"):
@@ -177,6 +242,9 @@ def test_the_race_runs_and_is_not_run_twice(tmp_path, monkeypatch):
     assert seen[1][: len(seen[0])] == seen[0] and seen[2] == seen[1]
     assert [(line["kind"], line["run"]["name"]) for line in seen[1][len(seen[0]) :]] == [
         ("model", "pruned"), ("errors", "pruned"), ("time", "pruned"), ("time", "pruned")]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["pareto.py", *options, "--finished", "--seed", "7"])
+    with pytest.raises(SystemExit, match="nothing is drawn"):
+        pareto.main()
     assert "pruned" in (tmp_path / "out/pareto.md").read_text() and (tmp_path / "out/pareto.png").exists()
     error = {line["run"]["name"]: line["bursts"]["one"][0] for line in seen[0] if "bursts" in line}
     assert error["raster 8 x 8, degree 2, order 4"] < error["raster 4 x 4, degree 2, order 4"]

@@ -196,6 +196,10 @@ def export(
     ] = None,
     grid: Annotated[int, typer.Option(min=8, help="cells along each side that the ONNX graphs are made for")] = 64,
     batch: Annotated[int, typer.Option(min=1, help="trajectories at once that the ONNX graphs are made for")] = 1,
+    substeps: Annotated[
+        int | None,
+        typer.Option(min=1, help="of a learned step: what the stiffest medium takes that the graphs are for"),
+    ] = None,
     split: Annotated[str, typer.Option(help="train, valid or test: where the trajectory is")] = "test",
     trajectory: Annotated[int, typer.Option(min=0, help="number of the trajectory in its split")] = 0,
     packing: Annotated[
@@ -224,7 +228,7 @@ def export(
     from wavesim.surrogate.checkpoint import read_header
 
     data = read_header(source)["about"].get("data")
-    for path in export_onnx(load(source), out or source.with_suffix(""), (grid, grid), batch, data):
+    for path in export_onnx(load(source), out or source.with_suffix(""), (grid, grid), batch, data, substeps):
         typer.echo(f"{path}  {path.stat().st_size / 1e3:.1f} kB")
 
 

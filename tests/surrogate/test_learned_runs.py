@@ -15,7 +15,7 @@ from wavesim.errors import WavesimError
 from wavesim.pruning.materialise import materialise
 from wavesim.pruning.plans import Mask
 from wavesim.pruning.scores import prunable
-from wavesim.surrogate import OnnxForecaster, export_onnx, load, rollout, save, train
+from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, load, rollout, save, train
 from wavesim.surrogate.unrolled import Unrolled, rollout_error
 
 GRID = (9, 7)
@@ -139,8 +139,23 @@ def test_onnx_runtime_forecasts_the_same_and_refuses_what_is_too_stiff(network: 
     expected = rollout(model, state, medium, 12)
     np.testing.assert_allclose(rollout(exported, state, medium, 12), expected, atol=2e-5 * abs(expected).max())
     told = {"structured": "is unstable in this medium", "effective": r"is less than the \d+ that this medium takes"}
+    stiff = medium * np.array([90, 1], np.float32)[:, None, None]
     with pytest.raises(WavesimError, match=f"substeps 1 {told[network]}, .* forecast with PyTorch"):
-        exported.start(state, medium * np.array([90, 1], np.float32)[:, None, None])
+        exported.start(state, stiff)
+    needed = int(torch.as_tensor(model.encode(torch.from_numpy(stiff)).substeps))
+    export_onnx(model, tmp_path / "more", GRID, substeps=needed)
+    expected = rollout(model, state, stiff, 12)
+    found = rollout(OnnxForecaster(tmp_path / "more"), state, stiff, 12)
+    np.testing.assert_allclose(found, expected, atol=2e-5 * abs(expected).max())
+    with pytest.raises(WavesimError, match="is less than the 3 of this forecaster"):
+        export_onnx(forecaster(network, substeps=3), tmp_path / "fewer", GRID, substeps=2)
+
+
+def test_a_network_that_corrects_the_coarse_step_is_exported_with_its_own_substeps(tmp_path: Path) -> None:
+    model = Forecaster(ForecasterConfig(ranks=(4,), substeps=4), 0.5)
+    with pytest.raises(WavesimError, match="network 'gated' has learned to correct 4"):
+        export_onnx(model, tmp_path / "m", (16, 16), substeps=5)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("network", EVERY)

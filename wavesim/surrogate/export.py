@@ -37,10 +37,24 @@ def _folded(model: Forecaster) -> Forecaster:
     return folded
 
 
+def _with(substeps: int, model: Forecaster) -> Forecaster:
+    own, network = model.config.substeps, model.config.network
+    if substeps != own and network not in STEPS:
+        raise WavesimError(
+            f"substeps {substeps}: network '{network}' has learned to correct {own}; export it with those"
+        )
+    if substeps < own:
+        raise WavesimError(f"substeps {substeps} is less than the {own} of this forecaster; give {own} or more")
+    changed = copy.deepcopy(model)
+    changed.config = model.config.model_copy(update={"substeps": substeps})
+    changed.coarse.substeps = substeps
+    return changed
+
+
 STABLE_CALLS = 40
 REMEDY = (
-    "and graphs cannot take more of them: forecast with PyTorch, which does, or train and export a forecaster with "
-    "more substeps"
+    "and graphs cannot take more of them: forecast with PyTorch or the compiled loops, which do, or export the "
+    "forecaster with more, --substeps"
 )
 
 
@@ -72,17 +86,22 @@ def export_onnx(
     grid: tuple[int, int],
     batch: int = 1,
     data: Mapping[str, Any] | None = None,
+    substeps: int | None = None,
 ) -> tuple[Path, Path]:
     """Write PATH.start.onnx and PATH.frame.onnx for a grid (y, x).
 
     Args:
         path: a name without suffix; a suffix `.onnx` is dropped. data: what the forecaster's file says of the data that
-            it was trained on, for the graphs' metadata.
+            it was trained on, for the graphs' metadata. substeps: of learned steps, as many as the stiffest medium
+            takes that the graphs are for; default: the settings'.
     Returns:
         the two paths.
     Raises:
-        WavesimError: a forecaster without conserve_energy, or one with Fourier transforms; nothing is written.
+        WavesimError: a forecaster without conserve_energy, or one with Fourier transforms; fewer substeps than the
+            settings', or others for a network that has learned to correct those; nothing is written.
     """
+    if substeps is not None:
+        model = _with(substeps, model)
     if model.network and not model.network.exportable:
         raise WavesimError(
             f"a forecaster with network '{model.config.network}' is not exported: PyTorch's ONNX exporter has no "

@@ -52,6 +52,8 @@ def refused(message, *arguments, **changes):
         ({"method": "random", "like": Path("none.safetensors")}, "does not exist"),
         ({"method": "autosparse", "density": 0.5}, "needs a regressor"),
         ({"rewind_to": 99}, "not before the end of the training"),
+        ({"restart": "fine-tune", "rewind_to": 2}, "rewind_to 2 means nothing .* restart = 'fine-tune'.*set restart ="),
+        ({"method": "structured-sap", "rewind_to": 2}, "'structured-sap' with restart = 'fine-tune'"),  # by itself
     ],
 )
 def test_a_refused_call_leaves_nothing_and_does_not_stand_in_the_way(

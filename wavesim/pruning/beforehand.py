@@ -35,6 +35,16 @@ def require_apart(out: Path, model: Path, pruning: PruningConfig) -> None:
             raise WavesimError(f"{out} would overwrite the {what}, or the rows beside it; give the result another name")
 
 
+def require_rewind(pruning: PruningConfig) -> None:
+    """Raises WavesimError for steps to rewind to where restarts do not rewind."""
+    if pruning.restart != "rewind" and pruning.rewind_to:
+        raise WavesimError(
+            f"rewind_to {pruning.rewind_to} means nothing to method '{pruning.method}' with restart = "
+            f"'{pruning.restart}', which goes on from the trained weights; leave rewind_to at 0, or set restart = "
+            "'rewind'"
+        )
+
+
 def sources_of(pruning: PruningConfig) -> dict[str, str]:
     """SHA-256 of the files, besides model and data, that the result is a function of; of those that are there."""
     files = {"like": pruning.like and rows_beside(pruning.like), "regressor": pruning.regressor}

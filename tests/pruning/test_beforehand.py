@@ -236,6 +236,7 @@ def test_a_method_that_does_not_fit_the_network_is_refused(
     still = TRAINING.model_copy(update={"iterations": 1, "unrolls": (1,), "shares": (1.0,)})
     model = train(config, still, standing_waves, tmp_path / "model.safetensors")
     settings = SHORT.model_copy(update={"method": method, "regressor": regressor, "restart": METHODS[method].restart})
+    settings = settings.model_copy(update={"rewind_to": int(method == "autosparse")})
     refused(message, model, standing_waves, settings, still, tmp_path / "out.safetensors")
     assert not (tmp_path / ".out.pruning").exists()
 

@@ -241,6 +241,22 @@ def test_a_method_that_does_not_fit_the_network_is_refused(
     assert not (tmp_path / ".out.pruning").exists()
 
 
+@pytest.mark.parametrize("network", ["effective", "structured"])
+def test_a_network_that_is_not_cut_is_told_the_methods_that_fit_it_and_they_do(standing_waves, tmp_path, network):
+    config = ForecasterConfig(network=network, **{**SMALL, "width": 8})
+    still = TRAINING.model_copy(update={"iterations": 1, "unrolls": (1,), "shares": (1.0,)})
+    model = train(config, still, standing_waves, tmp_path / "model.safetensors")
+    default = PruningConfig(iterations=1)
+    with pytest.raises(WavesimError, match="is not cut in units") as caught:
+        prune(model, standing_waves, default, still, tmp_path / "out.safetensors", progress=never)
+    said = str(caught.value).rpartition(": ")[2].split(", ")
+    assert set(said) == {name for name, method in METHODS.items() if method.cuts_weights}
+    for method in ("sap", "one-shot", "greg-1"):
+        out = tmp_path / f"{method}.safetensors"
+        rows = prune(model, standing_waves, SHORT.model_copy(update={"method": method, "rounds": 1}), still, out)
+        assert method in said and load(out).config == config and rows[-1]["stored_bytes"] < rows[0]["stored_bytes"]
+
+
 def test_rows_beside_a_whole_result_are_those_that_are_returned(trained, standing_waves, tmp_path):
     out = tmp_path / "out.safetensors"
     rows = prune(trained["one-way"], standing_waves, SHORT, TRAINING, out)

@@ -59,8 +59,7 @@ def require_units(model: Forecaster) -> None:
         config = model.config
         raise WavesimError(
             f"a forecaster with network '{config.network}' and convolution '{config.convolution}' is not cut in units: "
-            "choose network 'gated' with convolution 'classical' or 'one-way', or a method that cuts single weights, "
-            "such as 'sap'"
+            "choose network 'gated' with convolution 'classical' or 'one-way', or cut single weights"
         )
 
 

@@ -4,7 +4,8 @@ A unit is a channel of the hidden fields, a channel of the encoder, or a rank of
 connections tie the channels of all layers together, so the hidden width is one group of units, and so is the
 encoder's; each one-way filter's ranks are a group of their own:
     width, encoder_width, filters.0.rank, filters.1.rank, ..., look.rank, look_further.rank
-`axes` is the one table that says which axis of which weight counts which units; all cutting and counting reads it.
+`axes` is the one table that says which axis of which weight counts which units; all cutting and counting reads it. Its
+channels are those that torch-pruning finds by tracing (tests/pruning/test_against_torch_pruning.py).
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from wavesim.pruning.scores import prunable
 from wavesim.pruning.store import lifetimes_beside, read_lifetimes
 from wavesim.surrogate import load
 from wavesim.surrogate.data import Windows
+from wavesim.viz.runs import find_models
 from wavesim.well_dataset import open_split
 
 ONCE = PruningConfig(method="autosparse", restart="rewind", rewind_to=1, density=0.5, iterations=2, multiple=2)
@@ -116,6 +117,13 @@ def test_features_have_the_scale_of_their_layer_and_lifetimes_that_of_their_hist
 def test_a_folder_that_holds_lifetimes_is_still_one_of_models(history):
     assert {path.suffix for path in history.parent.iterdir()} == {".safetensors", ".lifetimes", ".jsonl"}
     assert f"{history.parent}: a forecaster;" in info_text(history.parent)
+
+
+def test_a_regressor_beside_the_models_that_it_learned_from_is_none_of_them(history, regressor, tmp_path):
+    for path in (history, regressor):
+        shutil.copy(path, tmp_path)
+    assert list(find_models(tmp_path)) == ["history"]
+    assert "broken" not in info_text(tmp_path)
 
 
 def test_before_any_step_only_the_last_layer_has_a_gradient(trained, standing_waves, tmp_path):

@@ -15,7 +15,9 @@ from wavesim.info import columns
 def learn_pruning(
     results: Annotated[
         list[Path],
-        typer.Argument(help="models that `wavesim prune` made by sap, lottery-ticket or one-shot-dense, rewinding"),
+        typer.Argument(
+            help="models that `wavesim prune` made by sap, lottery-ticket or one-shot-dense, --rewind-to 1 or more"
+        ),
     ],
     data: Annotated[Path, typer.Option(help="the dataset's folder that they were pruned on")],
     out: Annotated[Path, typer.Option(help="regressor to write, .safetensors")],

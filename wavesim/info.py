@@ -117,7 +117,7 @@ def _model(path: Path) -> str:
 
 def _models(folder: Path) -> str:
     from wavesim.surrogate import load
-    from wavesim.surrogate.checkpoint import read_header
+    from wavesim.surrogate.checkpoint import models_in, read_header
 
     rows: list[dict[str, Any]] = []
 
@@ -135,10 +135,9 @@ def _models(folder: Path) -> str:
         )
         return ""
 
-    paths = sorted(folder.glob("*.safetensors"))
-    broken = [why for path in paths if (why := _or_why(add, path))]
+    broken = [why for path in models_in(folder) if (why := _or_why(add, path))]
     if not rows:
-        return "\n".join(broken)
+        return "\n".join(broken) or f"{folder}: regressors of `wavesim learn-pruning`, and no forecaster"
     several = f"{len(rows)} forecasters" if len(rows) > 1 else "a forecaster"
     one = folder / f"{rows[0]['name']}.safetensors"
     table = columns(rows, tuple(rows[0]))

@@ -184,7 +184,9 @@ class PruningConfig(Settings):
         default=None, description="retrain from earlier weights, or go on; none: as the method was published"
     )
     rewind_to: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="optimiser steps of the first training after which rewound weights are taken"
+        default=0,
+        description="optimiser steps of the first training after which rewound weights are taken; autosparse, and what "
+        "it learns from, need 1 or more",
     )
     like: Path | None = Field(
         default=None, description="a pruned model whose counts in each tensor a random cut takes, round by round"

@@ -52,6 +52,8 @@ def refused(message, *arguments, **changes):
         ({"method": "random", "like": Path("none.safetensors")}, "does not exist"),
         ({"method": "autosparse", "density": 0.5}, "needs a regressor"),
         ({"rewind_to": 99}, "not before the end of the training"),
+        ({"restart": "fine-tune", "rewind_to": 2}, "rewind_to 2 means nothing .* restart = 'fine-tune'.*set restart ="),
+        ({"method": "structured-sap", "rewind_to": 2}, "'structured-sap' with restart = 'fine-tune'"),  # by itself
     ],
 )
 def test_a_refused_call_leaves_nothing_and_does_not_stand_in_the_way(
@@ -234,8 +236,25 @@ def test_a_method_that_does_not_fit_the_network_is_refused(
     still = TRAINING.model_copy(update={"iterations": 1, "unrolls": (1,), "shares": (1.0,)})
     model = train(config, still, standing_waves, tmp_path / "model.safetensors")
     settings = SHORT.model_copy(update={"method": method, "regressor": regressor, "restart": METHODS[method].restart})
+    settings = settings.model_copy(update={"rewind_to": int(method == "autosparse")})
     refused(message, model, standing_waves, settings, still, tmp_path / "out.safetensors")
     assert not (tmp_path / ".out.pruning").exists()
+
+
+@pytest.mark.parametrize("network", ["effective", "structured"])
+def test_a_network_that_is_not_cut_is_told_the_methods_that_fit_it_and_they_do(standing_waves, tmp_path, network):
+    config = ForecasterConfig(network=network, **{**SMALL, "width": 8})
+    still = TRAINING.model_copy(update={"iterations": 1, "unrolls": (1,), "shares": (1.0,)})
+    model = train(config, still, standing_waves, tmp_path / "model.safetensors")
+    default = PruningConfig(iterations=1)
+    with pytest.raises(WavesimError, match="is not cut in units") as caught:
+        prune(model, standing_waves, default, still, tmp_path / "out.safetensors", progress=never)
+    said = str(caught.value).rpartition(": ")[2].split(", ")
+    assert set(said) == {name for name, method in METHODS.items() if method.cuts_weights}
+    for method in ("sap", "one-shot", "greg-1"):
+        out = tmp_path / f"{method}.safetensors"
+        rows = prune(model, standing_waves, SHORT.model_copy(update={"method": method, "rounds": 1}), still, out)
+        assert method in said and load(out).config == config and rows[-1]["stored_bytes"] < rows[0]["stored_bytes"]
 
 
 def test_rows_beside_a_whole_result_are_those_that_are_returned(trained, standing_waves, tmp_path):

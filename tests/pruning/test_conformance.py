@@ -35,7 +35,7 @@ OWN: dict[str, dict[str, object]] = {"granet-st": {"scope": "global"}}  # settin
 
 @pytest.fixture(scope="module", autouse=True)
 def learned(regressor):
-    OWN.update({name: {"restart": "rewind", "regressor": regressor} for name in METHODS if "autosparse" in name})
+    OWN.update({name: {"rewind_to": 1, "regressor": regressor} for name in METHODS if "autosparse" in name})
 
 
 def settings(method: str, **changes) -> PruningConfig:
@@ -281,7 +281,7 @@ def test_every_method_beside_the_random_control(standing_waves, tmp_path):
         for seed in range(3):
             out, control = (tmp_path / f"{name}_{seed}.safetensors" for name in (method, f"like_{method}"))
             found = prune(dense, standing_waves, config, longer, out, seed)[-1]
-            same = {"rounds": METHODS[method].rounds, "restart": METHODS[method].restart}
+            same = {"rounds": METHODS[method].rounds, "restart": METHODS[method].restart, "rewind_to": config.rewind_to}
             alike = settings("random", density=0.2, iterations=each, like=out, **same)
             other = prune(dense, standing_waves, alike, longer, control, seed)[-1]
             assert found["counts"] == other["counts"]

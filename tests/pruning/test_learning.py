@@ -11,6 +11,7 @@ import torch
 from pruning_cases import TRAINING
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.utils.data import DataLoader
 from typer.testing import CliRunner
 
 from wavesim.cli import app
@@ -25,8 +26,11 @@ from wavesim.pruning.regressor import Regressor, fitted, read_regressor, write_r
 from wavesim.pruning.scores import prunable
 from wavesim.pruning.store import lifetimes_beside, read_lifetimes
 from wavesim.surrogate import load
+from wavesim.surrogate.data import Windows
+from wavesim.viz.runs import find_models
+from wavesim.well_dataset import open_split
 
-ONCE = PruningConfig(method="autosparse", restart="rewind", density=0.5, iterations=2, multiple=2)
+ONCE = PruningConfig(method="autosparse", restart="rewind", rewind_to=1, density=0.5, iterations=2, multiple=2)
 STILL = TRAINING.model_copy(update={"learning_rate": 1e-9})
 
 
@@ -115,13 +119,23 @@ def test_a_folder_that_holds_lifetimes_is_still_one_of_models(history):
     assert f"{history.parent}: a forecaster;" in info_text(history.parent)
 
 
+def test_a_regressor_beside_the_models_that_it_learned_from_is_none_of_them(history, regressor, tmp_path):
+    for path in (history, regressor):
+        shutil.copy(path, tmp_path)
+    assert list(find_models(tmp_path)) == ["history"]
+    assert "broken" not in info_text(tmp_path)
+
+
 def test_before_any_step_only_the_last_layer_has_a_gradient(trained, standing_waves, tmp_path):
-    """It starts at zero."""
-    out = tmp_path / "out.safetensors"
-    config = PruningConfig(method="lottery-ticket", restart="rewind", rounds=1, iterations=2, multiple=2)
-    prune(trained["one-way"], standing_waves, config, TRAINING, out)
-    moved = {tensor.layer for tensor in examples(out, standing_waves, 0) if tensor.features[:, 1].any()}
-    assert moved == {"head"}
+    """It starts at zero. After a single step all have one."""
+    before, windows = beginning_of(trained["one-way"]), Windows(open_split(standing_waves, "train"), 2, 0)
+    moved = []
+    for steps in (0, 1):
+        found = gradients(
+            before.later(steps, standing_waves, tmp_path), TRAINING, DataLoader(windows, batch_sampler=[[0, 1]])
+        )
+        moved.append({name for name, gradient in found.items() if gradient.any()})
+    assert moved == [{"head.weight"}, set(prunable(before.initial()))]
 
 
 def test_learning_is_a_function_of_its_seed_and_tells_what_it_held_out(history, standing_waves, tmp_path):
@@ -137,7 +151,7 @@ def test_learning_is_a_function_of_its_seed_and_tells_what_it_held_out(history, 
 
 def test_of_several_models_each_is_held_out(history, trained, standing_waves, tmp_path):
     other = tmp_path / "other.safetensors"
-    config = PruningConfig(method="one-shot-dense", restart="rewind", rounds=2, iterations=2, multiple=2)
+    config = PruningConfig(method="one-shot-dense", rewind_to=1, rounds=2, iterations=2, multiple=2)
     prune(trained["classical"], standing_waves, config, TRAINING, other)
     rows = learn([history, other], standing_waves, tmp_path / "r.safetensors")
     sizes = [sum(v.numel() for v in read_lifetimes(path)[0].values()) for path in (history, other)]
@@ -153,7 +167,8 @@ def test_a_regressor_of_magnitude_cuts_the_smallest_weights_of_the_beginning_and
     prune(trained["one-way"], standing_waves, config, STILL, tmp_path / "out.safetensors")
     lifetimes, _ = read_lifetimes(tmp_path / "out.safetensors")
     weights = load(tmp_path / "out.safetensors").network.state_dict()
-    for name, weight in prunable(beginning_of(trained["one-way"]).initial()).items():
+    early = beginning_of(trained["one-way"]).later(1, standing_waves, tmp_path / "early")
+    for name, weight in prunable(early).items():
         kept, size = lifetimes[name] == 1, weight.detach().abs()
         assert int(kept.sum()) == round(0.5 * kept.numel())
         assert float(size[kept].min()) >= float(size[~kept].max()) - 1e-6
@@ -180,8 +195,10 @@ def test_the_shuffle_keeps_the_counts_of_each_layer_and_not_the_weights(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"restart": "fine-tune"}, "prunes before training, .* set restart = 'rewind'"),
+        ({"restart": "fine-tune", "rewind_to": 0}, "prunes before training, .* set restart = 'rewind'"),
         ({"regressor": None}, "needs a regressor: .* `wavesim learn-pruning` made"),
+        ({"rewind_to": 0}, "with rewind_to 0 these are zero .* set rewind_to to 1 or more"),
+        ({"method": "autosparse-shuffled", "rewind_to": 0}, "set rewind_to to 1 or more"),
     ],
 )
 def test_what_the_method_cannot_do_is_refused(regressor, trained, standing_waves, tmp_path, change, message):
@@ -228,6 +245,7 @@ def test_histories_that_teach_nothing_are_refused(history, standing_waves, tmp_p
     refused([tmp_path / "none.safetensors"], "does not exist")
     for changes in ({"restart": "fine-tune"}, {"beginning": ""}):
         refused([changed_history(history, tmp_path, **changes)], "tells nothing of weights before training")
+    refused([changed_history(history, tmp_path, rewind_to="0")], "weights before any step, .* rewind_to 1 or more")
     refused([changed_history(history, tmp_path, format="wavesim lifetimes 1")], "another version of wavesim")
     gates = read_lifetimes(history)[0]["gates.weight"]
     refused([changed_history(history, tmp_path, **{"gates.weight": gates[:-1].clone()})], "does not fit the network")

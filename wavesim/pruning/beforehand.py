@@ -19,6 +19,8 @@ from wavesim.config import PruningConfig, TrainingConfig, parse
 from wavesim.errors import WavesimError
 from wavesim.provenance import file_hash
 from wavesim.pruning.method import Method
+from wavesim.pruning.methods import METHODS
+from wavesim.pruning.plans import is_cut
 from wavesim.pruning.quotas import everything
 from wavesim.pruning.run import Row, Run
 from wavesim.pruning.store import read_rows, rows_beside
@@ -33,6 +35,28 @@ def require_apart(out: Path, model: Path, pruning: PruningConfig) -> None:
     for what, path in {"forecaster to prune": model, **others}.items():
         if path and (out.resolve() == path.resolve() or rows_beside(out).resolve() == rows_beside(path).resolve()):
             raise WavesimError(f"{out} would overwrite the {what}, or the rows beside it; give the result another name")
+
+
+def require_fit(model: Forecaster, method: Method) -> None:
+    """Raises WavesimError for a method of units where the network is not cut in them, and says which methods fit it."""
+    if method.cuts_weights or is_cut(model):
+        return
+    others = ", ".join(name for name, other in METHODS.items() if other.cuts_weights)
+    raise WavesimError(
+        f"method '{method.name}' cuts ranks and channels, and a forecaster with network '{model.config.network}' and "
+        f"convolution '{model.config.convolution}' is not cut in units; set method to one that cuts single weights, "
+        f"which makes the file smaller and the forecast no faster: {others}"
+    )
+
+
+def require_rewind(pruning: PruningConfig) -> None:
+    """Raises WavesimError for steps to rewind to where restarts do not rewind."""
+    if pruning.restart != "rewind" and pruning.rewind_to:
+        raise WavesimError(
+            f"rewind_to {pruning.rewind_to} means nothing to method '{pruning.method}' with restart = "
+            f"'{pruning.restart}', which goes on from the trained weights; leave rewind_to at 0, or set restart = "
+            "'rewind'"
+        )
 
 
 def sources_of(pruning: PruningConfig) -> dict[str, str]:

@@ -3,7 +3,7 @@
     theta sqrt(fan_in),    g / rms(g),    g = sum over batches of d loss / d theta
 Where the gradient of a layer is zero throughout, so is its second feature. In an untrained forecaster that is every
 layer but the last: the last one starts at zero and lets no gradient pass. A few optimiser steps later all layers have
-one: set rewind_to.
+one, after a single step already (7 networks tried): so what is learned, and what is scored, is of rewind_to 1 or more.
 """
 
 from __future__ import annotations

@@ -48,11 +48,13 @@ def learn(results: Sequence[str | Path], data: str | Path, out: str | Path, seed
     """Learn from the lifetimes beside pruned models, and write the regressor OUT (a .safetensors path).
 
     Args:
-        results: .safetensors files that `wavesim prune` made with restart = "rewind". data: what they were pruned on.
+        results: .safetensors files that `wavesim prune` made with restart = "rewind" and rewind_to 1 or more.
+        data: what they were pruned on.
     Returns:
         what was held out, of how many weights, and rank correlations of the regressor, |theta| and |g theta|.
     Raises:
-        WavesimError: no lifetimes, of another dataset, without a beginning, or all the same; a single layer.
+        WavesimError: no lifetimes, of another dataset, without a beginning or before any step, or all the same; a
+            single layer.
     """
     if len(set(map(Path, results))) < len(results):
         raise WavesimError("the same pruned model is given twice; give each once")
@@ -79,6 +81,11 @@ def examples(result: Path, data: Path, seed: int) -> list[Tensor]:
     if header["restart"] != "rewind" or not header["beginning"]:
         raise WavesimError(
             f"{path} tells nothing of weights before training: prune a model of `wavesim train` with restart = 'rewind'"
+        )
+    if header["rewind_to"] == "0":
+        raise WavesimError(
+            f"{path} is of weights before any step, whose gradients are zero in all layers but the last; prune with "
+            "rewind_to 1 or more"
         )
     if header["data"] != trained_on(data):
         raise WavesimError(f"{path} is of another dataset than {data}; give the one that it was pruned on")

@@ -22,7 +22,14 @@ import lightning
 from wavesim.config import PruningConfig, TrainingConfig
 from wavesim.provenance import file_hash, generator, settings_hash
 from wavesim.pruning import kept
-from wavesim.pruning.beforehand import require_apart, require_every_round, rows_of_whole, sources_of
+from wavesim.pruning.beforehand import (
+    require_apart,
+    require_every_round,
+    require_fit,
+    require_rewind,
+    rows_of_whole,
+    sources_of,
+)
 from wavesim.pruning.beginnings import beginning_of, trained_on
 from wavesim.pruning.materialise import materialise
 from wavesim.pruning.method import Method
@@ -67,8 +74,10 @@ def prune(
     accelerator(device)  # a name that is none is told before anything is computed
     method = METHODS[pruning.method]
     pruning = pruning.model_copy(update={"rounds": rounds_of(pruning), "restart": restart_of(pruning)})
+    require_rewind(pruning)
     model = load(model_path)
     require_prunable(model)
+    require_fit(model, method)
     told = {"pruning": pruning.model_dump(mode="json"), "training": training.model_dump(mode="json"), "seed": seed}
     told |= {"pruned_from": file_hash(model_path), "sources": sources_of(pruning)}
     identity = {**told, "data": trained_on(data)}

@@ -4,7 +4,8 @@ A unit is a channel of the hidden fields, a channel of the encoder, or a rank of
 connections tie the channels of all layers together, so the hidden width is one group of units, and so is the
 encoder's; each one-way filter's ranks are a group of their own:
     width, encoder_width, filters.0.rank, filters.1.rank, ..., look.rank, look_further.rank
-`axes` is the one table that says which axis of which weight counts which units; all cutting and counting reads it.
+`axes` is the one table that says which axis of which weight counts which units; all cutting and counting reads it. Its
+channels are those that torch-pruning finds by tracing (tests/pruning/test_against_torch_pruning.py).
 """
 
 from __future__ import annotations
@@ -59,8 +60,7 @@ def require_units(model: Forecaster) -> None:
         config = model.config
         raise WavesimError(
             f"a forecaster with network '{config.network}' and convolution '{config.convolution}' is not cut in units: "
-            "choose network 'gated' with convolution 'classical' or 'one-way', or a method that cuts single weights, "
-            "such as 'sap'"
+            "choose network 'gated' with convolution 'classical' or 'one-way', or cut single weights"
         )
 
 

@@ -97,6 +97,20 @@ def read_header(path: str | Path) -> dict[str, Any]:
     }
 
 
+def models_in(folder: Path) -> list[Path]:
+    """The .safetensors files of a folder, in order: forecasters, and what is none or broken, but no regressors of
+    `wavesim learn-pruning`, which may lie beside the models that they learned from."""
+    return [path for path in sorted(folder.glob("*.safetensors")) if not _is_regressor(path)]
+
+
+def _is_regressor(path: Path) -> bool:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format", "").startswith("wavesim regressor")
+    except (OSError, safetensors.SafetensorError):
+        return False
+
+
 def trained_by(path: str | Path) -> TrainingConfig | None:
     """The settings of the training that a forecaster's file comes from; None where it does not say.
 

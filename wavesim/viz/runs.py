@@ -12,6 +12,7 @@ from pathlib import Path
 from wavesim.dataset import SPLITS
 from wavesim.errors import WavesimError
 from wavesim.recipes import trained_on
+from wavesim.surrogate.checkpoint import models_in
 from wavesim.viz.session import Session
 from wavesim.viz.sources import LiveTruth, RecordedTruth, SavedForecaster, TruthSource
 from wavesim.well_dataset import open_split
@@ -29,7 +30,7 @@ def find_models(path: str | Path) -> dict[str, Path]:
     if not path.is_dir():
         raise WavesimError(f"{path} is not a folder; give a run's folder or one of models, such as data/models/demo")
     folder = path / "models" if (path / "models").is_dir() else path
-    files = {named(file): file for file in sorted(folder.glob("*.safetensors"))}
+    files = {named(file): file for file in models_in(folder)}
     if not files:
         raise WavesimError(f"{folder} holds no .safetensors file; train a forecaster with `wavesim train`")
     first = [name for name in MODELS if name in files]

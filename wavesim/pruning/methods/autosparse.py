@@ -3,7 +3,7 @@
 Cheng et al., Learning effective pruning at initialization from iterative pruning, arXiv 2408.14757. The weights where
 restarts begin are scored, cut once to `density`, and trained from there. Where ours differs: features are scaled layer
 by layer (features.py), the network that learns is smaller, and what it is told to have learned was held out
-(learning.py).
+(learning.py). Restarts begin one step or more into the training: before that, gradients are zero (features.py).
 
 autosparse-shuffled   the control: the same scores, shuffled inside each layer, so that each keeps as many weights.
                       Frankle et al., Pruning neural networks at initialization: why are we missing the mark?,
@@ -29,7 +29,7 @@ def by_the_regressor(run: Run) -> Scores:
     """Lifetimes, between 0 and 1, that the regressor expects of the weights where restarts begin.
 
     Raises:
-        WavesimError: no regressor, no beginning, or a restart from somewhere else.
+        WavesimError: no regressor, no beginning, a restart from somewhere else, or one from before any step.
     """
     settings = run.settings
     if settings.restart != "rewind":
@@ -40,6 +40,11 @@ def by_the_regressor(run: Run) -> Scores:
     if settings.regressor is None:
         raise WavesimError(
             f"method '{settings.method}' needs a regressor: set it to a file that `wavesim learn-pruning` made"
+        )
+    if settings.rewind_to == 0:
+        raise WavesimError(
+            f"method '{settings.method}' scores weights by their gradients, and with rewind_to 0 these are zero in all "
+            "layers but the last, which starts at zero; set rewind_to to 1 or more"
         )
     regressor, _ = read_regressor(settings.regressor)
     return {name: regressor.scores(values) for name, values in features(run).items()}

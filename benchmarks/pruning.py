@@ -70,7 +70,8 @@ class Arm:
     like: str | None = None
 
     def settings(self, quick: bool, like: Path | None = None, regressor: Path | None = None) -> PruningConfig:
-        short = {"iterations": 3, "rounds": min(2, self.changes.get("rounds", 1)), "rewind_to": 0} if quick else {}
+        early = min(1, self.changes.get("rewind_to", 0))
+        short = {"iterations": 3, "rounds": min(2, self.changes.get("rounds", 1)), "rewind_to": early} if quick else {}
         return PruningConfig.model_validate({**USUAL, **self.changes, **short, "like": like, "regressor": regressor})
 
 

@@ -2,7 +2,9 @@
 
 An error below five times the truth's own is not claimed: it counts as that much, and is written with a <. A solver has
 equal error to a forecaster where its claimed error after one crossing is no larger; the cheapest such is what the
-forecaster is held against. With D the seconds of its data, T those of its training, t milliseconds a crossing, it has
+forecaster is held against. Solvers run on any grid: between two sizes of one kind that were measured, one that is worse
+than the forecaster and one that is better, the cost is taken from a straight line of its logarithm over that of the
+error. With D the seconds of its data, T those of its training, t milliseconds a crossing, it has
 paid after 1000 (D + T) / (t_solver - t_forecaster) crossings; in media that are all new, what a medium costs once is
 added to both t.
 """
@@ -66,6 +68,15 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """A solver that a forecaster is held against: milliseconds a crossing, and seconds a medium, by what takes them."""
+
+    name: str
+    milliseconds: float
+    once: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Panel:
     """A scenario's rows; truth: its own error at half and at one crossing, the largest over the media."""
 
@@ -83,22 +94,40 @@ class Panel:
     def claimed(self, row: Row) -> float:
         return max(row.one, self.floor)
 
-    def equal(self, row: Row, batch: int = 1) -> Row | None:
+    def equal(self, row: Row, batch: int = 1) -> Rival | None:
         """The cheapest solver that is as good."""
-        able = [
-            one
-            for one in self.rows
-            if not one.forecasts and one.cost(batch) > 0 and self.claimed(one) <= self.claimed(row)
-        ]
-        return min(able, key=lambda one: one.cost(batch), default=None)
+        kinds: dict[tuple[Any, ...], list[Row]] = {}
+        for one in self.rows:
+            if not one.forecasts and one.cost(batch) > 0:
+                kind = tuple(one.run.get(key) for key in ("family", "degree", "order"))
+                kinds.setdefault(kind, []).append(one)
+        able = [rival for some in kinds.values() if (rival := self._of_kind(some, row, batch))]
+        return min(able, key=lambda one: one.milliseconds, default=None)
 
-    def best(self, batch: int = 1) -> tuple[Row, Row] | None:
+    def _of_kind(self, rows: Sequence[Row], row: Row, batch: int) -> Rival | None:
+        """The cheapest of one kind, also between two of its sizes."""
+        error, found = self.claimed(row), []
+        good = [one for one in rows if self.claimed(one) <= error]
+        if not good:
+            return None
+        better = min(good, key=lambda one: one.cost(batch))
+        found.append(Rival(better.name, better.cost(batch), better.once))
+        if cheaper := [one for one in rows if one.cost(batch) < better.cost(batch)]:
+            worse = min(cheaper, key=self.claimed)
+            far, near = (np.log(self.claimed(one)) for one in (worse, better))
+            share = (far - np.log(error)) / (far - near)
+            cost = worse.cost(batch) ** (1 - share) * better.cost(batch) ** share
+            if share < 1:
+                found.append(Rival(f"between {worse.name} and {better.name}", float(cost), better.once))
+        return min(found, key=lambda one: one.milliseconds)
+
+    def best(self, batch: int = 1) -> tuple[Row, Rival] | None:
         """The forecaster with the largest gain over the solver of equal error, and that solver; of those that are
         trained on this contrast where there are any."""
         able = [row for row in self.rows if row.forecasts and row.cost(batch) > 0]
         own = [row for row in able if trained_there(row.run["trained"], self.scenario)]
         pairs = [(row, other) for row in own or able if (other := self.equal(row, batch))]
-        return max(pairs, key=lambda pair: pair[1].cost(batch) / pair[0].cost(batch), default=None)
+        return max(pairs, key=lambda pair: pair[1].milliseconds / pair[0].cost(batch), default=None)
 
 
 def panels(lines: Lines) -> list[Panel]:
@@ -182,7 +211,7 @@ def sentence(panel: Panel, batch: int = 1) -> str:
             return f"{where} no forecaster has run; the best solver reaches {_said(reached, panel)}."
         return f"{where} no solver that ran is as good as `{ahead.name}`, {_said(ahead.one, panel)} at one crossing."
     forecaster, solver = pair
-    ours, theirs = forecaster.cost(batch), solver.cost(batch)
+    ours, theirs = forecaster.cost(batch), solver.milliseconds
     error = f"at an error of {_said(forecaster.one, panel)} after one crossing"
     costs = f"`{forecaster.name}` takes {_number(ours)} ms a crossing, {solver.name} {_number(theirs)} ms"
     if forecaster.one >= 1:  # no more than a forecast of zeros
@@ -237,7 +266,7 @@ def _in_short(row: Row, panel: Panel) -> str:
     if row.one >= 1:
         return f"of no use, {_said(row.one, panel)}"
     solver = panel.equal(row)
-    gain = "no solver as good" if solver is None else f"{_number(solver.cost() / row.cost())} times"
+    gain = "no solver as good" if solver is None else f"{_number(solver.milliseconds / row.cost())} times"
     words = f"{gain}, {_said(row.one, panel)}"
     return f"**{words}**" if trained_there(row.run["trained"], panel.scenario) else words
 
@@ -304,20 +333,20 @@ def _break_even(panel: Panel) -> list[str]:
     for row in rows:
         other, spent = panel.equal(row), row.run["seconds"]
         cells = [row.name, "none reaches it" if other is None else other.name]
-        cells.append("" if other is None else f"{other.cost() / row.cost():.2g}")
+        cells.append("" if other is None else f"{other.milliseconds / row.cost():.2g}")
         cells += [f"{spent[key]:.0f}" if key in spent else "not told" for key in ("data", "training")]
         lines.append(f"| {' | '.join([*cells, *_paid(row, other)])} |")
     return lines
 
 
-def _paid(row: Row, other: Row | None) -> list[str]:
+def _paid(row: Row, other: Rival | None) -> list[str]:
     """Crossings after which data and training have paid, in one medium and in new ones."""
     if other is None or not {"data", "training"} <= row.run["seconds"].keys():
         return ["", ""]
     spent = 1e3 * (row.run["seconds"]["data"] + row.run["seconds"]["training"])
     gains = (
-        other.cost() - row.cost(),
-        other.cost() - row.cost() + 1e3 * (sum(other.once.values()) - sum(row.once.values())),
+        other.milliseconds - row.cost(),
+        other.milliseconds - row.cost() + 1e3 * (sum(other.once.values()) - sum(row.once.values())),
     )
     return ["never" if gain <= 0 else f"{spent / gain:,.0f}" for gain in gains]
 

@@ -36,7 +36,7 @@ OTHER = [4.0, 1.0]
 def lines_of(kind: str, name: str, one: float, milliseconds: float, **more: object) -> list[dict]:
     """Errors in two media, and times of one simulation and of a batch."""
     run = {"kind": kind, "name": name, "family": "raster", "trained": None, "seconds": {}, "parameters": 10, **more}
-    run = {"fingerprint": "now", **run}
+    run = {"fingerprint": "now", "degree": name, **run}  # each of a kind of its own
     about = {"scenario": HARDEST.name, "run": run}
     found = [{"kind": "model", "run": run}] if kind == "forecaster" else []
     found += [
@@ -74,6 +74,17 @@ def test_the_solver_of_equal_error_is_the_cheapest_that_is_as_good():
         [truth(0.002), *lines_of("solver", "coarse", 1.05, 9.0), *lines_of("forecaster", "network", 1.1, 2.0)]
     )
     assert "`network` is of no use, at an error of 110.0% after one" in pareto_tables.sentence(worse)
+
+
+def test_a_solver_also_runs_between_two_sizes_that_were_measured():
+    """Errors of the second order and costs of the third, at 10 and 40 cells: 20 cells have an error of 4 and cost 8."""
+    solvers = [*lines_of("solver", "10", 0.16, 1.0, degree=2), *lines_of("solver", "40", 0.01, 64.0, degree=2)]
+    worse, other = lines_of("solver", "11", 0.2, 1.3, degree=2), lines_of("solver", "other", 0.01, 30.0)
+    lines = [truth(0.0001), *solvers, *worse, *other, *lines_of("forecaster", "network", 0.04, 2.0, **PAID)]
+    (_, rival) = panel_of(lines).best()
+    assert rival.name == "between 10 and 40" and rival.milliseconds == pytest.approx(8.0)
+    exact = [*lines, *lines_of("solver", "20", 0.04, 7.0, degree=2)]
+    assert panel_of(exact).best()[1].name == "20"
 
 
 def test_nothing_below_five_times_the_truths_own_error_is_claimed():

@@ -34,7 +34,7 @@ def write(rows: Rows, cost: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "apriori.md").write_text("\n".join(lines) + "\n")
     if any(row["preset"] == "packing" for row in rows):
-        _figure([row for row in rows if row["preset"] == "packing"], cost, out / "apriori.png")
+        _figure([row for row in rows if row["preset"] == "packing" and row["size"] is None], cost, out / "apriori.png")
 
 
 def _said(pair: tuple[float, float | None]) -> str:

@@ -118,6 +118,14 @@ def test_a_forecaster_of_several_contrasts_is_at_home_between_them():
     assert "wide, trained at (4 to 25, 1 to 6)" in pareto_tables._about("wide", panel_of([truth(0.002), *row]).rows[0])
 
 
+def test_the_aims_are_told_as_met_or_missed():
+    panel = panel_of([truth(0.002), *SOLVERS, *lines_of("forecaster", "network", 0.1, 2.0, **PAID)])
+    assert pareto_tables.aims(panel) == (
+        "The aims at contrast (20, 5), by `network`: 10.0% after one crossing (5%: missed), "
+        "50 times cheaper (50: met), VRMSE 0.025 over frames 6-12 (0.03: met)."
+    )
+
+
 def test_the_summary_has_gains_and_errors():
     lines = [truth(0.002), *SOLVERS, *lines_of("forecaster", "own", 0.2, 4.0, **PAID)]
     lines += lines_of("forecaster", "foreign", 0.3, 4.0, trained=OTHER) + lines_of("forecaster", "lost", 1.2, 1.0)

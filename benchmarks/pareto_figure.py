@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter
-from pareto_tables import Lines, Panel, Row, front, panels, trained_there
+from pareto_panels import Lines, Panel, Row, front, panels, trained_there
 
 FAMILIES = {
     "volumes": ("C2", "coarse step (finite volumes)"),

@@ -1,0 +1,191 @@
+"""What pareto.py has found, scenario by scenario: rows of solvers and forecasters, and who is held against whom.
+
+An error below five times the truth's own is not claimed: it counts as that much. A solver has equal error to a
+forecaster where its claimed error after one crossing is no larger; the cheapest such is what the forecaster is held
+against. Solvers run on any grid: between two sizes of one kind that were measured, one that is worse than the
+forecaster and one that is better, the cost is taken from a straight line of its logarithm over that of the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pareto_cases import SCENARIOS, Scenario
+
+Lines = Sequence[dict[str, Any]]
+CLAIMED = 5.0  # times the truth's own error
+
+
+def ranges(trained: list[Any]) -> list[tuple[float, float]]:
+    """Least and most (kappa, rho) of the grains that a forecaster was trained on."""
+    return [(ends[0], ends[1]) if isinstance(ends, list) else (ends, ends) for ends in trained]
+
+
+def trained_there(trained: list[Any] | None, scenario: Scenario) -> bool:
+    """Whether a forecaster has seen this contrast; yes where nobody knows."""
+    return trained is None or all(
+        least <= value <= most for value, (least, most) in zip(scenario.contrast, ranges(trained), strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One solver or forecaster in one scenario: means over media and bursts. start: of the two of a solver, the better
+    one. milliseconds: batch -> a simulated crossing, least and median; once: seconds a medium, by what takes them; run:
+    what it says of itself; refused: why it has no errors in some medium."""
+
+    name: str
+    run: dict[str, Any]
+    half: float
+    one: float
+    vrmse: dict[str, float]
+    start: str
+    steps: int | None
+    unknowns: int | None
+    milliseconds: dict[int, tuple[float, float]]
+    once: dict[str, float]
+    runtime: str
+    simulations: int
+    refused: str = ""
+
+    @property
+    def forecasts(self) -> bool:
+        return self.run["kind"] == "forecaster"
+
+    def cost(self, batch: int = 1) -> float:
+        """Milliseconds a crossing in batches of up to so many; not a number where there are none, or no errors."""
+        least = [taken[0] for size, taken in self.milliseconds.items() if size <= batch]
+        return np.nan if self.refused else min(least, default=np.nan)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A solver that a forecaster is held against: milliseconds a crossing, and seconds a medium, by what takes them."""
+
+    name: str
+    milliseconds: float
+    once: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A scenario's rows; truth: its own error at half and at one crossing, the largest over the media."""
+
+    scenario: Scenario
+    rows: list[Row]
+    truth: tuple[float, float]
+    media: int
+    truths: list[dict[str, Any]]
+
+    @property
+    def floor(self) -> float:
+        """Below which no error at one crossing is claimed."""
+        return CLAIMED * self.truth[1]
+
+    def claimed(self, row: Row) -> float:
+        return max(row.one, self.floor)
+
+    def equal(self, row: Row, batch: int = 1) -> Rival | None:
+        """The cheapest solver that is as good."""
+        kinds: dict[tuple[Any, ...], list[Row]] = {}
+        for one in self.rows:
+            if not one.forecasts and one.cost(batch) > 0:
+                kind = tuple(one.run.get(key) for key in ("family", "degree", "order"))
+                kinds.setdefault(kind, []).append(one)
+        able = [rival for some in kinds.values() if (rival := self._of_kind(some, row, batch))]
+        return min(able, key=lambda one: one.milliseconds, default=None)
+
+    def _of_kind(self, rows: Sequence[Row], row: Row, batch: int) -> Rival | None:
+        """The cheapest of one kind, also between two of its sizes."""
+        error, found = self.claimed(row), []
+        good = [one for one in rows if self.claimed(one) <= error]
+        if not good:
+            return None
+        better = min(good, key=lambda one: one.cost(batch))
+        found.append(Rival(better.name, better.cost(batch), better.once))
+        if cheaper := [one for one in rows if one.cost(batch) < better.cost(batch)]:
+            worse = min(cheaper, key=self.claimed)
+            far, near = (np.log(self.claimed(one)) for one in (worse, better))
+            share = (far - np.log(error)) / (far - near)
+            cost = worse.cost(batch) ** (1 - share) * better.cost(batch) ** share
+            if share < 1:
+                found.append(Rival(f"between {worse.name} and {better.name}", float(cost), better.once))
+        return min(found, key=lambda one: one.milliseconds)
+
+    def best(self, batch: int = 1) -> tuple[Row, Rival] | None:
+        """The forecaster with the largest gain over the solver of equal error, and that solver; of those that are
+        trained on this contrast where there are any."""
+        able = [row for row in self.rows if row.forecasts and row.cost(batch) > 0]
+        own = [row for row in able if trained_there(row.run["trained"], self.scenario)]
+        pairs = [(row, other) for row in own or able if (other := self.equal(row, batch))]
+        return max(pairs, key=lambda pair: pair[1].milliseconds / pair[0].cost(batch), default=None)
+
+
+def panels(lines: Lines) -> list[Panel]:
+    """Those of the scenarios that have been begun."""
+    models = {line["run"]["name"]: line["run"] for line in lines if line["kind"] == "model"}
+    found = []
+    for scenario in SCENARIOS:
+        own = [line for line in lines if line.get("scenario") == scenario.name]
+        truths = [line for line in own if line["kind"] == "truth"]
+        runs: dict[str, list[dict[str, Any]]] = {}
+        for line in own:
+            if line["kind"] != "truth" and _of_now(line["run"], models):
+                runs.setdefault(line["run"]["name"], []).append(line)
+        if truths:
+            error = max(line["half"] for line in truths), max(line["one"] for line in truths)
+            rows = [_row(some, models.get(name, some[0]["run"])) for name, some in runs.items()]
+            found.append(Panel(scenario, rows, error, len(truths), truths))
+    return found
+
+
+def _of_now(run: dict[str, Any], models: dict[str, dict[str, Any]]) -> bool:
+    """Whether a line is not of an earlier file of a model's name."""
+    return run["kind"] == "solver" or models[run["name"]]["fingerprint"] == run["fingerprint"]
+
+
+def _row(lines: Lines, run: dict[str, Any]) -> Row:
+    errors, times = ([line for line in lines if line["kind"] == kind] for kind in ("errors", "time"))
+    refused = next((line["refused"] for line in errors if "refused" in line), "")
+    errors = [line for line in errors if "refused" not in line]
+    means = {
+        start: {
+            key: float(np.mean([error for line in errors for error in line[start][key]])) for key in ("half", "one")
+        }
+        for start in ("state", "bursts")
+        if errors and all(start in line for line in errors)
+    }
+    start = min(means, key=lambda name: means[name]["one"], default="")
+    windows = {
+        key: float(np.mean([line[start]["vrmse"][key] for line in errors])) for key in errors[0][start]["vrmse"]
+    } if errors else {}  # fmt: skip
+    seconds = [line["seconds"] for line in [*errors, *times] if "seconds" in line]
+    parts = list(dict.fromkeys(part for one in seconds for part in one))
+    return Row(
+        run["name"],
+        run,
+        means[start]["half"] if errors else np.nan,
+        means[start]["one"] if errors else np.nan,
+        windows,
+        start,
+        max((line["steps"] for line in errors if "steps" in line), default=None),
+        max((line["unknowns"] for line in errors if "unknowns" in line), default=None),
+        {line["batch"]: (line["milliseconds"], line["median"]) for line in times},
+        {part: float(np.mean([one[part] for one in seconds])) for part in parts},
+        next((line["runtime"] for line in times if line["batch"] == 1), ""),
+        sum(len(line[start]["one"]) for line in errors),
+        refused,
+    )
+
+
+def front(rows: Sequence[Row], panel: Panel, batch: int = 1) -> list[Row]:
+    """Those that no other of them beats both in cost and in claimed error, cheapest first."""
+    best, found = np.inf, []
+    for row in sorted((row for row in rows if row.cost(batch) > 0), key=lambda row: (row.cost(batch), row.one)):
+        if panel.claimed(row) < best:
+            best = panel.claimed(row)
+            found.append(row)
+    return found

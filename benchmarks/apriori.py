@@ -207,7 +207,12 @@ def of_these_settings(rows: list[dict[str, Any]], scale: Scale) -> list[dict[str
     """Without the lines of trainings with others: they stay in the file, and out of the tables."""
     known = {(arm.group, arm.name, arm.preset): arm for arm in arms()}
     asked = [(row, known.get((row["group"], row["name"], row["preset"]))) for row in rows]
-    return [row for row, arm in asked if arm and key_of(arm, row["seed"], scale, row["iterations"]) == row["key"]]
+    return [
+        row
+        for row, arm in asked
+        if arm and (arm.scaled or row["iterations"] == scale.iterations)
+        and key_of(arm, row["seed"], scale, row["iterations"]) == row["key"]
+    ]  # fmt: skip
 
 
 def jobs(

@@ -26,6 +26,7 @@ from wavesim.preset_config import ResolvedConfig
 from wavesim.provenance import settings_hash
 
 USUAL = 1 / 1.4  # size ratio that forecasters are trained on
+FREQUENCY = 6.0  # and of their sources
 GRAINS = 64  # in the unit square
 PACKINGS = 64
 
@@ -54,7 +55,7 @@ class Scenario:
     bulk_modulus: float = 20.0
     density: float = 5.0
     size_ratio: float = USUAL
-    frequency: float = 6.0
+    frequency: float = FREQUENCY
     side: int = 1
     tolerance: float = 0.01
     main: bool = False

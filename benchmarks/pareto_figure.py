@@ -1,8 +1,8 @@
 """The figures of pareto.py: error after one crossing against milliseconds a simulated crossing, a panel a scenario.
 
 OUT/pareto.png has the three contrasts, OUT/pareto_others.png what one thing was changed in. Squares of one colour a
-family are solvers, and a solid line is their front; circles are forecasters, hollow where they were trained at another
-contrast, and a dashed line is theirs. In the shade no error is claimed.
+family are solvers, and a solid line is their front; circles are forecasters, hollow where they were trained on
+others, and a dashed line is theirs. In the shade no error is claimed.
 """
 
 from __future__ import annotations
@@ -109,8 +109,6 @@ def _marks(found: Sequence[Panel]) -> list[Line2D]:
     marks.append(Line2D([], [], color="0.1", label="front of the solvers"))
     if any(row.forecasts for panel in found for row in panel.rows):
         marks.append(Line2D([], [], color=FORECASTER, ls="--", marker="o", label="forecasters and their front"))
-        marks.append(
-            Line2D([], [], marker="o", ls="", mec=FORECASTER, mfc="white", label="trained at another contrast")
-        )
+        marks.append(Line2D([], [], marker="o", ls="", mec=FORECASTER, mfc="white", label="trained on others"))
     marks.append(Line2D([], [], color="0.6", ls=":", label="persistence"))
     return [*marks, Line2D([], [], color="0.5", ls="-.", label="the truth's own error; shade: not claimed")]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pareto_cases import SCENARIOS, Scenario
+from pareto_cases import FREQUENCY, SCENARIOS, Scenario
 
 Lines = Sequence[dict[str, Any]]
 CLAIMED = 5.0  # times the truth's own error
@@ -25,9 +25,11 @@ def ranges(trained: list[Any]) -> list[tuple[float, float]]:
 
 
 def trained_there(trained: list[Any] | None, scenario: Scenario) -> bool:
-    """Whether a forecaster has seen this contrast; yes where nobody knows."""
-    return trained is None or all(
-        least <= value <= most for value, (least, most) in zip(scenario.contrast, ranges(trained), strict=True)
+    """Whether a forecaster has seen this contrast, and nothing else is another; yes where nobody knows."""
+    at_home = scenario.usual and scenario.frequency == FREQUENCY
+    return trained is None or (
+        at_home
+        and all(least <= value <= most for value, (least, most) in zip(scenario.contrast, ranges(trained), strict=True))
     )
 
 

@@ -18,6 +18,7 @@ sys.path.append(str(ROOT / "benchmarks"))  # last: no script takes the name of a
 import pareto  # noqa: E402
 import pareto_cases  # noqa: E402
 import pareto_figure  # noqa: E402
+import pareto_panels  # noqa: E402
 import pareto_tables  # noqa: E402
 import pareto_tensor  # noqa: E402
 from pareto_cases import QUICK, SCENARIOS, Scale, cases  # noqa: E402
@@ -99,6 +100,11 @@ def test_a_forecaster_of_another_contrast_speaks_only_where_there_is_none_of_thi
     own = lines_of("forecaster", "own", 0.1, 4.0, **PAID)
     assert panel_of([truth(0.002), *SOLVERS, *others, *own]).best()[0].name == "own"
     assert panel_of([truth(0.002), *SOLVERS, *others]).best()[0].name == "foreign"
+
+
+def test_a_forecaster_is_not_at_home_where_anything_else_is_another():
+    home = {scenario.name for scenario in SCENARIOS if pareto_panels.trained_there([20.0, 5.0], scenario)}
+    assert home == {"contrast (20, 5)"}
 
 
 def test_a_forecaster_of_several_contrasts_is_at_home_between_them():

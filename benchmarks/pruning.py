@@ -1,8 +1,9 @@
 """Every pruning method on the same forecasters: error against density, stored bytes and milliseconds.
 
 A pruning that rewinds trains anew in every round. So the forecasters, the classical and the one-way one of apriori.py,
-are trained for a third of its optimiser steps, on 32 x 32 cells that are as large, beside grains and waves, as those of
-its 64 x 64. A training after a rewind is as long as the first one; one that goes on is a quarter of it.
+are trained for a third of its optimiser steps, on 32 x 32 cells. In random media these are as large, beside waves and
+media, as those of its 64 x 64; in packings, which need 24 grains, by a fifth larger. A training after a rewind is as
+long as the first one; of several that go on, each is a quarter of it.
     methods     each published method as it was published, in layers, to a tenth of the weights (of the units: half);
                 the index decides how much SAP takes
     uncut       the same trainings with nothing cut: what a ratio of 1 is to be read against

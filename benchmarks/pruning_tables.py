@@ -164,6 +164,8 @@ def _winners(preset: str, arms: dict[tuple[str, str], Rows]) -> list[str]:
     test_error = float(np.mean([row["dense_test_error"] for row in classical]))
     found = {}
     for (family, name), own in arms.items():
+        if own[0]["group"] == "uncut":
+            continue
         ends = [row["rounds"][-1] for row in own]
         if np.mean([end["validation_error"] for end in ends]) <= WORSE * error:
             gains = {key: dense[key] / float(np.mean([end[key] for end in ends])) for key in AIM}

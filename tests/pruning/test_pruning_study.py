@@ -73,6 +73,11 @@ def test_a_pruning_that_is_worse_wins_nothing():
     assert "no pruned forecaster stays" in pruning_tables.answers([line("sap", "classical", SAP)])[-1]
 
 
+def test_what_is_uncut_wins_nothing():
+    rows = [line("sap", "classical", SAP), line("uncut, rewound", "classical", SAP[:1] * 2, group="uncut")]
+    assert "no pruned forecaster stays" in pruning_tables.answers(rows)[-1]
+
+
 def test_winners_are_chosen_on_validation_data_and_the_aim_is_judged_on_both():
     by_validation = [shrunk(8, 2, 0.105, 0.3, "sap"), shrunk(20, 4, 0.2, 0.1, "espn")]
     chosen, aim = pruning_tables.answers(by_validation)[-2:]

@@ -189,7 +189,8 @@ class PruningConfig(Settings):
         "it learns from, need 1 or more",
     )
     like: Path | None = Field(
-        default=None, description="a pruned model whose counts in each tensor a random cut takes, round by round"
+        default=None,
+        description="a pruned model whose counts in each tensor a random cut takes, round by round up to its last",
     )
     regressor: Path | None = Field(
         default=None, description="what `wavesim learn-pruning` made: autosparse scores weights by it"

@@ -190,7 +190,7 @@ class PruningConfig(Settings):
     )
     like: Path | None = Field(
         default=None,
-        description="a pruned model whose counts in each tensor a random cut takes, round by round up to its last",
+        description="a pruned model whose counts in each tensor, in its last rounds, a random cut takes",
     )
     regressor: Path | None = Field(
         default=None, description="what `wavesim learn-pruning` made: autosparse scores weights by it"

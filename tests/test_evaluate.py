@@ -107,6 +107,17 @@ def test_every_measure_of_the_coarse_step_is_there_and_small(results: dict) -> N
     assert len(results["traces"]["truth"]) == FRAMES and still["vrmse_windows"]["1"] > plain["vrmse_windows"]["1"]
 
 
+def test_reciprocity_is_that_of_two_places_however_many_receivers_there_are(folder: Path, results: dict) -> None:
+    model = {"plain": folder / "models" / "plain.safetensors"}
+    place = ((0.2, 0.3),)
+    alone = evaluate(
+        model, folder / "waves", folder / "alone", ladder=False, workers=1, progress=False, receivers=place
+    )
+    assert alone["rows"][-1]["symmetries"] == results["rows"][-1]["symmetries"]
+    assert alone["rows"][-1]["symmetries"]["reciprocity"] > 0
+    assert "At 1 receiver: lag" in further(alone) and "At 5 receivers: lag" in further(results)
+
+
 def test_the_coarse_step_beside_a_step_of_fewer_substeps_takes_as_many_as_are_stable(folder: Path) -> None:
     """A learned step may be stable with fewer than the coarse one, which is refused with too few."""
     shape = ForecasterConfig(network="effective", ranks=(2,), encoder_width=8, conserve_energy=False, substeps=1)

@@ -135,7 +135,7 @@ def evaluate(
                 bands[name].add(i, whole, truth.medium, judge.found[name][i].relative_l2)
     rows = [judge.row("persistence", "persistence")]
     for name, model in forecasters.items():
-        symmetries = None if name in stopped else _symmetries(model, test, judge.crossing, receivers)
+        symmetries = None if name in stopped else _symmetries(model, test, judge.crossing)
         if isinstance(symmetries, UnboundedError):
             where = f"a pulse or a sum of states in the medium of {test.name(0)}"
             stopped[name] = {"trajectory": where, "frame": symmetries.frame}
@@ -289,17 +289,18 @@ class _Judge:
         )
 
 
-def _symmetries(
-    model: Forecaster, test: WaveDataset, crossing: int, receivers: Places
-) -> dict[str, float] | UnboundedError:
-    """Defects at one crossing, in the first medium: of the first states of two trajectories, and of two pulses."""
+def _symmetries(model: Forecaster, test: WaveDataset, crossing: int) -> dict[str, float] | UnboundedError:
+    """Defects at one crossing, in the first medium: of the first states of two trajectories, and of two pulses.
+
+    The pulses are always in the same two places: receivers may be one, or wherever they are of use.
+    """
     medium, first = test.medium(0), test.window(0, 0, 1)[0]
     second = test.window(1, 0, 1)[0] if len(test) > 1 else first[..., ::-1].copy()
 
     def forecast(state: np.ndarray) -> np.ndarray:
         return rollout(model, state, medium, crossing + 1)
 
-    pulses = [metrics.bump(test.grid, place) for place in (receivers[0], receivers[-1])]
+    pulses = [metrics.bump(test.grid, place) for place in (metrics.PLACES[0], metrics.PLACES[-1])]
     try:
         return {
             "superposition": float(metrics.superposition_defect(forecast, first, second)[-1]),

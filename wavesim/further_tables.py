@@ -69,7 +69,7 @@ def explained(results: Mapping[str, Any]) -> str:
     """What the columns mean."""
     longer, shorter = results["band_limits"]
     drift = abs(results["truth_drift"][-1])
-    heard = results["frames"] + 1
+    heard, heard_at = results["frames"] + 1, len(results["receivers"])
     short = f" (left out here: it takes {SHORTEST} frames, and there are {heard})" if heard < SHORTEST else ""
     return (
         "Means over the same trajectories as above. VRMSE: over windows of frames, as The Well has them. Mass norm: "
@@ -77,7 +77,7 @@ def explained(results: Mapping[str, Any]) -> str:
         "sqrt(v^2 / kappa + |grad p|^2 / rho). Energy drift: |E(t) / E(0) - 1| at the last frame; that of the truth on "
         f"this grid is {drift:.3f}. Long waves are longer than {longer:g} cells, short ones shorter than {shorter:g}: "
         "errors after one crossing, as shares of the whole truth; in each trajectory their squares sum to that of the "
-        f"relative L2. At {len(results['receivers'])} receivers: lag of arrival, the same with its sign (+ late), "
+        f"relative L2. At {heard_at} receiver{'s' * (heard_at != 1)}: lag of arrival, the same with its sign (+ late), "
         f"misfit of envelope, and misfit of phase (0.1 is a twentieth of a period){short}. Superposition, homogeneity, "
         "reciprocity: what the exact solution keeps, and by how much the forecast misses it after one crossing."
         + BAND

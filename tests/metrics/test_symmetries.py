@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from wavesim.errors import WavesimError
 from wavesim.metrics import bump, homogeneity_defect, reciprocity_defect, superposition_defect
 from wavesim.provenance import generator
 from wavesim.surrogate.coarse import CoarseStep
@@ -71,6 +72,13 @@ def test_a_step_that_shifts_to_the_right_is_heard_on_the_right_alone() -> None:
     one[10, 4] = other[10, 14] = 1.0
     assert reciprocity_defect(shift, np.ones(GRID), one, other) == pytest.approx(np.sqrt(2))
     assert superposition_defect(shift, states(0), states(1)).max() < 1e-15  # and is linear all the same
+
+
+def test_reciprocity_of_a_pulse_with_itself_is_refused() -> None:
+    """It is 0 for every step, were it reciprocal or not."""
+    pulse = bump(GRID, (0.2, 0.3))
+    with pytest.raises(WavesimError, match="reciprocity of a pulse with itself says nothing"):
+        reciprocity_defect(lambda state: np.stack([state]), np.ones(GRID), pulse, pulse.copy())
 
 
 def test_a_step_with_an_offset_is_neither_linear_nor_homogeneous() -> None:

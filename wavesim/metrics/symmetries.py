@@ -24,6 +24,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from wavesim.errors import WavesimError
+
 # From an initial state (2, y, x) to the states (time, 2, y, x) of the frames after it.
 Forecast = Callable[[np.ndarray], np.ndarray]
 
@@ -47,7 +49,13 @@ def _defect(whole: np.ndarray, parts: np.ndarray) -> np.ndarray:
 
 
 def reciprocity_defect(forecast: Forecast, bulk_modulus: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
-    """The defect above of two initial pressures (y, x), released from rest, that hear each other."""
+    """The defect above of two initial pressures (y, x), released from rest, that hear each other.
+
+    Raises:
+        WavesimError: one pressure given twice, which is 0 for every step.
+    """
+    if np.array_equal(one, other):
+        raise WavesimError("reciprocity of a pulse with itself says nothing: give two pulses in different places")
     heard = [
         np.sum(ear / bulk_modulus * forecast(np.stack([pressure, np.zeros_like(pressure)]))[:, 0], axis=(-2, -1))
         for pressure, ear in ((one, other), (other, one))

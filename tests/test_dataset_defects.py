@@ -120,8 +120,29 @@ def test_frames_that_are_not_equally_spaced_are_found(wave_dataset):
         file["dimensions/time"][3] += 0.2 / 96
 
     spoil_in_place(wave_dataset / "data/train/packing_000000.hdf5", change)
-    with pytest.raises(WavesimError, match=r"frames are not 0\.0104167 apart"):
-        check(wave_dataset)
+    for opened in (check, lambda root: WaveDataset(root, "train")):
+        with pytest.raises(WavesimError, match=r"packing_000000\.hdf5: the frames are not 0\.0104167 apart") as told:
+            opened(wave_dataset)
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("times", [[0, 0, 0, 0, 0, 0], [5, 4, 3, 2, 1, 0], [0, 1, 2, np.nan, 4, 5]])
+def test_times_that_do_not_rise_are_found(wave_dataset, times):
+    spoil_in_place(
+        wave_dataset / "data/train/packing_000000.hdf5",
+        lambda file: file["dimensions/time"].write_direct(np.array(times, "f4")),
+    )
+    with pytest.raises(WavesimError, match=r"packing_000000\.hdf5: the frames are not .* apart"):
+        WaveDataset(wave_dataset, "train")
+
+
+@pytest.mark.parametrize("first", [0.0, 20.0])
+def test_equal_frames_pass_as_single_precision_has_their_times(wave_dataset, waves, first):
+    for root, split in ((wave_dataset, "train"), (wave_dataset, "test")):
+        for path in WaveDataset(root, split).paths:
+            path.unlink()
+        write_shard(root / f"data/{split}/p_{split}.hdf5", waves.shard(frames=300, time=first + np.arange(300) / 96))
+        assert WaveDataset(root, split).frame_interval == pytest.approx(1 / 96, rel=1e-5)
 
 
 @pytest.mark.parametrize("frames", [5, 8])

@@ -208,11 +208,21 @@ def _layout_defect(file: h5py.File) -> str | None:
 
 
 def inspect(file: h5py.File) -> Made:
-    """What an open file of the layout holds."""
+    """What an open file of the layout holds.
+
+    Raises:
+        WavesimError: times that do not rise in equal steps, to a millionth of the largest: they are single precision.
+    """
     n, frames, width, height = file["t0_fields/pressure"].shape
     time = file["dimensions/time"][:].astype(float)
+    interval = (time[-1] - time[0]) / (frames - 1)
+    if not (interval > 0 and np.allclose(np.diff(time), interval, rtol=0, atol=1e-6 * np.abs(time).max())):
+        raise WavesimError(
+            f"{file.filename}: the frames are not {interval:.6g} apart throughout; one frame interval is what a "
+            "forecaster steps by: keep equally spaced frames"
+        )
     lengths = _length(file["dimensions/x"][:]), _length(file["dimensions/y"][:])
-    return Made(n, (frames, height, width), (time[-1] - time[0]) / (frames - 1), lengths, _sides(file))
+    return Made(n, (frames, height, width), interval, lengths, _sides(file))
 
 
 def _sides(file: h5py.File) -> tuple[Side, Side, Side, Side]:

@@ -19,7 +19,7 @@ import pytest
 from well_format import format_defects
 
 from wavesim import processes
-from wavesim.dataset import WaveDataset, check
+from wavesim.dataset import SPLITS, WaveDataset, check
 from wavesim.errors import WavesimError
 from wavesim.fem import generate_dataset, recall, simulate, trial
 from wavesim.fem.batch import simulate_all
@@ -37,6 +37,7 @@ from wavesim.preset_config import (
     dataset_config,
 )
 from wavesim.provenance import generator
+from wavesim.unit_check import check_units
 
 # Wider than high, other cells along x than along y, and nothing symmetric: an exchange of x and y shows.
 SMALL = {"lengths": (1.5, 1.0), "grid": (24, 16), "elements": (9, 6), "frames": 6, "frame_interval": 0.05,
@@ -166,6 +167,15 @@ def test_the_files_have_the_wells_format_and_its_reader_gets_x_first(dataset):
     ours = WaveDataset(out, "test").trajectory(0)
     assert ours.lengths == (1.5, 1.0) and ours.state.shape == (6, 2, 16, 24)
     np.testing.assert_array_equal(ours.state[:, 0], fields[..., 0].swapaxes(1, 2))
+
+
+@pytest.mark.parametrize("sides", [("periodic",) * 4, ("absorbing", "soft", "rigid", "absorbing")])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_fields_of_every_preset_are_in_units_of_each_other(tmp_path, preset, sides):
+    config = PRESETS[preset](**{**SMALL, "frames": 9, "sides": sides, "shard": 1, "verified": 0})
+    generate_dataset(config, tmp_path, 3, seed=5, workers=1, progress=False)
+    for split in SPLITS:
+        check_units(WaveDataset(tmp_path, split))
 
 
 @pytest.mark.parametrize("preset", ["layers", "lens"])

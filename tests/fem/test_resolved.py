@@ -40,6 +40,7 @@ from wavesim.fem.simulation import run, sample, start
 from wavesim.fem.trial import estimate
 from wavesim.metrics import relative_l2
 from wavesim.preset_config import ResolvedConfig, dataset_config
+from wavesim.unit_check import check_units
 from wavesim.verify import verify
 
 pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")
@@ -257,6 +258,11 @@ def test_the_wells_own_reader_passes_over_the_mesh(dataset):
     np.testing.assert_array_equal(fields.swapaxes(1, 2), state)
 
 
+def test_the_fields_are_in_units_of_each_other(dataset):
+    for name in ("train", "valid", "test"):
+        check_units(WaveDataset(dataset[0], name))
+
+
 def test_the_preset_lets_waves_out_at_the_sides_that_a_config_says(packings, tmp_path):
     """From a file, with its stated error, run again by `verify`; energy leaves, and none comes in."""
     (tmp_path / "open.toml").write_text(
@@ -267,6 +273,7 @@ def test_the_preset_lets_waves_out_at_the_sides_that_a_config_says(packings, tmp
     config, out = dataset_config(tmp_path / "open.toml"), tmp_path / "waves"
     summary = generate_waves(config, packings, out, seed=7, workers=1, progress=False)
     assert 0 < summary["truth_error"]["pressure"]["mean"] < 0.2
+    check_units(WaveDataset(out, "test"))
     path = WaveDataset(out, "test").paths[0]
     with h5py.File(path) as file:
         energy = file["scalars/energy"][0]

@@ -25,6 +25,7 @@ from wavesim.fem.plan import plan_packings, split
 from wavesim.fem.stored import draw, recall
 from wavesim.fem.waves import carry_out
 from wavesim.processes import pool
+from wavesim.unit_check import check_units
 
 CONFIG = WavesConfig(
     grid=16, frames=6, pulses=2, pulse_width=0.1, interface_width=0.08, elements=10, degree=3, verified=3
@@ -72,6 +73,11 @@ def test_the_summary_and_the_files_agree(dataset):
     lines = [json.loads(line) for line in (out / "run.jsonl").read_text().splitlines()]
     assert len(lines) == 6 and summary["milliseconds_per_frame"] > 0
     assert f"{summary['truth_error']['pressure']['mean']:.2%}" in (out / "README.md").read_text()
+
+
+def test_the_fields_are_in_units_of_each_other(dataset):
+    for name in ("train", "valid", "test"):
+        check_units(WaveDataset(dataset[0], name))
 
 
 def test_splits_share_no_packing_and_hold_every_size_ratio(dataset):

@@ -147,15 +147,14 @@ def load(path: str | Path) -> Forecaster:
 
     Raises:
         WavesimError: as `read_header`, or weights of another shape than the settings say, values that do not fit the
-            bits that mark them, or settings that were changed after the file was written, be the shapes the same.
+            bits that mark them, or settings that were changed after the file was written, be the shapes the same, as
+            the fingerprint tells, which has to be there.
     """
     header = read_header(path)
     model = Forecaster(header["config"], header["courant"])
-    # Dense filters were once saved as `kernel`.
-    stored = {name.replace(".kernel", ".weight"): tensor for name, tensor in load_file(path).items()}
     expected = {name: tuple(tensor.shape) for name, tensor in named_weights(model).items()}
     try:
-        weights = unpacked(stored, expected)
+        weights = unpacked(load_file(path), expected)
     except WavesimError as error:
         raise WavesimError(f"{path}: {error}; the file was changed after it was written") from error
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -168,7 +167,12 @@ def load(path: str | Path) -> Forecaster:
     if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
         raise WavesimError(f"{path} holds weights that are not finite")
     stated = _metadata(Path(path))
-    if fingerprint(stated, weights) != stated.get("fingerprint", fingerprint(stated, weights)):  # older files have none
+    if "fingerprint" not in stated:
+        raise WavesimError(
+            f"{path} states no fingerprint, by which its settings and weights are known to be those that were written; "
+            "take the file as it was, or train it again"
+        )
+    if fingerprint(stated, weights) != stated["fingerprint"]:
         raise WavesimError(
             f"{path}: its settings or weights were changed after it was written; take the file as it was"
         )

@@ -76,6 +76,6 @@ def test_settings_that_were_changed_behind_the_weights_are_noticed(tmp_path: Pat
     assert "\n" not in str(caught.value)
     del header["fingerprint"]
     save_file(weights, path, metadata=header)
-    with pytest.raises(WavesimError, match="states no fingerprint.*; take the file as it was") as caught:
+    with pytest.raises(WavesimError, match=r"states no fingerprint.*; take the file as it was") as caught:
         load(path)
     assert "\n" not in str(caught.value)

@@ -74,7 +74,7 @@ def train_run(
         result = fitted(job, progress)
         write_curves(out / "curves.csv", result.history)
         training_curves(out / "curves.png", {recipe.forecaster.kind: result.history})
-        save(model, out / MODEL, about(model, recipe.training, seed, splits))
+        save(model, out / MODEL, about(job, splits))
         with whole_file(out / CARD) as part:
             part.write_text(card(out, result, splits, command, f"{machine()}; device {device}, {devices} at once"))
         shutil.rmtree(job.folder)

@@ -171,6 +171,52 @@ def test_what_is_not_finite_is_told_in_one_line_whoever_reads_it(tmp_path: Path,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("split", "row"), [("train", 0), ("train", 2), ("valid", 1)])
+def test_what_is_not_finite_is_told_before_the_first_step(tmp_path: Path, split: str, row: int) -> None:
+    """In a last frame, which no window of so short a training has."""
+    root, seen = dataset(tmp_path / "nan"), []
+    with h5py.File(root / f"data/{split}/{split}.hdf5", "r+") as file:
+        file["t0_fields/pressure_rate"][row, -1, 3, 4] = np.inf
+    once = SHORT.model_copy(update={"unrolls": (1,), "iterations": 1, "validate_every": 1})
+    with pytest.raises(WavesimError, match=rf"{split}\.hdf5: trajectory {row} is not finite throughout"):
+        train(SMALL, once, root, tmp_path / "m.safetensors", progress=lambda now, *_: seen.append(now))
+    assert not seen and [path.name for path in tmp_path.iterdir()] == ["nan"]
+
+
+def test_every_trajectory_is_read_whole_once_and_before_the_first_step(
+    modes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a training of two parts, which a kill has parted: the second one trusts the first."""
+    whole: list[tuple[str, int]] = []
+    read = WaveDataset._state
+
+    def noted(self: WaveDataset, index: int, start: int, length: int) -> np.ndarray:
+        if length == self.frames and self.split != "valid":  # validation takes short trajectories whole
+            whole.append((self.split, index))
+        return read(self, index, start, length)
+
+    monkeypatch.setattr(WaveDataset, "_state", noted)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(now: int, *_: object) -> None:
+        assert sorted(whole) == [("train", k) for k in range(6)]
+        if now == 3:
+            raise Killed
+
+    given = {"forecaster": SMALL, "training": SHORT, "data": modes, "out": tmp_path / "m.safetensors"}
+    with pytest.raises(Killed):
+        train(**given, progress=killed)  # type: ignore[arg-type]
+    whole.clear()
+    train(**given)  # type: ignore[arg-type]
+    assert len(whole) <= 6
+    whole.clear()
+    train(**{**given, "out": tmp_path / "n.safetensors"})  # type: ignore[arg-type]
+    assert sorted(whole) == [("train", k) for k in range(6)]
+    assert (tmp_path / "m.safetensors").read_bytes() == (tmp_path / "n.safetensors").read_bytes()
+
+
 def test_a_frame_of_zeros_is_told_as_such(tmp_path: Path) -> None:
     def silent(_: str, shard: Shard) -> Shard:
         return replace(shard, pressure=0 * shard.pressure, pressure_rate=0 * shard.pressure_rate)

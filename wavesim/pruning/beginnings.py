@@ -54,7 +54,8 @@ class Beginning:
             training = parse(self.training, TrainingConfig, "the training that the model's file tells of")
             if steps >= training.iterations:
                 raise WavesimError(f"rewind_to {steps} is not before the end of the training of {training.iterations}")
-            run(prepare(model, data, training, self.seed, folder, device), callbacks=[StopAfter(steps)])
+            job = prepare(model, data, training, self.seed, folder, device, read=False)  # who prunes has had them read
+            run(job, callbacks=[StopAfter(steps)])
         return model.eval()
 
     def text(self) -> str:

@@ -40,10 +40,8 @@ from wavesim.pruning.report import measured
 from wavesim.pruning.run import Job, Row, Run
 from wavesim.pruning.store import write_lifetimes, write_rows
 from wavesim.surrogate import Forecaster, load, save
-from wavesim.surrogate.data import described
 from wavesim.surrogate.devices import accelerator
 from wavesim.surrogate.train import Progress, fit, prepare
-from wavesim.well_dataset import open_split
 
 
 def prune(
@@ -86,7 +84,7 @@ def prune(
         shutil.rmtree(job.folder, ignore_errors=True)  # a kill may have come before this
         return rows
 
-    prepare(copy.deepcopy(model), data, retraining(job), seed, job.folder, device)
+    prepared = prepare(copy.deepcopy(model), data, retraining(job), seed, job.folder, device)
     run = kept.resumed(job)
     if run is None:
         run = begun(job, method, model, model_path)
@@ -101,8 +99,7 @@ def prune(
         kept.keep(run)
     write_rows(out, run.rows)  # a kill may have come between the last two writes
     write_lifetimes(out, model_path, run)
-    trained = described(open_split(data, "train"), open_split(data, "valid"))
-    save(result, out, {**told, "validation_error": run.rows[-1]["validation_error"], "data": trained})
+    save(result, out, {**told, "validation_error": run.rows[-1]["validation_error"], "data": prepared.said})
     shutil.rmtree(job.folder)
     return list(run.rows)
 
@@ -142,7 +139,7 @@ def one_round(run: Run, method: Method, progress: Progress | None = None) -> Run
         stage = () if done + 1 == trainings else ("approach",)
         windows = int(generator(run.job.seed, "pruning", number, *stage).integers(2**31))
         folder = run.job.folder / f"round_{number}_{done}"
-        fit(model, run.job.data, training, windows, folder, report, callbacks, run.job.device)
+        fit(model, run.job.data, training, windows, folder, report, callbacks, run.job.device, read=False)
         done += 1
 
     if method.approach:

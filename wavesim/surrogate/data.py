@@ -216,6 +216,20 @@ def data_hash(root: Path, splits: Sequence[WaveDataset]) -> str:
     return settings_hash(files)
 
 
+def read_through(train: WaveDataset, valid: WaveDataset) -> dict[str, Any]:
+    """`described`, after every trajectory of both splits was read once, one at a time.
+
+    Raises:
+        WavesimError: values that are not finite, with their trajectory.
+    """
+    said, known = described(train, valid), spread(len(train), SAMPLED)
+    for data, left_out in ((train, known), (valid, [])):
+        for index in range(len(data)):
+            if index not in left_out:
+                data.window(index, 0, data.frames)
+    return said
+
+
 def described(train: WaveDataset, valid: WaveDataset) -> dict[str, Any]:
     """What a model's file says of its data; rms and mean values are those of at most 32 training trajectories."""
     chosen = spread(len(train), SAMPLED)

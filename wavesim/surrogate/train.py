@@ -13,7 +13,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from wavesim.surrogate.data import (
     between_its_sides,
     courant_of,
     described,
+    read_through,
     require_trainable,
     validation_batch,
 )
@@ -68,6 +69,7 @@ class Job:
 
     folder: of the running checkpoint. devices: processes that share every batch, of one graphics card each, or of the
     processor. workers: processes that read ahead, for each of them. log: a folder for curves and log; none: neither.
+    said: what a file says of the data, where they were read for it.
     """
 
     model: Forecaster
@@ -79,6 +81,7 @@ class Job:
     devices: int = 1
     workers: int = 0
     log: Path | None = None
+    said: dict[str, Any] | None = None
 
     @property
     def running(self) -> Path:
@@ -104,8 +107,12 @@ def prepare(
     devices: int = 1,
     workers: int = 0,
     log: Path | None = None,
+    read: bool = True,
 ) -> Job:
-    """A training that nothing speaks against; nothing is written yet. Arguments and errors are those of `fit`."""
+    """A training that nothing speaks against; nothing is written yet. Arguments and errors are those of `fit`.
+
+    The data are read through once for values that are not finite, unless this training was begun before.
+    """
     if not model.config.ranks:
         raise WavesimError("ranks is empty: the coarse step alone has no weights to train; give at least one rank")
     if config.weight_decay and not known(model):
@@ -113,8 +120,12 @@ def prepare(
     accelerator(device, devices)
     if config.batch % devices:
         raise WavesimError(f"batch {config.batch} cannot be shared among {devices} devices; give a multiple of them")
-    require_trainable(model, config, open_split(data, "train"), open_split(data, "valid"))
-    return Job(model.train(), Path(data), config, seed, folder, device, devices, workers, log)
+    splits = open_split(data, "train"), open_split(data, "valid")
+    require_trainable(model, config, *splits)
+    job = Job(model.train(), Path(data), config, seed, folder, device, devices, workers, log)
+    if not read or goes_on(job.running, training_hash(job.model, config, seed, splits)):
+        return job
+    return replace(job, said=read_through(*splits))
 
 
 def fit(
@@ -126,18 +137,20 @@ def fit(
     progress: Progress | None = None,
     callbacks: Sequence[lightning.Callback] = (),
     device: str = "cpu",
+    read: bool = True,
 ) -> Fitted:
     """Train `model` in place, keeping its best weights; a call after a kill goes on from the last validation.
 
     Args:
         data: a dataset's folder, ours or The Well's. folder: where the running checkpoint lives. The caller removes it
             once the model is saved: until then another call with the same arguments takes the result from it.
-        device: as in `devices`.
+        device: as in `devices`. read: whether the data are read through first, for values that are not finite; who has
+            had them read before saves the time.
     Raises:
         WavesimError: a forecaster without weights, a device that is not there, data that are not finite or do not fit
             the model or the unrolls, a loss that is not finite, or no validation error that is.
     """
-    return fitted(prepare(model, data, config, seed, folder, device), progress, callbacks)
+    return fitted(prepare(model, data, config, seed, folder, device, read=read), progress, callbacks)
 
 
 def fitted(job: Job, progress: Progress | None = None, callbacks: Sequence[lightning.Callback] = ()) -> Fitted:
@@ -201,16 +214,14 @@ def run(job: Job, progress: Progress | None = None, callbacks: Sequence[lightnin
             ) from error
 
 
-def about(
-    model: Forecaster, training: TrainingConfig, seed: int, splits: tuple[WaveDataset, WaveDataset]
-) -> dict[str, Any]:
+def about(job: Job, splits: tuple[WaveDataset, WaveDataset]) -> dict[str, Any]:
     """What a trained model's file says of its training: settings, seed, data, and its error on the second split."""
-    error = rollout_error(model, *validation_batch(splits[1]))
+    error = rollout_error(job.model, *validation_batch(splits[1]))
     return {
-        "training": training.model_dump(),
-        "seed": seed,
+        "training": job.config.model_dump(),
+        "seed": job.seed,
         "validation_error": error,
-        "data": described(*splits),
+        "data": job.said or described(*splits),
     }
 
 
@@ -237,8 +248,9 @@ def train(
     splits = open_split(data, "train"), open_split(data, "valid")
     model = untrained(between_its_sides(forecaster, splits[0]), courant_of(splits[0]), seed)
     folder = out.parent / f".{out.stem}.training"
-    result = fitted(prepare(model, data, training, seed, folder, device, devices, workers), progress)
+    job = prepare(model, data, training, seed, folder, device, devices, workers)
+    result = fitted(job, progress)
     write_lines(out.with_suffix(".history.jsonl"), result.history)
-    save(model, out, about(model, training, seed, splits))
+    save(model, out, about(job, splits))
     shutil.rmtree(folder)
     return out

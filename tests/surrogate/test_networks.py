@@ -14,6 +14,7 @@ from wavesim.config import ForecasterConfig
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster, load, rollout, save
+from wavesim.surrogate.layers import Convolution
 
 
 @pytest.mark.parametrize("network", EVERY)
@@ -35,6 +36,15 @@ def test_one_trajectory_is_learned_by_heart(network: str, modes: Path) -> None:
         loss.backward()
         optimizer.step()
     assert loss.item() < 1e-3
+
+
+@pytest.mark.parametrize("network", OURS)
+def test_every_spatial_filter_comes_from_the_factory(network: str) -> None:
+    """What is torch's own mixes channels alone: the stem, the head and the gates, of one tap."""
+    parts = list(forecaster(network).network.modules())
+    plain = [part for part in parts if isinstance(part, torch.nn.Conv2d | torch.nn.Conv3d)]
+    assert plain and all(set(part.kernel_size) == {1} for part in plain)
+    assert any(isinstance(part, Convolution) for part in parts)
 
 
 @pytest.mark.parametrize("network", EVERY)

@@ -1,4 +1,4 @@
-"""One factory for every convolution: classical, depthwise, and the one-way family, in two and three dimensions.
+"""One factory for every spatial filter: classical, depthwise, and the one-way family, in two and three dimensions.
 
     y = W * x + b    W of k^d taps, and in the one-way family made of filters along one axis at a time
 The one-way family is compressed a priori: it never had the k^d kernel. It is our reading of the abstract of Boukraichi,

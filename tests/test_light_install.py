@@ -30,6 +30,7 @@ CORE = {
     "processes",
     "units",
     "unit_check",
+    "given",
     "lock",
     "media",
     "devices",

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from wavesim.dataset import SPLITS, WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.fits import check_fits
+from wavesim.given import model_file, require_dataset_folder
 from wavesim.media import media_of, waves_of
 from wavesim.metrics import relative_l2
 from wavesim.provenance import read_lines, write_lines
@@ -59,6 +60,7 @@ def calibrate(
     """
     if not 0 < level < 1:
         raise WavesimError(f"level {level:g} is no probability of a band: give one between 0 and 1, such as 0.9")
+    model = model_file(model)
     forecaster, about = load(model), read_header(model)["about"]
     splits = _splits(Path(data))
     for split in splits:
@@ -97,6 +99,7 @@ def calibrate(
 
 
 def _splits(data: Path) -> list[WaveDataset]:
+    require_dataset_folder(data)
     found = [open_split(data, name) for name in SPLITS[:-1] if (data / "data" / name).is_dir()]
     if not found:
         raise WavesimError(

@@ -21,6 +21,7 @@ from wavesim.cli_options import Out, Seed, Settings, Workers, settings
 from wavesim.cli_progress import clock, shown
 from wavesim.config import PruningConfig, parse
 from wavesim.errors import WavesimError
+from wavesim.given import MODEL, model_file
 from wavesim.info import columns, info_text
 from wavesim.recipes import FORECASTERS, RecipeConfig, recipe
 
@@ -118,7 +119,7 @@ def train(
     from tqdm import tqdm
 
     from wavesim.surrogate import train as train_it
-    from wavesim.training_run import MODEL, train_run
+    from wavesim.training_run import train_run
 
     chosen = settings(config)
     own = RecipeConfig(forecaster=chosen.forecaster, training=chosen.training)
@@ -162,7 +163,7 @@ def prune(
     from wavesim.pruning.report import why_not
     from wavesim.surrogate.checkpoint import trained_by
 
-    model = model / "model.safetensors" if model.is_dir() else model
+    model = model_file(model)
     chosen = settings(config)
     options = {"method": method, "scope": scope, "density": density, "restart": restart, "rewind_to": rewind_to,
                "rounds": rounds, "iterations": iterations, "like": like, "regressor": regressor}  # fmt: skip
@@ -186,7 +187,12 @@ app.command()(evaluate)
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(help="a model's .safetensors file, a dataset's folder, or a packings.h5")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="a model's .safetensors file, or the folder of its training; a dataset's folder; or a packings.h5"
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -214,6 +220,8 @@ def export(
 
         typer.echo(export_packings(source, out or source.with_name(f"{source.stem}_{packing or 0}.data"), packing))
         return
+    if not (source / "data").is_dir():
+        source = model_file(source)
     if source.is_dir():
         from wavesim.dataset import WaveDataset
         from wavesim.viz.paraview import write_xdmf
@@ -234,7 +242,12 @@ def export(
 
 @app.command()
 def view(
-    run: Annotated[Path, typer.Argument(help="a run's folder, or a folder of models such as data/models/demo")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="a run's folder, a folder of models such as data/models/demo, or one model's .safetensors file"
+        ),
+    ],
     record: Annotated[Path | None, typer.Option(help="write a film (.mp4 or .gif) instead of opening a window")] = None,
     seconds: Annotated[float | None, typer.Option(help="stop after so many seconds; default: 10 for a film")] = None,
 ) -> None:
@@ -257,7 +270,7 @@ def view(
 
 @app.command()
 def bench(
-    model: Annotated[Path, typer.Argument(help="a model's .safetensors file")],
+    model: Annotated[Path, typer.Argument(help="a model's .safetensors file, or the folder of its training")],
     data: Annotated[
         Path | None, typer.Option(help="a dataset: its first test trajectory is forecast, on its grid; int8 needs one")
     ] = None,

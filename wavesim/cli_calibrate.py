@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from wavesim.given import model_file
+
 
 def calibrate(
     model: Annotated[Path, typer.Argument(help="a model's .safetensors file, or the folder of its training")],
@@ -24,7 +26,7 @@ def calibrate(
     from wavesim.calibrate import calibrate as calibrate_it
     from wavesim.surrogate.band import band_file
 
-    model = model / "model.safetensors" if model.is_dir() else model
+    model = model_file(model)
     band = calibrate_it(model, data, level, out)
     typer.echo(f"{out or band_file(model)}: {band}")
     if band.trained_on is None:

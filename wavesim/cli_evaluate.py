@@ -11,8 +11,6 @@ import typer
 from wavesim.cli_progress import clock
 from wavesim.errors import WavesimError
 
-PICKLED = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
-
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="a run's folder, one of models, or one model's .safetensors file")],
@@ -60,15 +58,14 @@ def evaluate(
 
 def _found(run: Path, data: Path | None) -> tuple[dict[str, Path], Path]:
     """The models, name -> file, and the dataset. Raises WavesimError where there is none of the one or the other."""
-    from wavesim.viz.runs import find_models, find_run, named
+    from wavesim.viz.runs import find_models, find_run
 
-    if run.suffix in PICKLED:
-        raise WavesimError(f"{run} is a pickle, which runs code when it is read: give a .safetensors file")
-    if run.suffix != ".safetensors":
-        return find_run(run) if data is None else (find_models(run), data)
-    if data is None:
+    models = find_models(run)
+    if data is not None:
+        return models, data
+    if not run.is_dir():
         raise WavesimError(f"{run} is one model; name the dataset to evaluate it on with --data")
-    return {named(run): run}, data
+    return find_run(run)
 
 
 def _shares(receivers: Sequence[str], lengths: tuple[float, float]) -> list[tuple[float, float]]:

@@ -25,6 +25,7 @@ import yaml
 
 from wavesim.config import Side
 from wavesim.errors import WavesimError
+from wavesim.given import refuse_pickle, require_dataset_folder
 from wavesim.provenance import file_hash, whole_file
 from wavesim.shard import CONSTANT, MEDIUM, STATE, Made, Shard, inspect, open_shard, write_shard
 
@@ -86,9 +87,8 @@ class WaveDataset:
         self.root, self.split = Path(root), split
         if split not in SPLITS:
             raise WavesimError(f"split '{split}' is not one of {', '.join(SPLITS)}")
+        require_dataset_folder(self.root)
         self.paths = sorted((self.root / "data" / split).glob("*.hdf5"))
-        if not self.root.is_dir():
-            raise WavesimError(f"{self.root} does not exist; make it with `wavesim generate waves`")
         if not self.paths:
             raise WavesimError(f"{self.root}/data/{split} holds no .hdf5 file; make some with `wavesim generate waves`")
         self._files: dict[tuple[int, Path], h5py.File] = {}
@@ -220,6 +220,7 @@ def check(root: str | Path, each: Each = map) -> dict[str, int]:
         WavesimError: the first defect found.
     """
     root = Path(root)
+    refuse_pickle(root, "a dataset's folder")
     if not root.is_dir():
         raise WavesimError(f"{root} is not a folder")
     counts: dict[str, int] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wavesim.errors import WavesimError
+from wavesim.given import refuse_pickle
 from wavesim.provenance import read_lines
 
 BROKEN = "broken:"
@@ -29,6 +30,7 @@ def info_text(path: str | Path) -> str:
     path = Path(path)
     if not path.exists():
         raise WavesimError(f"{path} does not exist; give {KINDS}, or a folder of models such as data/models/demo")
+    refuse_pickle(path, f"{KINDS}, a model being a .safetensors file")
     if path.suffix == ".safetensors":
         return _model(path)
     if path.suffix in (".h5", ".hdf5") and path.is_file():

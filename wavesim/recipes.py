@@ -8,6 +8,7 @@ from typing import Any
 
 from wavesim.config import ForecasterConfig, Settings, TrainingConfig, parse, read
 from wavesim.errors import WavesimError
+from wavesim.given import refuse_pickle
 
 FORECASTERS: Mapping[str, Mapping[str, Any]] = {
     "one-way": {"network": "gated", "convolution": "one-way"},
@@ -42,6 +43,7 @@ def recipe(model: str, others: RecipeConfig) -> RecipeConfig:
         return RecipeConfig(
             forecaster=parse(forecaster, ForecasterConfig, f"--model {model}"), training=others.training
         )
+    refuse_pickle(Path(model), "a .toml file, such as a run's config.toml")
     if not model.endswith(".toml"):
         raise WavesimError(f"unknown model '{model}'; models: {', '.join(FORECASTERS)}; or give a .toml file")
     content = read(Path(model))

@@ -19,6 +19,7 @@ from typing import Any
 from wavesim.config import as_toml
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
+from wavesim.given import MODEL
 from wavesim.lock import sole_user
 from wavesim.metrics import relative_l2
 from wavesim.provenance import discard_parts, file_hash, machine, revision, versions, whole_file
@@ -33,7 +34,7 @@ from wavesim.surrogate.unrolled import rollout_errors
 from wavesim.viz.figures import training_curves
 from wavesim.well_dataset import open_split
 
-MODEL, CARD = "model.safetensors", "README.md"
+CARD = "README.md"
 FRAMES = (1, 2, 4, 8, 16, 32)  # of the card's table
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from wavesim.dataset import SPLITS, check, open_shard, write_checksums, write_statistics
 from wavesim.errors import WavesimError
 from wavesim.fem.card import write_imported_card
+from wavesim.given import refuse_pickle
 from wavesim.lock import sole_user
 from wavesim.provenance import file_hash
 from wavesim.shard import Shard, write_shard
@@ -49,6 +50,7 @@ def import_well(source: str | Path, out: str | Path, split: str = "test") -> dic
     source, out = Path(source), Path(out)
     if split not in SPLITS:
         raise WavesimError(f"split '{split}' is not one of {', '.join(SPLITS)}")
+    refuse_pickle(source, "an .hdf5 file, or the folder of a dataset")
     if source.is_file():
         found = [(split, source)]
     else:

@@ -20,6 +20,7 @@ from typing import Any
 import lightning
 
 from wavesim.config import PruningConfig, TrainingConfig
+from wavesim.given import model_file
 from wavesim.provenance import file_hash, generator, settings_hash
 from wavesim.pruning import kept
 from wavesim.pruning.beforehand import (
@@ -67,7 +68,7 @@ def prune(
             to stay, a rewind without a beginning, an OUT that is something else or was made or left half done with
             other settings, no such device. What can be refused is so before anything is trained or written.
     """
-    model_path, data, out = Path(model_path), Path(data), Path(out)
+    model_path, data, out = model_file(model_path), Path(data), Path(out)
     require_apart(out, model_path, pruning)
     accelerator(device)  # a name that is none is told before anything is computed
     method = METHODS[pruning.method]

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from wavesim.errors import WavesimError
+from wavesim.given import refuse_pickle
 from wavesim.provenance import whole_file
 from wavesim.surrogate.checkpoint import in_order
 
@@ -79,6 +80,7 @@ def read_regressor(path: str | Path) -> tuple[Regressor, dict[str, Any]]:
     Raises:
         WavesimError: no such file, one of something else or of another version, or weights that are not its own.
     """
+    refuse_pickle(Path(path), "a .safetensors file")
     if not Path(path).is_file():
         raise WavesimError(f"{path} does not exist; `wavesim learn-pruning` makes a regressor of lifetimes")
     try:

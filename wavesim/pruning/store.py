@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 
 from wavesim.errors import WavesimError
+from wavesim.given import refuse_pickle
 from wavesim.provenance import file_hash, read_lines, whole_file, write_lines
 from wavesim.pruning.beginnings import beginning_of, trained_on
 from wavesim.pruning.run import Row, Run
@@ -79,6 +80,7 @@ def read_lifetimes(out: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, 
     Raises:
         WavesimError: there are none, they are not whole, or an older version wrote them.
     """
+    refuse_pickle(Path(out), "a .safetensors file")
     path = lifetimes_beside(Path(out))
     if not path.is_file():
         raise WavesimError(

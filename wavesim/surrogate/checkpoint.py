@@ -21,6 +21,7 @@ from safetensors.torch import save as serialized
 
 from wavesim.config import ForecasterConfig, TrainingConfig, parse
 from wavesim.errors import WavesimError
+from wavesim.given import model_file
 from wavesim.provenance import revision, versions, whole_file
 from wavesim.surrogate.models import Forecaster
 from wavesim.surrogate.sparse_weights import packed, unpacked
@@ -84,12 +85,13 @@ def in_order(content: bytes) -> bytes:
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """The header of a forecaster's file: config, courant, about.
+    """The header of a forecaster's file, or of that in the folder of its training: config, courant, about.
 
     Raises:
-        WavesimError: no such file, not a safetensors file, or not one of a forecaster.
+        WavesimError: no such file, a pickle, not a safetensors file, or not one of a forecaster.
     """
-    header = _metadata(Path(path))
+    path = model_file(path)
+    header = _metadata(path)
     return {
         "config": parse(json.loads(header["config"]), ForecasterConfig, str(path)),
         "courant": float(header["courant"]),
@@ -123,19 +125,10 @@ def trained_by(path: str | Path) -> TrainingConfig | None:
 
 def _metadata(path: Path) -> dict[str, str]:
     """The texts that a forecaster's file begins with."""
-    if not path.is_file():
-        raise WavesimError(f"{path} does not exist; `wavesim train` makes models, and data/models/ holds some")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
     except safetensors.SafetensorError as error:
-        with path.open("rb") as file:
-            start = file.read(9)
-        # The ninth byte of a safetensors file begins its header, which is JSON.
-        if start[:2] == b"PK" or (start[:1] == b"\x80" and start[8:] != b"{"):
-            raise WavesimError(
-                f"{path} is a pickle, which runs code when it is read: give a .safetensors file"
-            ) from error
         raise WavesimError(f"{path} is not a whole safetensors file ({error})") from error
     if header.get("format") != "wavesim forecaster 1":
         raise WavesimError(f"{path} is a safetensors file, but not of a wavesim forecaster")
@@ -143,13 +136,14 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 def load(path: str | Path) -> Forecaster:
-    """Read a forecaster, ready to roll out.
+    """Read a forecaster, of its file or of the folder of its training, ready to roll out.
 
     Raises:
         WavesimError: as `read_header`, or weights of another shape than the settings say, values that do not fit the
             bits that mark them, or settings that were changed after the file was written, be the shapes the same, as
             the fingerprint tells, which has to be there.
     """
+    path = model_file(path)
     header = read_header(path)
     model = Forecaster(header["config"], header["courant"])
     expected = {name: tuple(tensor.shape) for name, tensor in named_weights(model).items()}
@@ -166,7 +160,7 @@ def load(path: str | Path) -> Forecaster:
         )
     if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
         raise WavesimError(f"{path} holds weights that are not finite")
-    stated = _metadata(Path(path))
+    stated = _metadata(path)
     if "fingerprint" not in stated:
         raise WavesimError(
             f"{path} states no fingerprint, by which its settings and weights are known to be those that were written; "

@@ -2,7 +2,7 @@
 
 RUN/models/NAME.safetensors, RUN/waves       a demo's run
 RUN/model.safetensors, RUN/config.toml       a training's, which names its dataset
-NAME.safetensors                             a folder of models, with ../waves or ../../sample near it
+NAME.safetensors                             a folder of models, or one, with ../waves or ../../sample near it
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wavesim.dataset import SPLITS
 from wavesim.errors import WavesimError
+from wavesim.given import model_file, refuse_other_models
 from wavesim.recipes import trained_on
 from wavesim.surrogate.checkpoint import models_in
 from wavesim.viz.session import Session
@@ -21,12 +22,15 @@ MODELS = ("classical", "compressed", "pruned")  # the order of the keys 1, 2, 3
 
 
 def find_models(path: str | Path) -> dict[str, Path]:
-    """The forecasters (name -> file) of `path`, a run's folder or a folder of models.
+    """The forecasters (name -> file) of `path`, a run's folder, a folder of models, or one model's file.
 
     Raises:
-        WavesimError: no such folder, or no model in it.
+        WavesimError: no such folder or file, no model in it, or a model that is pickled or exported.
     """
     path = Path(path)
+    refuse_other_models(path)
+    if path.suffix == ".safetensors" and not path.is_dir():
+        return {named(path): model_file(path)}
     if not path.is_dir():
         raise WavesimError(f"{path} is not a folder; give a run's folder or one of models, such as data/models/demo")
     folder = path / "models" if (path / "models").is_dir() else path
@@ -43,17 +47,18 @@ def named(model: Path) -> str:
 
 
 def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:
-    """The forecasters (name -> file) and the dataset that belong to `path`, a run's folder or a folder of models.
+    """The forecasters (name -> file) and the dataset that belong to `path`, as for `find_models`.
 
     Raises:
         WavesimError: as `find_models`, or no dataset near it.
     """
     path, models = Path(path), find_models(path)
+    folder = path if path.is_dir() else path.parent
     places = [
-        path / "waves",
-        *trained_on(path),
-        path.parent / "waves",
-        path.parent.parent / "sample",
+        folder / "waves",
+        *trained_on(folder),
+        folder.parent / "waves",
+        folder.parent.parent / "sample",
         Path("data/sample"),
     ]
     for place in places:
@@ -63,7 +68,7 @@ def find_run(path: str | Path) -> tuple[dict[str, Path], Path]:
 
 
 def open_run(path: str | Path, live: bool | None = None) -> Session:
-    """A session on a run's folder (RUN/models, RUN/waves) or on a folder of models with a dataset near it.
+    """A session on a run's folder (RUN/models, RUN/waves), or on models with a dataset near them.
 
     Args:
         live: whether the FE solver runs beside; by default where it can start, else the record is played.

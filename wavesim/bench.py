@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import numpy as np
 from wavesim.errors import WavesimError
 from wavesim.fits import check_fits
 from wavesim.metrics import relative_l2
-from wavesim.surrogate import Forecaster, load, rollout
+from wavesim.surrogate import Forecaster, OnnxForecaster, load, rollout
+from wavesim.surrogate.checkpoint import fingerprint_of
 from wavesim.surrogate.loops import CompiledForecaster, DoubleBuffered
+from wavesim.surrogate.models import STEPS
 from wavesim.surrogate.rollout import Stepper
 from wavesim.surrogate.runtimes import Precision, Steppers, steppers
 from wavesim.turns import forecasting, in_turns
@@ -60,9 +63,9 @@ def measured(
 
 @dataclass(frozen=True)
 class Fastest:
-    """A forecaster in the runtime that is fastest here, of those that need no export, in single precision.
+    """A forecaster in the runtime that is fastest here, of those that are ready to run, in single precision.
 
-    milliseconds: a frame, by runtime, fastest first. why_not: what the compiled loops do not know of it, or nothing.
+    milliseconds: a frame, by runtime, fastest first. why_not: what keeps it from the others, or nothing.
     """
 
     runtime: str
@@ -71,22 +74,48 @@ class Fastest:
     why_not: str
 
 
-def fastest(model: Forecaster, state: np.ndarray, medium: np.ndarray) -> Fastest:
-    """The forecaster in torch or in compiled loops, by a few frames of each from `state` (2, y, x) in `medium`.
+def fastest(model: Forecaster, state: np.ndarray, medium: np.ndarray, graphs: Path | None = None) -> Fastest:
+    """The forecaster in torch, in compiled loops, or in ONNX Runtime where its graphs are there already: by a few
+    frames of each from `state` (2, y, x) in `medium`. Each frame stands until the one after next.
 
-    An export takes 13 to 16 s on one core, and loops beat ONNX Runtime wherever they know the network: whoever opens a
-    window does not wait for it. Each frame stands until the one after next.
+    An export takes 13 to 16 s on one core: whoever opens a window does not wait for it. Loops are faster than ONNX
+    Runtime with most of the networks that they know, and no faster with flattened and separable filters
+    (docs/compression.md); U-Nets and bundles of frames they do not know.
+
+    Args:
+        graphs: where `wavesim export` would have left them, a name without suffix.
     """
+    makers: dict[str, Callable[[], Stepper]] = {"compiled loops": lambda: DoubleBuffered(CompiledForecaster(model))}
+    if graphs and any(graphs.with_name(f"{graphs.name}.{part}.onnx").is_file() for part in ("start", "frame")):
+        makers["ONNX Runtime"] = lambda: _exported(model, graphs, (state.shape[-2], state.shape[-1]))
     found: dict[str, Forecaster | Stepper] = {"torch": model}
-    why_not = ""
-    try:
-        found["compiled loops"] = DoubleBuffered(CompiledForecaster(model))
-    except WavesimError as error:
-        why_not = str(error)
+    why_not = []
+    for name, make in makers.items():
+        try:
+            found[name] = make()
+        except WavesimError as error:
+            why_not.append(str(error))
     works = {name: (forecasting(one, state, medium), model.config.bundle) for name, one in found.items()}
     times = sorted(in_turns(works, turns=3, burst=2).items(), key=lambda item: item[1])
     chosen = times[0][0]
-    return Fastest(chosen, found[chosen], {name: least for name, (least, _) in times}, why_not)
+    return Fastest(chosen, found[chosen], {name: least for name, (least, _) in times}, "; ".join(why_not))
+
+
+def _exported(model: Forecaster, graphs: Path, grid: tuple[int, int]) -> OnnxForecaster:
+    """The forecaster's own graphs. Raises WavesimError for others, for another grid, batch or step, and for none."""
+    found = OnnxForecaster(graphs)
+    facts, again = found.facts, "`wavesim export` makes them anew"
+    if model.config.ranks and model.config.network in STEPS:
+        raise WavesimError("graphs of a learned step have the sub-steps of one medium, and stay unused here")
+    if facts.fingerprint != fingerprint_of(model):
+        raise WavesimError(f"the graphs beside it are of another forecaster; {again}")
+    if (facts.grid, facts.batch) != (grid, 1):
+        y, x = facts.grid
+        raise WavesimError(
+            f"the graphs beside it are for a grid of {x} x {y} cells and batches of {facts.batch}, not for {grid[1]} x "
+            f"{grid[0]} and 1; {again}"
+        )
+    return found
 
 
 def bench(

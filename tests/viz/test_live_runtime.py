@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from test_session import GRID, record
@@ -39,8 +42,9 @@ def waves(tmp_path: Path) -> WaveDataset:
 
 
 def measuring(monkeypatch: pytest.MonkeyPatch, **milliseconds: float) -> None:
-    """A machine on which a frame takes so long in `torch` and in compiled `loops`."""
-    times = {"torch": milliseconds["torch"], "compiled loops": milliseconds["loops"]}
+    """A machine on which a frame takes so long in `torch`, in compiled `loops` and in ONNX Runtime, `onnx`."""
+    names = {"torch": "torch", "compiled loops": "loops", "ONNX Runtime": "onnx"}
+    times = {name: milliseconds.get(short, 9.0) for name, short in names.items()}
     monkeypatch.setattr("wavesim.bench.in_turns", lambda works, **_: {name: (times[name],) * 2 for name in works})
 
 
@@ -76,6 +80,57 @@ def test_what_the_loops_do_not_know_runs_in_torch_and_the_log_says_why(tmp_path,
     assert forecaster.engine.startswith("torch, ") and words in forecaster.log and "compiled" not in forecaster.engine
     begun = forecaster.init(waves.window(0, 0, 1)[0], waves.medium(0))
     assert np.isfinite(np.asarray(forecaster.step(begun).state)).all()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a bundled network, which the loops do not know, with its graphs beside it."""
+    path = saved(tmp_path_factory.mktemp("exported"), bundle=2)
+    surrogate.export_onnx(surrogate.load(path), path.with_suffix(""), (GRID, GRID))
+    return path.parent
+
+
+def test_graphs_that_lie_beside_a_model_run_where_they_are_fastest(exported, waves, monkeypatch):
+    for times, runtime in (({"torch": 2.0, "onnx": 0.5}, "ONNX Runtime"), ({"torch": 0.5, "onnx": 2.0}, "torch")):
+        measuring(monkeypatch, **times)
+        forecaster = SavedForecaster(exported / "m.safetensors", waves)
+        other = {"ONNX Runtime": "torch", "torch": "ONNX Runtime"}[runtime]
+        said = f"runs in {runtime} (milliseconds a frame here: {runtime} 0.50, {other} 2.00); the loops know one frame"
+        assert forecaster.log.startswith(said) and forecaster.engine.startswith(f"{runtime}, ")
+        expected = surrogate.rollout(
+            surrogate.load(exported / "m.safetensors"), waves.window(0, 0, 1)[0], waves.medium(0), 5
+        )
+        current, kept = forecaster.init(waves.window(0, 0, 1)[0], waves.medium(0)), []
+        for _ in range(5):
+            current = forecaster.step(current)
+            kept.append(np.array(current.state[0]))
+        np.testing.assert_allclose(kept, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+def test_graphs_of_another_model_or_grid_or_broken_ones_are_left_and_the_log_says_so(
+    exported, tmp_path, waves, monkeypatch
+):
+    measuring(monkeypatch, torch=2.0, onnx=0.5)
+    for name in ("other", "larger", "broken", "half"):
+        shutil.copytree(exported, tmp_path / name)
+    saved(tmp_path / "other", bundle=3)
+    for part in ("start", "frame"):
+        path = tmp_path / "larger" / f"m.{part}.onnx"
+        graph = onnx.load(path)
+        onnx.helper.set_model_props(
+            graph, {prop.key: prop.value for prop in graph.metadata_props} | {"grid": f"[{2 * GRID}, {GRID}]"}
+        )
+        onnx.save(graph, path)
+    (tmp_path / "broken" / "m.frame.onnx").write_bytes(b"no graph")
+    (tmp_path / "half" / "m.start.onnx").unlink()
+    for name, why in (
+        ("other", "the graphs beside it are of another forecaster; `wavesim export` makes them anew"),
+        ("larger", f"the graphs beside it are for a grid of {GRID} x {2 * GRID} cells"),
+        ("broken", r"m\.frame\.onnx is not a whole ONNX graph"),
+        ("half", r"m\.start\.onnx does not exist"),
+    ):
+        forecaster = SavedForecaster(tmp_path / name / "m.safetensors", waves)
+        assert forecaster.engine.startswith("torch, ") and re.search(why, forecaster.log), forecaster.log
 
 
 def test_a_pulse_a_pause_and_a_restart_leave_the_fields_those_of_torch(tmp_path, waves, monkeypatch):

@@ -150,7 +150,8 @@ class OnnxForecaster:
     Attributes:
         facts: what the graphs were exported for; `fits.check_fits` holds a dataset against them.
     Raises:
-        WavesimError: a graph is missing, does not say what it is for, or is not of the same export as the other.
+        WavesimError: a graph is missing or broken, does not say what it is for, or is not of the same export as the
+            other.
     """
 
     def __init__(self, path: str | Path, threads: int = 1):
@@ -167,7 +168,10 @@ class OnnxForecaster:
         for file in self.graphs:
             if not file.is_file():
                 raise WavesimError(f"{file} does not exist; `wavesim export` makes it")
-            sessions.append(onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"]))
+            try:
+                sessions.append(onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"]))
+            except Exception as error:  # whatever kind of its own the runtime has for a file that is none
+                raise WavesimError(f"{file} is not a whole ONNX graph; export the forecaster again") from error
         self._start, self._frame = sessions
         said = [session.get_modelmeta().custom_metadata_map for session in sessions]
         self.facts, other = (facts_in(file, texts) for file, texts in zip(self.graphs, said, strict=True))

@@ -156,7 +156,7 @@ class SavedForecaster:
     """A forecaster read from its .safetensors file, for the waves of a dataset, in the runtime that is fastest here.
 
     Attributes:
-        log: one line that says which runtime runs, what a frame takes in each, and what keeps it from the fastest.
+        log: one line that says which runtime runs, what a frame takes in each, and what keeps it from the others.
         band: what bounds its error, from the file beside it, or None.
     Raises:
         WavesimError: not the file of a forecaster, or of one for another frame interval.
@@ -173,7 +173,7 @@ class SavedForecaster:
         self._surrogate = surrogate
         model = surrogate.load(path)
         check_fits(path, model, data)
-        chosen = fastest(model, data.window(0, 0, 1)[0], data.medium(0))
+        chosen = fastest(model, data.window(0, 0, 1)[0], data.medium(0), path.with_suffix(""))
         self._stepper = chosen.stepper
         threads = torch.get_num_threads() if chosen.runtime == "torch" else 1
         self.engine = f"{chosen.runtime}, {'one thread' if threads == 1 else f'{threads} threads'}"

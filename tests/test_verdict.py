@@ -93,6 +93,15 @@ def test_the_text_explains_its_columns_and_states_the_truths_own_error() -> None
         assert part in said
 
 
+def test_the_text_says_which_forecasters_were_timed_in_pytorch() -> None:
+    made = results(0.1, 1.0)
+    assert "the faster of ONNX Runtime and compiled loops. MMAC" in as_text(made)
+    for one, runtime in zip(made["rows"][1:4], ("compiled loops", "PyTorch", "PyTorch"), strict=True):  # type: ignore[index]
+        one["runtime"] = runtime
+    said = "the faster of ONNX Runtime and compiled loops; in PyTorch those that neither knows: classical, compressed. MMAC"
+    assert said in as_text(made)
+
+
 def test_a_correlation_that_never_falls_is_a_lower_bound() -> None:
     made = results(0.1, 1.0)
     made["rows"][1]["correlation_time"] = 2.0  # type: ignore[index]

@@ -257,12 +257,13 @@ def _sections(run: Path, packings: list[dict[str, Any]], rounds: list[dict[str, 
 def reading(results: dict[str, Any]) -> str:
     """How the columns are meant, and the truth's own error."""
     y, x = results["grid"]
+    in_torch = ", ".join(row["name"] for row in results["rows"] if row.get("runtime") == "PyTorch")
     said = (
         "All errors are of the pressure, means over as many test trajectories as the table says, of "
         f"{results['trajectories']}, on {x} x {y} cells: relative L2, |forecast - truth| / |truth| in "
         "a frame; VRMSE, the root mean square error over the truth's standard deviation, mean over the first crossing. "
         "Milliseconds: one trajectory, one thread, the smallest of interleaved runs, forecasters in the faster of ONNX "
-        "Runtime and compiled loops. "
+        f"Runtime and compiled loops{f'; in PyTorch those that neither knows: {in_torch}' if in_torch else ''}. "
         "MMAC: millions of multiply-accumulates."
     )
     if (length := results["frames"] * results["frame_interval"]) < 1 - 1e-9:

@@ -7,8 +7,8 @@ the same windows.
                  milliseconds buy
     families     other one-way filters of the same rank
     afterwards   the trained classical one, its kernels decomposed (CP by alternating least squares), and tuned on
-    time         the thin classical one and an effective medium for as many seconds as the classical one takes; a step
-                 of the one-way one takes as long as the classical one's
+    time         the thin classical one, the one-way one and an effective medium for as many seconds as the classical
+                 one takes
     networks     U-Nets, kernels of space and time (3-way) and encoders of an effective medium of both families, these
                  also with a twentieth of the parameters; published ones thinned
     data         classical and one-way on 8 to 512 trajectories, of packings and of random media: who overfits
@@ -35,7 +35,7 @@ from typing import Any
 import apriori_tables
 import numpy as np
 import torch
-from apriori_arms import AS_LONG, CLASSICAL, ONE_WAY, PRECISIONS, Arm, arms
+from apriori_arms import AS_LONG, CLASSICAL, ONE_WAY, RATE_OF_FACTORS, Arm, arms
 from apriori_costs import costs
 
 from wavesim.config import TrainingConfig
@@ -156,6 +156,7 @@ def finished(arm: Arm, seed: int, scale: Scale, folder: Path, iterations: int) -
 
         model = decomposed(model, arm.afterwards)
         row["before_tuning"] = errors(model, data, "valid")["one_crossing"]
+        training = training.model_copy(update={"learning_rate": RATE_OF_FACTORS})  # it has factors now
         model = tuned(model, data, training, seed, folder / "tuning")
         path = save(model, path.with_suffix(".tuned.safetensors"))
         seconds = time.perf_counter() - begin
@@ -264,9 +265,7 @@ def main() -> None:
 def study(chosen: list[Arm], given: argparse.Namespace, scale: Scale, out: Path) -> None:
     """Train what is missing, and write the tables of what is there."""
     begin = time.perf_counter()
-    cost = costs(
-        {arm.name: arm.forecaster() for arm in timed(chosen)}, scale.grid, PRECISIONS["packing"], out, given.finished
-    )
+    cost = costs({arm.name: arm.forecaster() for arm in timed(chosen)}, scale.grid, out, given.finished)
     own = of_these_settings(read_lines(out / "runs.jsonl"), scale)
     for arm, seed, iterations in jobs(chosen, given.seeds, scale, cost, own) if not given.finished else ():
         done = {line["key"] for line in read_lines(out / "runs.jsonl")}

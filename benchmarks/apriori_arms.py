@@ -126,6 +126,7 @@ def arms() -> list[Arm]:
         Arm("time", f"{name}{AS_LONG}", changes, scaled=CLASSICAL)
         for name, changes in (
             ("classical, 7 channels", thinned(7)),
+            (ONE_WAY, one_way),
             (TWO_LAYERS, two),
         )
     ]

@@ -45,6 +45,7 @@ from wavesim.metrics import one_crossing, relative_l2, vrmse
 from wavesim.provenance import log_lines, read_lines, revision, settings_hash
 from wavesim.surrogate import Forecaster, load, rollout, save, train
 from wavesim.surrogate.data import spread
+from wavesim.surrogate.loops import in_loops
 
 RESULTS = Path(__file__).parent / "results" / "apriori"
 FIRST_FRAMES = 10
@@ -182,11 +183,11 @@ def model_of(arm: Arm, seed: int, scale: Scale, folder: Path, iterations: int) -
 
 def errors(model: Forecaster, data: Path, split: str) -> dict[str, Any]:
     """Means over (at most 32) trajectories: relative L2 by frame, and VRMSE over the first crossing."""
-    some = WaveDataset(data, split)
+    some, runs = WaveDataset(data, split), in_loops(model)
     curves, others = [], []
     for index in spread(len(some), 32):
         truth = some.window(index, 0, some.frames)
-        forecast = rollout(model, truth[0], some.medium(index), some.frames - 1)
+        forecast = rollout(runs, truth[0], some.medium(index), some.frames - 1)
         curves.append(relative_l2(forecast[:, 0], truth[1:, 0]))
         others.append(vrmse(forecast[:, 0], truth[1:, 0]))
     curve, crossing = np.mean(curves, axis=0), one_crossing(some.frame_interval, some.frames - 1)

@@ -280,11 +280,16 @@ def study(chosen: list[Arm], given: argparse.Namespace, scale: Scale, out: Path)
     apriori_tables.write(of_these_settings(read_lines(out / "runs.jsonl"), scale), cost, out)
 
 
-QUICK_ARMS = (
+QUICK_ARMS = (  # one of each group, and what the claims are about
     ("main", "packing", CLASSICAL),
     ("main", "packing", ONE_WAY),
-    ("afterwards", "packing", "classical decomposed to rank 32 and tuned"),
+    ("thin", "packing", "classical, 7 channels"),
+    ("other presets", "random", ONE_WAY),
     ("data", "random", "one-way, 8 trajectories"),
+    ("afterwards", "packing", "classical decomposed to rank 32 and tuned"),
+    ("families", "packing", "cp-series, rank 32"),
+    ("time", "packing", f"classical, 7 channels{AS_LONG}"),
+    ("networks", "packing", "effective medium, one-way, 16 wide"),
 )
 
 if __name__ == "__main__":

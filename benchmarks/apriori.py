@@ -13,9 +13,9 @@ the same windows.
                  also with a twentieth of the parameters; published ones thinned
     data         classical and one-way on 8 to 512 trajectories, of packings and of random media: who overfits
 All run on packings, four arms on the other presets too. Trajectories are split by medium. Settings are the same for all
-but for the rate, which is lower for classical filters (but in encoders) and published networks, and the noise on first states, which an
-effective medium does not take; they were chosen before, on validation data of the demo, of packings and of random
-media. The test split is seen once, when a training is finished. A finished training is a line of
+but for the rate, which is lower for classical filters (but in encoders) and published networks, and the noise on first
+states, which an effective medium does not take; they were chosen before, on validation data of the demo, of packings
+and of random media. The test split is seen once, when a training is finished. A finished training is a line of
 results/apriori/runs.jsonl and is not run again.
 
     OMP_NUM_THREADS=1 python benchmarks/apriori.py [--quick] [--groups main thin] [--seeds 3] [--minutes 60]

@@ -13,7 +13,7 @@ demo:
 
 test:
 	@python=$$(scripts/setup.sh) && "$$python" -m ruff check . && "$$python" -m ruff format --check . && \
-	  "$$python" -m mypy && "$$python" -m pytest -n 2 --dist loadfile
+	  "$$python" -m mypy && "$$python" -m pytest -n 2 --dist loadfile --durations 20
 
 slow:
 	@python=$$(scripts/setup.sh) && "$$python" -m pytest -m slow

@@ -11,7 +11,7 @@ PRESETS = ("packing", "random", "cavity")
 SIZES = {"packing": (8, 32, 128), "random": (8, 32, 128, 512)}  # of those that train, and all of them elsewhere
 SUBSTEPS = 8  # of the coarse step: the stiffest of the packings take 7
 # On the first state of a rollout, over its rms; without, one-way networks blow up on random media after 30 frames. Peak
-# rates of filters of the one-way family, and of all others (docs/decisions.md has the trials).
+# rates of filters of the one-way family and of effective media, and of all others (docs/decisions.md has the trials).
 NOISE, RATE_OF_FACTORS, RATE = 1e-2, 5e-3, 2e-3
 # Of trainings, where errors are as in float32, in little more than half of the time. They are on packings, at 10 % and
 # more; on random media, at 1 %, bfloat16 made the classical network's error six times as large (docs/decisions.md).
@@ -42,8 +42,9 @@ class Arm:
     @property
     def stable(self) -> dict[str, Any]:
         """What keeps its training stable, and fast. The effective step cannot blow up, and trains without noise."""
-        whole = self.changes.get("convolution") in (None, "classical")
-        noise = 0.0 if self.changes.get("network") == "effective" else NOISE
+        effective = self.changes.get("network") == "effective"
+        whole = self.changes.get("convolution") in (None, "classical") and not effective
+        noise = 0.0 if effective else NOISE
         precision = PRECISIONS.get(self.preset, "float32")
         return {"noise": noise, "learning_rate": RATE if whole else RATE_OF_FACTORS, "precision": precision}
 
@@ -126,6 +127,7 @@ def arms() -> list[Arm]:
         Arm("time", f"{name}{AS_LONG}", changes, scaled=CLASSICAL)
         for name, changes in (
             ("classical, 7 channels", thinned(7)),
+            (ONE_WAY, one_way),
             (TWO_LAYERS, two),
         )
     ]

@@ -1,9 +1,10 @@
 """What a forecaster of apriori.py costs: milliseconds of a frame and of a training step, and memory, all in turns.
 
 frame               ONNX Runtime, and the compiled loops where they know the network; PyTorch where neither does
-training step       forward and back over unrolls of 2 frames of batch 4, in the precision of trainings on packings
-training memory     what autograd keeps of one frame of one trajectory, in that precision
-prediction memory   the most that PyTorch holds at once in a frame, weights and context not counted
+training step       forward and back over unrolls of 2 frames of batch 4, in bfloat16 and in float32
+training memory     what autograd keeps of one frame of one trajectory, in both
+prediction memory   the most that PyTorch holds at once in a frame, weights and context not counted; and what the
+                    compiled loops hold for one trajectory, weights and gates included
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ BATCH, UNROLL = 4, 2
 
 
 def costs(
-    forecasters: dict[str, ForecasterConfig], grid: int, precision: str, out: Path, finished: bool = False
+    forecasters: dict[str, ForecasterConfig], grid: int, out: Path, finished: bool = False
 ) -> dict[str, dict[str, float]]:
     """By name; kept in OUT/costs.json, where those that are there with these settings are not measured again."""
     path = out / "costs.json"
@@ -45,7 +46,7 @@ def costs(
         return known
     keep_freed_memory()  # as training does
     with tempfile.TemporaryDirectory() as folder:
-        known |= _measured(missing, grid, _trained_in(precision), Path(folder))
+        known |= _measured(missing, grid, Path(folder))
     for name in missing:
         known[name]["settings"] = settings[name]
     out.mkdir(parents=True, exist_ok=True)
@@ -58,9 +59,10 @@ def _trained_in(precision: str) -> Precise:
     return lambda: torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def _measured(
-    forecasters: dict[str, ForecasterConfig], grid: int, precise: Precise, folder: Path
-) -> dict[str, dict[str, float]]:
+TRAINED = {"training": _trained_in("bfloat16"), "training_float32": _trained_in("float32")}
+
+
+def _measured(forecasters: dict[str, ForecasterConfig], grid: int, folder: Path) -> dict[str, dict[str, float]]:
     x = (np.arange(grid) + 0.5) / grid - 0.5
     pulse = np.exp(-(x**2 + x[:, None] ** 2) / (2 * 0.05**2))
     state = np.stack((pulse, 0 * pulse)).astype(np.float32)
@@ -75,16 +77,20 @@ def _measured(
         found[name] = {
             "parameters": model.weights(),
             "macs": model.macs((grid, grid))["frame"],
-            "training_bytes": _kept(model, state, medium, precise),
             "prediction_bytes": _most(model, state, medium),
         }
-        timed[name, "training_milliseconds"] = _training(model, state, medium, precise), 1
+        for kind, precise in TRAINED.items():
+            found[name][f"{kind}_bytes"] = _kept(model, state, medium, precise)
+            timed[name, f"{kind}_milliseconds"] = _training(model, state, medium, precise), 1
         timed[name, "torch_milliseconds"] = forecasting(model, state, medium), config.bundle
         try:
             export_onnx(model, folder / str(number), (grid, grid))
             graph = OnnxForecaster(folder / str(number))
             timed[name, "onnx_milliseconds"] = forecasting(graph, state, medium), config.bundle
-            timed[name, "compiled_milliseconds"] = forecasting(CompiledForecaster(model), state, medium), config.bundle
+            loops = CompiledForecaster(model)
+            timed[name, "compiled_milliseconds"] = forecasting(loops, state, medium), config.bundle
+            (held,) = loops.start(state[None], medium[None])
+            found[name]["compiled_bytes"] = sum(part.nbytes for part in held.arrays if isinstance(part, np.ndarray))
         except WavesimError:  # a network that the one or the other does not know
             pass
     for (name, kind), taken in in_turns(timed, TURNS, BURST).items():

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from apriori_claims import Rows, by_name, claims, fastest, filtered_classically, spread
+from apriori_arms import CLASSICAL, ONE_WAY, TWO_LAYERS
+from apriori_claims import NARROW, Rows, by_name, claims, fastest, filtered_classically, spread
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+SHORT = (CLASSICAL, ONE_WAY, "classical, 7 channels", TWO_LAYERS, *NARROW)
+"""What the README shows."""
+SAID = ("Equal error", "Encoders", "Faster prediction", "A twentieth")
+
 
 def write(rows: Rows, cost: dict[str, Any], out: Path) -> None:
-    """OUT/apriori.md, and OUT/apriori.png where there is something to draw."""
+    """OUT/apriori.md, its summary.md, and apriori.png where there is something to draw."""
     about = f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}; {len(rows)} trainings"
     lines = [
         f"{about}. Relative L2 of the pressure, over at most 32 trajectories: mean ± standard deviation over seeds; "
@@ -33,8 +38,26 @@ def write(rows: Rows, cost: dict[str, Any], out: Path) -> None:
     lines += ["", "## The claims", "", *claims(rows, cost)]
     out.mkdir(parents=True, exist_ok=True)
     (out / "apriori.md").write_text("\n".join(lines) + "\n")
+    (out / "summary.md").write_text("\n".join(_summary(rows, cost)) + "\n")
     if any(row["preset"] == "packing" for row in rows):
         _figure([row for row in rows if row["preset"] == "packing" and row["size"] is None], cost, out / "apriori.png")
+
+
+def _summary(rows: Rows, cost: dict[str, Any]) -> list[str]:
+    """The most telling arms, and the claims that are about errors and time."""
+    presets = list(dict.fromkeys(row["preset"] for row in rows))
+    lines = [
+        f"| arm | parameters | ms a frame | {' | '.join(presets)} |",
+        "|---|" + "---:|" * (2 + len(presets)),
+    ]
+    for name in SHORT:
+        own = [row for row in rows if row["name"] == name]
+        if own:
+            each = [[row for row in own if row["preset"] == preset] for preset in presets]
+            errors = [_said(spread(some, "test", "one_crossing")) if some else "" for some in each]
+            took = f"{fastest(cost[name]):.2f}" if name in cost else ""
+            lines.append(f"| {name} | {own[0]['parameters']:,} | {took} | {' | '.join(errors)} |")
+    return [*lines, "", *(line for line in claims(rows, cost) if line.startswith(tuple(f"- *{said}" for said in SAID)))]
 
 
 def _said(pair: tuple[float, float | None]) -> str:

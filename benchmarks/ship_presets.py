@@ -72,6 +72,7 @@ def ship(
     for name in arms:
         shutil.copy(runs / name / "model.safetensors", target / f"{name}.safetensors")
         shutil.copy(runs / name / "curves.png", target / f"{name}.curves.png")
+        shutil.copy(runs / f"{name}.toml", target)
     trajectories = FRESH if scale.grid > apriori.QUICK.grid else scale.trajectories[apriori.kind_of(preset)]
     fresh = apriori.generated(preset, scale, folder, trajectories, FRESH_SEED)
     results = {}
@@ -98,6 +99,7 @@ def _card(
     each = []
     for name in arms:
         table = (runs / name / "README.md").read_text().split("\n| | |\n")[1].split("\n\n")[0]
+        table = table.replace(str(runs / f"{name}.toml"), f"data/models/{preset}/{name}.toml")
         table = table.replace(str(runs.parents[1]), str(FOLDER))  # a card is of no machine
         each.append(
             f"## {name}\n\n`{name}.safetensors`, SHA-256 {file_hash(target / f'{name}.safetensors')[:16]}\n\n| | |\n"

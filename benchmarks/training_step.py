@@ -1,7 +1,7 @@
 """What makes a training step fast: dense kernels for high ranks, slices, the order in memory, half precision.
 
 layers         forward and back through filter after filter, and through the dense kernel that they make up
-coarse step    two frames forward and back, differences by slices, and by a convolution with four kernels
+coarse step    two frames forward and back, differences by slices, by a convolution with four kernels, and in loops in C
 convolution    forward and back, channels apart and side by side in memory, in single and half precision
 continuation   beyond the edges, forward and back, axis by axis and in one operation
 whole          unrolls of four frames of forecasters of the study, in single and half precision
@@ -45,8 +45,14 @@ FORECASTERS = {
 Works = dict[tuple[object, ...], Callable[[], None]]
 
 
-class ByConvolution(CoarseStep):
-    """The same step, with the differences to the four neighbours as one convolution."""
+class BySlices(CoarseStep):
+    """The same step in torch."""
+
+    compiles = False
+
+
+class ByConvolution(BySlices):
+    """The same, with the differences to the four neighbours as one convolution."""
 
     def strain(self, pressure: torch.Tensor) -> tuple[torch.Tensor, ...]:
         kernel = torch.zeros(4, 1, 3, 3)
@@ -54,6 +60,9 @@ class ByConvolution(CoarseStep):
         for face, (_, (y, x)) in enumerate(FACES):
             kernel[face, 0, y, x] = 1
         return F.conv2d(around(pressure, 1, self.beyond), kernel).split(1, dim=1)
+
+
+WAYS = {"convolution": ByConvolution, "slices": BySlices, "loops": CoarseStep}
 
 
 def layers(chosen: tuple[tuple[int, int, int], ...], grid: int) -> Works:
@@ -77,7 +86,7 @@ def coarse_steps(grids: tuple[int, ...]) -> Works:
     for grid in grids:
         state = torch.randn(BATCH, 2, grid, grid, requires_grad=True)
         medium = 1 + torch.rand(BATCH, 2, grid, grid)
-        for way, kind in (("convolution", ByConvolution), ("slices", CoarseStep)):
+        for way, kind in WAYS.items():
             step = kind(1.0, SUBSTEPS)
             stencil = step.stencil(medium)
 
@@ -175,9 +184,11 @@ def main() -> None:
             f"| {channels} | {taps} | {rank} | {ratio:.1f} | {' | '.join(cells)} | {ways[1][0] / ways[0][0]:.2f} |"
         )
     lines += ["", f"Two frames of the coarse step, {SUBSTEPS} sub-steps each:", ""]
-    lines += ["| cells | convolution | slices | slices / convolution |", "|" + "---:|" * 4]
+    lines += [f"| cells | {' | '.join(WAYS)} | loops / slices |", "|" + "---:|" * 5]
     for grid in grids:
-        lines.append(compared(f"{grid} x {grid}", *[taken["coarse", grid, way] for way in ("convolution", "slices")]))
+        each = [taken["coarse", grid, way] for way in WAYS]
+        cells = " | ".join(f"{least:.1f} ({median:.1f})" for least, median in each)
+        lines.append(f"| {grid} x {grid} | {cells} | {each[2][0] / each[1][0]:.2f} |")
     lines += [
         "",
         f"A classical convolution of 16 channels and 5 taps, {grids[0]} x {grids[0]}, channels in memory:",

@@ -16,6 +16,7 @@ from collections import namedtuple
 import pytest
 from safetensors import SafetensorError
 
+from wavesim import provenance
 from wavesim.errors import WavesimError, missing_engine
 from wavesim.provenance import (
     discard_parts,
@@ -220,6 +221,22 @@ def test_the_hash_of_settings_sees_values_and_not_their_order():
 def test_versions_leave_out_what_is_not_installed():
     found = versions("h5py", "a-package-that-nobody-installed")
     assert {"numpy", "h5py"} <= set(found) <= {"wavesim", "numpy", "h5py"}
+
+
+def test_the_revision_tells_of_changed_sources_and_not_of_what_a_study_writes(tmp_path, monkeypatch):
+    source, results = tmp_path / "wavesim" / "provenance.py", tmp_path / "benchmarks" / "results" / "runs.jsonl"
+    for file in (source, results):
+        file.parent.mkdir(parents=True)
+        file.write_text("1\n")
+    monkeypatch.setattr(provenance, "__file__", str(source))
+    assert revision() is None
+    for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=n", "-c", "user.email=e", "commit", "-qm", "one"]):
+        subprocess.run(["git", "-C", tmp_path, *words], check=True)
+    whole = revision()
+    results.write_text("2\n")
+    assert whole is not None and re.fullmatch("[0-9a-f]{12,40}", whole) and revision() == whole
+    source.write_text("2\n")
+    assert revision() == f"{whole}+"
 
 
 def test_the_revision_is_a_commit_or_nothing():

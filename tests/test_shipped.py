@@ -12,6 +12,8 @@ from well_format import format_defects
 import wavesim
 from wavesim.dataset import check
 from wavesim.metrics import relative_l2
+from wavesim.recipes import RecipeConfig, recipe
+from wavesim.surrogate.checkpoint import read_header
 from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.surrogate.models import STEPS
 from wavesim.viz.runs import find_run
@@ -34,6 +36,16 @@ def test_a_shipped_model_has_the_errors_on_its_card_over_the_shipped_trajectorie
         forecast = wavesim.rollout(model, trajectory.state[0], trajectory.medium, frames=64)
         errors = relative_l2(forecast[:, 0], trajectory.state[1:, 0])
         np.testing.assert_allclose(errors, row["errors"][place * of_each_packing], atol=2e-3)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "data" / "models").rglob("*.toml")), ids=lambda path: path.parent.name)
+def test_a_recipe_beside_a_shipped_model_is_that_of_its_file(path: Path) -> None:
+    header = read_header(path.with_suffix(".safetensors"))
+    given = recipe(str(path), RecipeConfig())
+    assert header["config"] == given.forecaster and header["about"]["training"] == given.training.model_dump(
+        mode="json"
+    )
+    assert f"--model {path.relative_to(ROOT)} " in (path.parent / "README.md").read_text()
 
 
 def shipped(learned: bool) -> list[Path]:

@@ -46,13 +46,22 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def revision() -> str | None:
-    """The git revision of the source tree, with '+' where it has uncommitted changes; None outside a checkout."""
-    here = Path(__file__).resolve().parent
+    """The git revision of the source tree; None outside a checkout.
+
+    With '+' where what is tracked has changed since, but for benchmarks/results: a study writes its lines there while
+    it runs.
+    """
+    here = Path(__file__).resolve().parents[1]
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10)
+
     try:
-        git = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        return subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        found = git("rev-parse", "--short=12", "HEAD")
+        changed = git("diff", "--quiet", "HEAD", "--", ".", ":(exclude)benchmarks/results")
     except (OSError, subprocess.SubprocessError):
         return None
+    return None if found.returncode else found.stdout.strip() + "+" * bool(changed.returncode)
 
 
 def machine() -> str:

@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from wavesim.errors import WavesimError
+from wavesim.surrogate import step_gradients
 from wavesim.surrogate.layers.padding import continued
 from wavesim.surrogate.sides import MEDIUM, STATE, Sides, around, padding
 
@@ -39,12 +40,14 @@ class CoarseStep(nn.Module):
 
     links = len(FACES)  # to neighbours
     least = 2  # cells along a side
+    compiles = True  # its acceleration is links to near cells and nothing else
 
     def __init__(self, courant: float, substeps: int, sides: Sides = ("rigid",) * 4):
         super().__init__()
         self.courant, self.substeps = courant, substeps
         self.sides = dict(zip(("left", "right", "bottom", "top"), sides, strict=True))
         self.beyond, self.medium_beyond = padding(sides, STATE), padding(sides, MEDIUM)
+        self.images = self.beyond  # that links read
         self.absorbs = "absorbing" in sides
         # Where all sides carry nothing, what lies behind them is not read.
         self.closed = not {"soft", "periodic"} & set(sides)
@@ -101,6 +104,10 @@ class CoarseStep(nn.Module):
         """Layers whose adjoint runs, too, so that an export leaves them as they are."""
         return ()
 
+    def images_beyond(self) -> tuple[int, ...]:
+        """What pressure is read behind the low and the high side along y, then along x, as the loops in C have it."""
+        return tuple(step_gradients.BEYOND[side] for axis in self.images for side in axis)
+
     def substeps_in(self, stencil: torch.Tensor, medium: torch.Tensor) -> Substeps:
         """The sub-steps that a frame takes in these media."""
         return self.substeps
@@ -130,8 +137,11 @@ class CoarseStep(nn.Module):
         most = substeps if isinstance(substeps, int) else int(substeps.max())
         if most == 0:
             return state
-        pressure, rate = state[:, :1], state[:, 1:]
         damping = stencil[:, self.links : self.links + 1] if self.absorbs else None
+        if self.compiles and step_gradients.able(state, stencil, self.links):
+            each = torch.full((len(state),), substeps) if isinstance(substeps, int) else substeps.flatten()
+            return step_gradients.frame(state, stencil[:, : self.links], damping, each, self.images_beyond())
+        pressure, rate = state[:, :1], state[:, 1:]
         # Each kick is a half before the drift, explicit in the damping, and a half after it, implicit.
         half = 1 / (2 * substeps)
         rate = rate if damping is None else rate * (1 - half * damping)

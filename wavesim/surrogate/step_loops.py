@@ -10,11 +10,8 @@ import numpy as np
 
 from wavesim.compiled import compiled
 from wavesim.surrogate.effective import EffectiveStep
-from wavesim.surrogate.layers.padding import Boundary
 from wavesim.surrogate.models import Context, Forecaster
 from wavesim.surrogate.workspace import Bound, pointer, zeros
-
-BEYOND: dict[Boundary, int] = {"zero": 0, "mirror": 1, "odd": -1, "periodic": 2}
 
 
 class _Frame(ctypes.Structure):
@@ -52,13 +49,11 @@ class StepLoops:
         if step.absorbs:
             damping, share = zeros(2, rows, stride), stencil[step.links] / (2 * substeps)
             damping[..., :columns] = 1 - share, 1 / (1 + share)
-        images = step.images if isinstance(step, EffectiveStep) else step.beyond
-        beyond = tuple(BEYOND[side] for axis in images for side in axis)
         rate = zeros(rows, stride)  # one for all, like the medium: a frame begins and ends in the caller's arrays
         found = []
         for budget in budgets:
             pressure, kept = zeros(rows + 2 * self._reach, stride + 2 * self._lanes), zeros(rows, stride)
             tables: list[np.ndarray | None] = [links, softness, damping, pressure, rate, kept]
-            frame = _Frame(rows, columns, stride, substeps, *beyond, budget, *map(pointer, tables), 0)
+            frame = _Frame(rows, columns, stride, substeps, *step.images_beyond(), budget, *map(pointer, tables), 0)
             found.append(Bound(frame, list(tables)))
         return found

@@ -46,6 +46,8 @@ class StrainNetwork(Gated):
 class StructuredStep(LearnedStep):
     """The stencil: the four roots of B_0, damping if any, kappa, and the gates."""
 
+    compiles = False
+
     def __init__(self, config: ForecasterConfig, courant: float):
         super().__init__(courant, config.substeps, config.sides)
         self.network = StrainNetwork(config)

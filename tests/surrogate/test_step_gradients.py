@@ -92,3 +92,19 @@ def test_a_state_alone_or_a_medium_alone_may_have_derivatives(links: int) -> Non
         given[1 - which] = given[1 - which].detach()
         step(given[0], given[1], 4).sum().backward()
         assert given[which].grad.isfinite().all() and given[which].grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("sides", [SIDES[0], SIDES[3]])
+@pytest.mark.parametrize("alone", [0, 1], ids=["one state", "one medium"])
+def test_one_state_goes_through_several_media_and_several_through_one(alone: int, sides, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    step, found = step_of(12, sides), []
+    for by_loops in (True, False):
+        monkeypatch.setattr(step, "compiles", by_loops)
+        given = [part.detach() for part in asked(step)]
+        given[alone] = given[alone][:1]
+        state, stencil = (part.requires_grad_() for part in given)
+        after = step(state, stencil, 4)
+        after.square().sum().backward()
+        found.append((after.detach(), state.grad, stencil.grad[:, :12]))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12 * other.abs().max().item())

@@ -57,14 +57,17 @@ def frame(
     substeps: torch.Tensor,
     beyond: tuple[int, ...],
 ) -> torch.Tensor:
-    """The state (batch, 2, y, x) one frame later.
+    """The state (batch, 2, y, x) one frame later; of a batch of 1 there is one for all of the others.
 
     Args:
         links: weights w_k, (batch, 4 or 12, y, x), in the order of NEIGHBOURS. damping: (batch, 1, y, x), of which no
             derivative is taken. substeps: (batch,), of each medium. beyond: what lies behind the low and the high side
             along y, then along x, in the numbers of BEYOND.
     """
-    return _Marched.apply(state, links, damping, substeps, beyond)  # type: ignore[no-any-return]
+    batch = max(len(state), len(links))
+    state, links = state.expand(batch, -1, -1, -1), links.expand(batch, -1, -1, -1)
+    damping = None if damping is None else damping.expand(batch, -1, -1, -1)
+    return _Marched.apply(state, links, damping, substeps.expand(batch), beyond)  # type: ignore[no-any-return]
 
 
 class _Marched(torch.autograd.Function):

@@ -102,16 +102,20 @@ def verdict(rows: list[Row], cells: int) -> list[str]:
     for model in dict.fromkeys(row.model for row in rows if not row.model.endswith("/classical")):
         own = [row for row in rows if row.model == model and cells in row.times]
         exact = min(row.error for row in own if row.precision == "float32")
-        told = []
+        told, fast = [], float("inf")
         for words, aim, some in (
             ("float32", 2.0, [row for row in own if row.precision == "float32"]),
             ("fewer bits", 1.0, [row for row in own if row.precision != "float32" and row.error <= WORSE * exact]),
         ):
             best = min(some, key=lambda row: row.times[cells], default=None)
+            if words == "fewer bits" and fast <= aim:
+                told.append(f"which also meets the aim of {aim:g} ms in fewer bits")
+                continue
             if best is None:
                 told.append(f"in {words} it does not run, or only at more than {WORSE} times the error")
                 continue
             least = best.times[cells][0]
+            fast = min(fast, least)
             kind = "" if words == "float32" else f" ({best.precision})"
             told.append(
                 f"{least:.2g} ms in {words}{kind} in {NAMES[best.runtime]} (the aim is {aim:g} ms: "

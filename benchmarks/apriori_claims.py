@@ -218,10 +218,9 @@ def _overfitting(rows: Rows) -> list[str]:
                 one_way, classical = (np.array([growth[seed] for seed in seeds]) for growth in growths)
                 apart = np.log(one_way / classical)
                 margin = interval([apart.var(ddof=1) / len(seeds)], [len(seeds)]) if len(seeds) > 1 else None
-                pair = float(np.exp(apart.mean())), None if margin is None else float(np.expm1(margin))
                 told.append(
                     f"on {size}, {one_way.mean():.2f} times the error on all of them, the classical one "
-                    f"{classical.mean():.2f}: {verdict(pair)}"
+                    f"{classical.mean():.2f}: {verdict((1 + float(apart.mean()), margin))}"
                 )
         if told:
             lines.append(f"- *Less overfitting*, {words}: the one-way one has, {'; '.join(told)}.")

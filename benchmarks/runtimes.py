@@ -3,8 +3,8 @@
 Times are taken in turns, one thread, one trajectory (wavesim.bench); on the larger grid each cell stands for four.
 Errors are means over the dataset's test trajectories, relative L2 of the pressure after one crossing; int8 has its
 ranges from trajectories that train. Aims: of the compressed models, on 128 x 128 cells, 2 ms in float32, and 1 ms in
-fewer bits at little more error. It writes results/runtimes.md, and results/runtimes_summary.md
-of preset packing's compressed ones, with the aims.
+fewer bits at little more error. It writes results/runtimes.md, and results/runtimes_summary.md of preset packing's
+compressed ones, with the aims.
 
     OMP_NUM_THREADS=1 python benchmarks/runtimes.py runs/apriori/data/packing-256-64 runs/apriori/data/random-688-64
 """

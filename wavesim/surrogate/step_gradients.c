@@ -10,12 +10,7 @@
 
 #include <string.h>
 
-#define REACH (LINKS == 4 ? 1 : 2)
-
-const long reach = REACH;
-
-/* Beyond a side: its own cells in reverse times MIRROR or ODD, the cells at the other end, or nothing. */
-enum { MIRROR = 1, ODD = -1, PERIODIC = 2, ZERO = 0 };
+#include "links.h"
 
 typedef struct {
     long rows, columns, substeps;
@@ -27,20 +22,9 @@ typedef struct {
     REAL *sent;                        /* (rows + 2 REACH, columns + 2 REACH): l and what lies beyond the sides */
 } frame;
 
-/* (x, y) of the neighbours: right, left, top, bottom, then the corners, then those two cells away. */
-static const long NEIGHBOURS[12][2] = {{1, 0},  {-1, 0}, {0, 1},   {0, -1}, {1, 1}, {-1, 1},
-                                       {1, -1}, {-1, -1}, {2, 0}, {-2, 0}, {0, 2}, {0, -2}};
-
 static long wide(const frame *f) { return f->columns + 2 * REACH; }
 static REAL *field(const frame *f, long substep) { return f->pressures + substep * (f->rows + 2 * REACH) * wide(f); }
 static REAL *row_of(const frame *f, REAL *whole, long row) { return whole + (row + REACH) * wide(f) + REACH; }
-
-/* What a field is one or two cells beyond a side: where it is taken from, and times what. */
-static long image(long kind, long beyond, long cells, int high) {
-    long from = kind == PERIODIC ? cells - 1 - beyond : beyond;
-    return high ? cells - 1 - from : from;
-}
-static REAL sign(long kind) { return kind == PERIODIC ? 1 : (REAL)kind; }
 
 static void images(const frame *f, REAL *whole) {
     for (long y = 0; y < f->rows; y++) {

@@ -80,10 +80,10 @@ class _Marched(torch.autograd.Function):
         substeps: torch.Tensor,
         beyond: tuple[int, ...],
     ) -> torch.Tensor:
-        state, links = state.contiguous(), links.contiguous()
-        damping = None if damping is None else damping.contiguous()
+        state, links = _in_pieces(state), _in_pieces(links)
+        damping = None if damping is None else _in_pieces(damping)
         ctx.save_for_backward(state, links, damping, substeps)
-        ctx.beyond, after = beyond, torch.empty_like(state)
+        ctx.beyond, after = beyond, state.new_empty(state.shape)
         library = _library(links.shape[1], state.dtype)
         for k, (struct, _) in enumerate(_frames(state, links, damping, substeps, beyond)):
             library.there(ctypes.byref(struct), _at(state[k]), _at(after[k]))  # type: ignore[union-attr]
@@ -94,7 +94,7 @@ class _Marched(torch.autograd.Function):
     def backward(ctx: Any, by_after: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         state, links, damping, substeps = ctx.saved_tensors
         by_state = by_after.clone(memory_format=torch.contiguous_format)
-        by_links = torch.zeros_like(links) if ctx.needs_input_grad[1] else None
+        by_links = links.new_zeros(links.shape) if ctx.needs_input_grad[1] else None
         library, scratch = _library(links.shape[1], state.dtype), torch.empty_like(state[0])
         for k, (struct, _) in enumerate(_frames(state, links, damping, substeps, ctx.beyond)):
             library.there(ctypes.byref(struct), _at(state[k]), _at(scratch))  # type: ignore[union-attr]
@@ -130,6 +130,11 @@ def _frames(
         )
         for k in range(len(state))
     ]
+
+
+def _in_pieces(batch: torch.Tensor) -> torch.Tensor:
+    """The same, each of the batch in one piece of memory; a slice of channels, or one for all, is already."""
+    return batch if batch[0].is_contiguous() else batch.contiguous()
 
 
 def _at(tensor: torch.Tensor) -> ctypes.c_void_p:

@@ -19,16 +19,15 @@
 #define BYTES 16
 #endif
 #define LANES ((long)(BYTES / sizeof(float)))
-#define REACH (LINKS == 4 ? 1 : 2)
+#define REAL float
+
+#include "links.h"
 
 typedef float vector __attribute__((vector_size(BYTES), aligned(4)));
 #define AT(address) (*(vector *)(address))
 #define INLINE static inline __attribute__((always_inline))
 
 const long lanes = LANES, reach = REACH;
-
-/* Beyond a side: its own cells in reverse times MIRROR or ODD, the cells at the other end, or nothing. */
-enum { MIRROR = 1, ODD = -1, PERIODIC = 2, ZERO = 0 };
 
 typedef struct {
     long rows, columns, stride, substeps;
@@ -43,18 +42,7 @@ typedef struct {
     long known;            /* whether it is there */
 } frame;
 
-/* (x, y) of the neighbours: right, left, top, bottom, then the corners, then those two cells away. */
-static const long NEIGHBOURS[12][2] = {{1, 0},  {-1, 0}, {0, 1},   {0, -1}, {1, 1}, {-1, 1},
-                                       {1, -1}, {-1, -1}, {2, 0}, {-2, 0}, {0, 2}, {0, -2}};
-
 static float *at(const frame *f, long row) { return f->pressure + (row + REACH) * (f->stride + 2 * LANES) + LANES; }
-
-/* What a field is one or two cells beyond a side: where it is taken from, and times what. */
-static long image(long kind, long beyond, long cells, int high) {
-    long from = kind == PERIODIC ? cells - 1 - beyond : beyond;
-    return high ? cells - 1 - from : from;
-}
-static float sign(long kind) { return kind == PERIODIC ? 1.0f : (float)kind; }
 
 static void beside(const frame *f, float *row) {
     for (long i = 0; i < REACH; i++) {

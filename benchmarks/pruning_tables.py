@@ -1,4 +1,4 @@
-"""The tables and figures of pruning.py, and its questions answered in words: from its lines alone."""
+"""The tables and figures of pruning.py, from its lines and what pruning_choice.py saw of chosen rounds."""
 
 from __future__ import annotations
 
@@ -11,223 +11,173 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pruning_answers
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+from pruning_choice import REWOUND, TRAINED_ON, WITHIN, Row, Study, said
 
-Rows = list[dict[str, Any]]
-WORSE = 1.1  # times the error of the network as it came: what still counts as equal
-AIM = {"stored_bytes": 100, "milliseconds": 10}  # times fewer, of the smallest pair, at that error
-COLLAPSE = "sap (1, 2), global"
-# Whose smallest densities are compared; there is no lottery ticket within output channels.
-SCOPES = {
-    "layer": ("sap", "sap (1, 2)", "lottery-ticket"),
-    "global": ("sap, global", COLLAPSE, "lottery-ticket, global"),
-    "neuron": ("sap (1, 2), neuron",),
-}
+DENSITIES = (0.5, 0.3, 0.1)
+AFTER = (0, 4, 8, 12)  # trainings that go on
 
 
-def write(rows: Rows, out: Path) -> None:
+def write(study: Study, out: Path) -> None:
     """OUT/pruning.md, and OUT/pruning_PRESET.png for each preset that there is something to draw of.
 
-    What was refused is told with its reason, and is in no table.
+    What was refused is told with its reason; the rounds before it are in the tables like others.
     """
-    refused, rows = [row for row in rows if "refused" in row], [row for row in rows if "refused" not in row]
-    about = f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}; {len(rows)} prunings"
+    refused = [row for row in study.rows if "refused" in row]
+    study = Study([row for row in study.rows if row.get("rounds")], study.judged)
+    about = f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}; {len(study.rows)} prunings"
     lines = [
-        f"{about}. Errors are relative L2 of the pressure, in the mean over 32 frames of 8 trajectories of the test "
-        "split, over those of the network as it came: mean ± standard deviation over seeds. Milliseconds are the "
-        "smallest of a frame on one thread, after materialising and, in brackets, with the zeros still there. Steps "
-        "are those of the optimiser in all rounds, beside those that the network had before."
+        f"{about}. Errors are relative L2 of the pressure, in the mean over 32 frames; *times* is an error over that "
+        "of the uncut forecaster after as many optimiser steps. All is mean ± standard deviation over seeds. Steps "
+        "are those beyond the forecaster's own; after a rewind there are none."
     ]
-    for preset in dict.fromkeys(row["preset"] for row in rows):
-        lines += ["", f"## {preset}", "", *_table([row for row in rows if row["preset"] == preset])]
-        lines += _held_out([row for row in rows if row["preset"] == preset])
+    for preset in dict.fromkeys(row["preset"] for row in study.rows):
+        here = study.of_preset(preset)
+        lines += ["", f"## {preset}", "", *_uncut(here), "", *_smallest(here), "", *_at_densities(here)]
+        lines += _held_out(here)
+        figure(here, out / f"pruning_{preset}.png")
     if refused:
         lines += ["", "## What was refused", ""]
-        lines += [f"- *{row['preset']}, {row['family']}*, {row['name']}, seed {row['seed']}: {row['refused']}"
-                  for row in refused]  # fmt: skip
-    lines += ["", "## The questions", "", *answers(rows)]
+        lines += [f"- *{row['preset']}, {row['family']}*, {row['name']}, seed {row['seed']}, in round "
+                  f"{max(len(row['rounds']), 1)}: {row['refused']}" for row in refused]  # fmt: skip
+    lines += ["", "## The questions", "", *pruning_answers.answers(study)]
     out.mkdir(parents=True, exist_ok=True)
     (out / "pruning.md").write_text("\n".join(lines) + "\n")
-    for preset in dict.fromkeys(row["preset"] for row in rows):
-        _figure([row for row in rows if row["preset"] == preset], out / f"pruning_{preset}.png")
 
 
-def _arms(rows: Rows) -> dict[tuple[str, str], Rows]:
-    """(family, name) -> its lines, one a seed."""
-    keys = dict.fromkeys((row["family"], row["name"]) for row in rows)
-    return {key: [row for row in rows if (row["family"], row["name"]) == key] for key in keys}
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> list[str]:
+    line = "|" + "---|" * texts + "---:|" * (len(heads) - texts)
+    return [f"| {' | '.join(heads)} |", line, *(f"| {' | '.join(row)} |" for row in rows)]
 
 
-def _said(values: Sequence[float], digits: int = 2) -> str:
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
+def _uncut(study: Study) -> list[str]:
+    """The forecasters as they came, and their errors after more training."""
+    rows = []
+    for (family, name), own in study.arms(uncut=True).items():
+        if name != TRAINED_ON:
+            continue
+        first = [row["rounds"][0] for row in own]
+        again = [row["rounds"][-1]["validation_error"] for row in study.rows
+                 if (row["family"], row["name"]) == (family, REWOUND)]  # fmt: skip
+        ends = [said([row["rounds"][k]["validation_error"] for row in own if k < len(row["rounds"])], 3) for k in AFTER]
+        size = f"{first[0]['stored_bytes'] / 1e3:.1f}"
+        fastest = f"{min(end['milliseconds'] for end in first):.3f}"
+        rows.append([family, str(len(own)), f"{first[0]['parameters']:,}", size, fastest, ends[0], said(again, 3),
+                     *ends[1:]])  # fmt: skip
+    each = next((row["going_on"] for row in study.rows if row["name"] == TRAINED_ON), 0)
+    heads = ["forecaster", "seeds", "weights", "kB", "ms a frame", "validation error", "trained again",
+             *(f"{each * k:,} steps on" for k in AFTER[1:])]  # fmt: skip
+    return _table(heads, rows, 1)
 
 
-def _table(rows: Rows) -> list[str]:
-    heads = ("forecaster", "method", "seeds", "rounds", "steps", "density", "kB", "ms a frame", "error as it came",
-             "times")  # fmt: skip
-    lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
-    for (family, name), own in _arms(rows).items():
-        last = [row["rounds"][-1] for row in own]
-        cells = (
-            family,
-            name,
-            str(len(own)),
-            str(len(own[0]["rounds"]) - 1),
-            f"{own[0]['iterations']:,}",
-            _said([end["density"] for end in last], 3),
-            _said([end["stored_bytes"] / 1e3 for end in last], 1),
-            f"{min(end['milliseconds'] for end in last):.2f} ({min(end['masked_milliseconds'] for end in last):.2f})",
-            _said([row["dense_test_error"] for row in own], 3),
-            _said([row["test_error"] / row["dense_test_error"] for row in own]),
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+def _smallest(study: Study) -> list[str]:
+    """How far each method goes, in the last round that is as good as what is uncut."""
+    rows = []
+    for (family, name), own in study.arms().items():
+        found = [(row, number) for row in own if (number := study.last_within(row)) is not None]
+        cells = [family, name, f"{len(found)} of {len(own)}"]
+        if not found:
+            best = min(
+                filter(None, (study.times(row, k) for row in own for k in range(1, len(row["rounds"])))), default=0
+            )
+            rows.append([*cells, "", "", "", "", f"best {best:.2f}" if best else "", ""])
+            continue
+        ends = [row["rounds"][number] for row, number in found]
+        more = "≤ " if all(number == len(row["rounds"]) - 1 for row, number in found) else ""
+        seen = [study.judged.get((row["key"], number), {}).get("milliseconds") for row, number in found]
+        times = [value for value in seen if value]
+        cells += [
+            more + said([end["density"] for end in ends], 3),
+            said([end["stored_bytes"] / 1e3 for end in ends], 2),
+            f"{min(times):.3f}" if times else "",
+            said([row["before"] + number * row["going_on"] for row, number in found], 0),
+            said([study.times(row, number) for row, number in found]),
+            said([study.test_times(row, number) for row, number in found]),
+        ]
+        rows.append(cells)
+    heads = ("forecaster", "method", "seeds", "density", "kB", "ms a frame, 64 x 64", "steps", "times, validation",
+             "times, test")  # fmt: skip
+    about = f"The last round within {WITHIN:g} times the error of what is uncut; ≤: in no seed did a round fail."
+    return [about, "", *_table(heads, rows, 2)]
 
 
-def _held_out(rows: Rows) -> list[str]:
-    """How well what AutoSparse learned ranks the lifetimes of weights in layers that it has not seen."""
+def _at_densities(study: Study) -> list[str]:
+    """Every method at the same densities, between its rounds where it has no such one."""
+    rows = []
+    for (family, name), own in study.arms().items():
+        if own[0]["group"] == "controls":
+            continue
+        at = [said([times_at(study, row, density) for row in own]) for density in DENSITIES]
+        if any(at):
+            rows.append([family, name, *at])
+    heads = ("forecaster", "method", *(f"at {density:g}" for density in DENSITIES))
+    return ["Times, on validation data, at the same densities.", "", *_table(heads, rows, 2)]
+
+
+def times_at(study: Study, row: Row, density: float) -> float | None:
+    """Times at a density, linear between rounds in both logarithms; nothing where rounds do not come to it."""
+    points = [(r["density"], study.times(row, k)) for k, r in enumerate(row["rounds"])]
+    for (one, above), (other, below) in pairwise(points):
+        between = other <= 1.03 * density and density <= 1.03 * one  # rounds leave whole numbers of weights
+        if above and below and between:
+            share = np.clip(np.log(one / density) / np.log(one / other), 0, 1) if one > other else 1.0
+            return float(above * (below / above) ** share)
+    return None
+
+
+def _held_out(study: Study) -> list[str]:
+    """How well what AutoSparse learned ranks the lifetimes of weights that it has not seen."""
     lines = []
-    for (family, name), own in _arms([row for row in rows if "held_out" in row]).items():
-        found = [held for row in own for held in row["held_out"]]
-        scorers = [key for key in found[0] if key not in ("held out", "weights")]
-        said = ", ".join(f"{scorer} {_said([held[scorer] for held in found])}" for scorer in scorers)
-        lines.append(f"- {family}, {name}: rank correlation with lifetimes held out, {said}.")
+    for (family, name), own in study.arms().items():
+        if not all("held_out" in row for row in own) or "shuffled" in name:
+            continue
+        layers = [held for row in own for held in row["held_out"] if held["held out"] == "layers"]
+        for what, found in (
+            ("of layers held out", layers),
+            ("of the forecaster that it prunes", [r["pupil"] for r in own]),
+        ):
+            scorers = [key for key in found[0] if key not in ("held out", "weights")]
+            words = ", ".join(f"{scorer} {said([held[scorer] for held in found])}" for scorer in scorers)
+            lines.append(f"- {family}, {name}: rank correlation with the lifetimes {what}, {words}.")
     return ["", *lines] if lines else []
 
 
-def answers(rows: Rows) -> list[str]:
-    """The questions, each answered as far as what it takes is there."""
-    lines = []
-    for preset in dict.fromkeys(row["preset"] for row in rows):
-        arms = _arms([row for row in rows if row["preset"] == preset])
-        for family in dict.fromkeys(family for family, _ in arms):
-            here = f"*{preset}, {family}*"
-            if collapse := arms.get((family, COLLAPSE)):
-                lines.append(f"- {here}, the index as pruning goes on until it collapses: {_course(collapse)}.")
-            for scope, names in SCOPES.items():
-                there = {name: _least_density(arms[family, name]) for name in names if (family, name) in arms}
-                if len(there) == len(names):
-                    said = ", ".join(f"{name} {least:.2f}" for name, least in there.items())
-                    lines.append(
-                        f"- {here}, smallest density within {WORSE:g} times the error, in scope {scope}: {said}."
-                    )
-        both = [arms.get((family, "lottery-ticket")) for family in ("classical", "one-way")]
-        if both[0] and both[1]:
-            least = [_least_density(own) for own in both if own]
-            word = "leaves less to prune" if least[1] > least[0] else "does not leave less to prune"
-            lines.append(
-                f"- *{preset}*: compression a priori {word}: by the lottery ticket the classical forecaster goes down "
-                f"to a density of {least[0]:.2f} within {WORSE:g} times its error, the one-way one to {least[1]:.2f}."
-            )
-        lines += _winners(preset, arms)
-    return lines or ["Not known yet: nothing is finished."]
-
-
-def _course(own: Rows) -> str:
-    """The mean index at its turns, and the error beside it."""
-    index = np.mean([[round_["pq_index"] for round_ in row["rounds"]] for row in own], axis=0)
-    error = np.mean([[round_["validation_error"] for round_ in row["rounds"]] for row in own], axis=0)
-    step = np.sign(np.diff(index))
-    turns = [0, *(k + 1 for k in range(len(step) - 1) if step[k] * step[k + 1] < 0), len(index) - 1]
-    ways = {1.0: "rises", -1.0: "falls", 0.0: "stays"}
-    legs = [
-        f"{ways[float(np.sign(index[b] - index[a]))]} from {index[a]:.2f} to {index[b]:.2f} (round {b}, error "
-        f"{error[b] / error[0]:.2f} times)"
-        for a, b in pairwise(turns)
-    ]
-    return ", ".join(legs)
-
-
-def _least_density(own: Rows) -> float:
-    """Smallest density of a round, in the mean over seeds, with an error that still counts as equal; 1: none."""
-    found = [
-        min(
-            r["density"] for r in row["rounds"] if r["validation_error"] <= WORSE * row["rounds"][0]["validation_error"]
-        )
-        for row in own
-    ]
-    return float(np.mean(found))
-
-
-def _winners(preset: str, arms: dict[tuple[str, str], Rows]) -> list[str]:
-    """The smallest and the fastest result that is as good as the classical forecaster before pruning, and the aim.
-
-    As good is told by validation errors; the test errors of what they choose stand beside it.
-    """
-    classical = [row for (family, _), own in arms.items() if family == "classical" for row in own]
-    if not classical:
-        return []
-    dense = {key: min(row["rounds"][0][key] for row in classical) for key in AIM}
-    error = float(np.mean([row["rounds"][0]["validation_error"] for row in classical]))
-    test_error = float(np.mean([row["dense_test_error"] for row in classical]))
-    found = {}
-    for (family, name), own in arms.items():
-        if own[0]["group"] == "uncut":
-            continue
-        ends = [row["rounds"][-1] for row in own]
-        if np.mean([end["validation_error"] for end in ends]) <= WORSE * error:
-            gains = {key: dense[key] / float(np.mean([end[key] for end in ends])) for key in AIM}
-            gains["test error"] = float(np.mean([row["test_error"] for row in own])) / test_error
-            found[f"{family} pruned by {name}"] = gains
-    aim = f"the aim, {AIM['stored_bytes']} times fewer stored bits and {AIM['milliseconds']} times fewer milliseconds"
-    if not found:
-        return [
-            f"- *{preset}*: no pruned forecaster stays within {WORSE:g} times the classical one's error on validation "
-            f"data; {aim}, is not met."
-        ]
-    said = [
-        f"the {word} is {name}, {_gains(found[name])}"
-        for word, key in (("smallest", "stored_bytes"), ("fastest", "milliseconds"))
-        for name in [max(found, key=lambda one: found[one][key])]
-    ]
-    within = f"within {WORSE:g} times the error of the classical forecaster as it came"
-    return [f"- *{preset}*: {within}, on validation data, {'; '.join(said)}.", f"- *{preset}*: {aim}, {_met(found)}."]
-
-
-def _gains(gains: dict[str, float]) -> str:
-    return (
-        f"{gains['stored_bytes']:.1f} times fewer stored bits, {gains['milliseconds']:.1f} times fewer milliseconds, "
-        f"{gains['test error']:.2f} times the error on test data"
-    )
-
-
-def _met(found: dict[str, dict[str, float]]) -> str:
-    """By whom of those that are as good on validation data the aim is met, and whether the test data say so too."""
-    there = [name for name, gains in found.items() if all(gains[key] >= least for key, least in AIM.items())]
-    if not there:
-        return "is not met"
-    name = max(there, key=lambda one: found[one]["stored_bytes"])
-    verdict = "is met by" if found[name]["test error"] <= WORSE else "is met on validation data alone, by"
-    return f"{verdict} {name}: {_gains(found[name])}"
-
-
-def _figure(rows: Rows, path: Path) -> None:
-    """Validation error against density, bytes and milliseconds, and the index by round: a row of axes a family."""
-    families = list(dict.fromkeys(row["family"] for row in rows))
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    figure = Figure(figsize=(14, 3.6 * len(families)), layout="constrained")
-    grid = figure.subplots(len(families), 4, squeeze=False)
-    across = (("density", "density"), ("stored_bytes", "stored bytes"), ("milliseconds", "ms a frame"))
+def figure(study: Study, path: Path) -> None:
+    """Times against density, bytes and milliseconds, and the index by round: a row of axes a forecaster."""
+    arms = {key: own for key, own in study.arms().items() if own[0]["group"] != "controls"}
+    families, names = list(dict.fromkeys(f for f, _ in arms)), list(dict.fromkeys(n.split(", 0.")[0] for _, n in arms))
+    if not families:
+        return
+    drawn = Figure(figsize=(15, 4 * len(families) + 1.5), layout="constrained")
+    grid = drawn.subplots(len(families), 4, squeeze=False)
+    across = (("density", "density"), ("stored_bytes", "stored bytes"), ("milliseconds", "ms a frame, 32 x 32"))
     for line, family in zip(grid, families, strict=True):
-        for (owner, name), own in _arms(rows).items():
+        for (owner, name), own in arms.items():
             if owner != family:
                 continue
-            number = names.index(name)
-            style = {"color": f"C{number % 10}", "marker": "osv^D<>"[number // 10], "ms": 3, "lw": 1}
-            keys = ("density", "stored_bytes", "milliseconds", "validation_error", "pq_index")
-            courses = {key: np.mean([[r[key] for r in row["rounds"]] for row in own], axis=0) for key in keys}
+            place = names.index(name.split(", 0.")[0])
+            style: dict[str, Any] = {"color": f"C{place % 10}", "marker": "osv^D<>"[place // 10], "ms": 3, "lw": 1}
+            rounds = min(len(row["rounds"]) for row in own)
+            mean = {key: [np.mean([row["rounds"][k][key] for row in own]) for k in range(rounds)]
+                    for key in ("density", "stored_bytes", "milliseconds", "pq_index")}  # fmt: skip
+            times = [np.mean([study.times(row, k) or np.nan for row in own]) for k in range(rounds)]
+            style["label"] = name.split(", 0.")[0]
+            start = 0 if rounds > 2 else 1  # what is cut at once is a point
             for axis, (key, _) in zip(line, across, strict=False):
-                axis.plot(courses[key], courses["validation_error"], label=name, **style)
-            line[3].plot(courses["pq_index"], label=name, **style)
+                axis.plot(mean[key][start:], times[start:], **style)
+            if rounds > 2:
+                line[3].plot(mean["pq_index"], **style)
         for axis, (_, words) in zip(line, across, strict=False):
-            axis.set(xscale="log" if words != "ms a frame" else "linear", yscale="log", xlabel=words)
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+            axis.axhline(WITHIN, color="0.6", lw=0.8, zorder=0)
+            axis.set(xscale="linear" if "ms" in words else "log", yscale="log", xlabel=words, ylim=(None, 6))
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))
             axis.yaxis.set_major_formatter(FormatStrFormatter("%.2g"))
             axis.yaxis.set_minor_formatter(NullFormatter())
-        line[0].set_ylabel(f"{family}\nvalidation error")
+        line[0].set_ylabel(f"{family}\ntimes the error of what is uncut")
         line[3].set(xlabel="round", ylabel="PQ index of what is left")
-    handles = {drawn.get_label(): drawn for axis in grid[:, 0] for drawn in axis.get_lines()}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=8)
-    figure.savefig(path, dpi=110)
+    handles = {line.get_label(): line for axis in grid[:, 0] for line in axis.get_lines() if line.get_label()[0] != "_"}
+    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(path, dpi=100)

@@ -147,6 +147,10 @@ def prune(
     restart: Annotated[str | None, typer.Option(help="rewind or fine-tune; default: as published")] = None,
     rewind_to: Annotated[int | None, typer.Option(help="optimiser steps after which weights are rewound to")] = None,
     rounds: Annotated[int | None, typer.Option(help="of pruning and retraining; default: the method's own")] = None,
+    within: Annotated[
+        float | None, typer.Option(help="times the error that the result may have; rounds end with two that have more")
+    ] = None,
+    half: Annotated[bool | None, typer.Option("--half", help="round the result to half precision")] = None,
     iterations: Annotated[int | None, typer.Option(help="optimiser steps of each training")] = None,
     like: Annotated[Path | None, typer.Option(help="for method random: a pruned model whose counts it takes")] = None,
     regressor: Annotated[
@@ -166,7 +170,8 @@ def prune(
     model = model_file(model)
     chosen = settings(config)
     options = {"method": method, "scope": scope, "density": density, "restart": restart, "rewind_to": rewind_to,
-               "rounds": rounds, "iterations": iterations, "like": like, "regressor": regressor}  # fmt: skip
+               "rounds": rounds, "within": within, "half": half, "iterations": iterations, "like": like,
+               "regressor": regressor}  # fmt: skip
     update = {key: value for key, value in options.items() if value is not None}
     named = ", ".join(f"--{key}" for key in update).replace("_", "-") or "[pruning]"
     pruning = parse({**chosen.pruning.model_dump(), **update}, PruningConfig, named)

@@ -179,6 +179,14 @@ class PruningConfig(Settings):
     rounds: Annotated[int, Field(ge=1, le=255)] | None = Field(  # lifetimes, in rounds, are kept as bytes
         default=None, description="of pruning and retraining; none: the method's own"
     )
+    within: Annotated[float, Field(ge=1)] | None = Field(
+        default=None,
+        description="the result is the last round whose validation error is at most so many times that of the network "
+        "as it came, and rounds end with two in a row that are worse; none: all rounds, and the last one",
+    )
+    half: bool = Field(
+        default=False, description="weights of the result are rounded to half precision, in which its file stores them"
+    )
     iterations: Count = Field(default=250, description="optimiser steps of each training")
     restart: Literal["rewind", "fine-tune"] | None = Field(
         default=None, description="retrain from earlier weights, or go on; none: as the method was published"

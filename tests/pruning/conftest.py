@@ -35,11 +35,15 @@ def standing_mode(nodes_x: int, nodes_y: int, wave_speed: float) -> dict[str, np
 
 @pytest.fixture(scope="session")
 def standing_waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a dataset of two packings to train on and one to validate, two trajectories each."""
+    """The folder of a dataset of a packing for each split, two trajectories through each."""
     root = tmp_path_factory.mktemp("standing_waves")
     centres = (np.arange(CELLS) + 0.5) / CELLS
     for number, (split, modes) in enumerate(
-        {"train": [(1, 0, 1.0), (2, 1, 0.8)], "valid": [(1, 1, 0.9), (0, 2, 1.1)]}.items()
+        {
+            "train": [(1, 0, 1.0), (2, 1, 0.8)],
+            "valid": [(1, 1, 0.9), (0, 2, 1.1)],
+            "test": [(2, 0, 0.9), (1, 2, 1.0)],
+        }.items()
     ):
         fields = [standing_mode(*mode) for mode in modes]
         stacked = {name: np.stack([field[name] for field in fields]) for name in fields[0]}

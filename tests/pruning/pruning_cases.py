@@ -56,9 +56,9 @@ def watched(method: str):
             seen.plan = found
         return found
 
-    def end(run, result):
+    def end(run, number, result):
         seen.last = copy.deepcopy(run.model)
-        return with_test(run, result)
+        return with_test(run, number, result)
 
     with patch.dict(METHODS, {method: replace(parts, plan=plan)}), patch.object(loop, "with_test", end):
         yield seen

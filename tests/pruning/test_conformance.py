@@ -30,6 +30,8 @@ GRIDS = [(12, 12), (17, 9)]
 TRAINING = pruning_cases.TRAINING.model_copy(update={"validate_every": 2})  # so that a kill leaves half a training
 
 
+# Of either family a mask and a cut; of the one with more kinds of tensors every method.
+EACH = [*((method, "one-way") for method in METHODS), ("lottery-ticket", "classical"), ("structured-sap", "classical")]
 OWN: dict[str, dict[str, object]] = {"granet-st": {"scope": "global"}}  # settings without which a method does not run
 
 
@@ -186,17 +188,17 @@ def test_materialised_forecasts_as_masked_does_and_is_brought_up_to_multiples(ma
         np.testing.assert_allclose(forecast(one, *grid), expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_same_seed_same_result(pruned, trained, standing_waves, tmp_path, method):
+@pytest.mark.parametrize(("method", "family"), EACH)
+def test_same_seed_same_result(pruned, trained, standing_waves, tmp_path, method, family):
     torch.manual_seed(int(np.random.default_rng().integers(1000)))  # the surroundings do not matter
     again = tmp_path / "again.safetensors"
-    rows = prune(trained["one-way"], standing_waves, settings(method), TRAINING, again, seed=3)
-    assert timeless(rows) == timeless(read_rows(pruned(method, "one-way")))
-    assert_equal(weights_of(again), weights_of(pruned(method, "one-way")))
+    rows = prune(trained[family], standing_waves, settings(method), TRAINING, again, seed=3)
+    assert timeless(rows) == timeless(read_rows(pruned(method, family)))
+    assert_equal(weights_of(again), weights_of(pruned(method, family)))
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_killed_and_resumed_same_result(pruned, trained, standing_waves, tmp_path, method):
+@pytest.mark.parametrize(("method", "family"), EACH)
+def test_killed_and_resumed_same_result(pruned, trained, standing_waves, tmp_path, method, family):
     out = tmp_path / "killed.safetensors"
 
     def call(killed_at=np.inf):
@@ -204,9 +206,9 @@ def test_killed_and_resumed_same_result(pruned, trained, standing_waves, tmp_pat
             if now >= killed_at:  # a training may end before its last iteration
                 raise Killed
 
-        return prune(trained["one-way"], standing_waves, settings(method), TRAINING, out, 3, progress)
+        return prune(trained[family], standing_waves, settings(method), TRAINING, out, 3, progress)
 
-    rows = read_rows(pruned(method, "one-way"))
+    rows = read_rows(pruned(method, family))
     trained_last = max(now["round"] for then, now in pairwise(rows) if now["survivors"] < then["survivors"])
     each = trainings_of(settings(method)) // (len(rows) - 1) * settings(method).iterations
     last = trained_last * each  # an adaptive quota may meet the budget before its last round
@@ -215,7 +217,7 @@ def test_killed_and_resumed_same_result(pruned, trained, standing_waves, tmp_pat
             call(iteration)
         assert not out.exists()
     assert timeless(call()) == timeless(rows)
-    assert_equal(weights_of(out), weights_of(pruned(method, "one-way")))
+    assert_equal(weights_of(out), weights_of(pruned(method, family)))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -240,10 +242,10 @@ def test_what_trains_before_it_cuts_can_rewind(trained, standing_waves, tmp_path
     assert np.isfinite(rows[-1]["validation_error"])
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_result_round_trips_and_its_graphs_agree(pruned, tmp_path, method):
+@pytest.mark.parametrize(("method", "family"), EACH)
+def test_the_result_round_trips_and_its_graphs_agree(pruned, tmp_path, method, family):
     pytest.importorskip("onnxruntime")
-    model = load(pruned(method, "one-way"))
+    model = load(pruned(method, family))
     again = load(save(model, tmp_path / "again.safetensors"))
     assert again.config == model.config
     assert_equal(again.network.state_dict(), model.network.state_dict())

@@ -11,7 +11,7 @@ from pruning_cases import TRAINING
 
 from wavesim.config import PruningConfig
 from wavesim.pruning.materialise import apply
-from wavesim.pruning.methods.greg import Growing, penalty
+from wavesim.pruning.methods.greg import PRESSURE, Growing, penalty
 from wavesim.pruning.plans import Keep, Mask, left_by, network, units
 from wavesim.pruning.quotas import everything, to_density
 from wavesim.pruning.scores import magnitude, prunable
@@ -41,10 +41,19 @@ def test_the_penalty_grows_to_one_and_holds():
     assert penalty(50, 180, 45) == pytest.approx(0.01 + 0.99 * 5 / 55)
 
 
+@pytest.mark.parametrize("iterations", [90, 400, 90_000])
+def test_the_penalty_is_as_strong_as_published_however_few_the_steps(iterations):
+    """There, of w' = -1e-3 lambda w, lambda growing over 50,000 steps and holding for 40,000: exponents 25 and 40."""
+    pressed = [PRESSURE / iterations * penalty(step, iterations, 0) for step in range(1, iterations + 1)]
+    grown = round(iterations * 5 / 9)
+    assert sum(pressed[:grown]) == pytest.approx(25, rel=0.03)
+    assert sum(pressed[grown:]) == pytest.approx(40, rel=0.03)
+
+
 def test_what_nothing_else_moves_shrinks_by_the_product_of_the_penalties(trained, standing_waves, tmp_path):
     growing = Growing(largest, 18, 0)
     before, after = trained_with(growing, trained["one-way"], standing_waves, tmp_path, learning_rate=1e-12)
-    factor = math.prod(1 + min(step / 10, 1) for step in range(1, 19))
+    factor = math.prod(1 + 90 / 18 * min(step / 10, 1) for step in range(1, 19))
     for name, left in growing.plan.weights.items():
         torch.testing.assert_close(after[name], torch.where(left, before[name], before[name] / factor))
 
@@ -52,7 +61,7 @@ def test_what_nothing_else_moves_shrinks_by_the_product_of_the_penalties(trained
 def test_before_the_pick_all_shrink_alike_and_after_it_what_stays_is_free(trained, standing_waves, tmp_path):
     growing = Growing(largest, 12, 4)
     before, after = trained_with(growing, trained["one-way"], standing_waves, tmp_path, learning_rate=1e-12)
-    uniform = math.prod(1 + 0.01 * step / 4 for step in range(1, 5))
+    uniform = math.prod(1 + 90 / 12 * 0.01 * step / 4 for step in range(1, 5))
     for name, left in growing.plan.weights.items():
         torch.testing.assert_close(after[name][left], before[name][left] / uniform)
         assert (after[name][~left].abs() <= before[name][~left].abs() / 20).all()

@@ -11,6 +11,7 @@ import torch
 from pruning_cases import TRAINING
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from scipy.stats import spearmanr
 from torch.utils.data import DataLoader
 from typer.testing import CliRunner
 
@@ -21,7 +22,7 @@ from wavesim.info import info_text
 from wavesim.pruning import prune
 from wavesim.pruning.beginnings import beginning_of
 from wavesim.pruning.features import gradients
-from wavesim.pruning.learning import examples, learn, rank_correlation
+from wavesim.pruning.learning import examples, learn, rank_correlation, ranked
 from wavesim.pruning.regressor import Regressor, fitted, read_regressor, write_regressor
 from wavesim.pruning.scores import prunable
 from wavesim.pruning.store import lifetimes_beside, read_lifetimes
@@ -147,6 +148,20 @@ def test_learning_is_a_function_of_its_seed_and_tells_what_it_held_out(history, 
     assert row["held out"] == "layers" and row["weights"] == sum(v.numel() for v in read_lifetimes(history)[0].values())
     assert all(-1 <= row[scorer] <= 1 for scorer in ("regressor", "|theta|", "|g theta|"))
     assert about["held_out"] == [row] and [source["method"] for source in about["sources"]] == ["lottery-ticket"]
+
+
+def test_another_pruning_is_ranked_by_what_was_learned(history, standing_waves, tmp_path):
+    """Scores that rise with |theta| rank as |theta| does, but for ties in single precision."""
+    path = tmp_path / "magnitude.safetensors"
+    write_regressor(path, of_magnitude(), {})
+    row = ranked(path, history, standing_waves)
+    assert row["regressor"] == pytest.approx(row["|theta|"], abs=1e-4) and row["|theta|"] != 0
+    sums, weights = 0.0, 0
+    for tensor in examples(history, standing_waves, 0):
+        if len(tensor.lifetimes.unique()) > 1:
+            sums += len(tensor.lifetimes) * spearmanr(tensor.features[:, 0].abs(), tensor.lifetimes)[0]
+            weights += len(tensor.lifetimes)
+    assert row["|theta|"] == pytest.approx(sums / weights) and row["weights"] == weights
 
 
 def test_of_several_models_each_is_held_out(history, trained, standing_waves, tmp_path):

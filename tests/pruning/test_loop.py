@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 import torch
 from pruning_cases import FAMILIES, SMALL, TRAINING, Killed, assert_equal, timeless, weights_of
+from safetensors.torch import load_file
 
 from wavesim.config import ForecasterConfig, PruningConfig
+from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.pruning import kept, prune
 from wavesim.pruning.beginnings import beginning_of
 from wavesim.pruning.hooks import Freeze
 from wavesim.pruning.plans import Mask, units
-from wavesim.pruning.report import nothing_cut
-from wavesim.surrogate import Forecaster, load, save
+from wavesim.pruning.report import nothing_cut, why_not
+from wavesim.pruning.run import Job
+from wavesim.surrogate import Forecaster, load, rollout, save
 from wavesim.surrogate.train import fit, train
 
 BY_WEIGHT = PruningConfig(method="sap", eta=0.2, rounds=2, iterations=6)
@@ -80,6 +83,60 @@ def test_weights_are_cut_as_the_index_says(trained, standing_waves, tmp_path, re
     assert sum(int(weight.count_nonzero()) for weight in result.parameters()) == rows[-1]["nonzero"]
     assert rows[-1]["density"] == rows[-1]["nonzero"] / rows[0]["nonzero"]
     assert rows[-1]["stored_bytes"] < rows[0]["stored_bytes"]
+
+
+def errors_of(path, data, split):
+    """Relative L2 errors of the pressure, (frame, trajectory), by rollouts of what the file holds."""
+    model, waves = load(path), WaveDataset(data, split)
+    found = []
+    for index in range(len(waves)):
+        truth = waves.window(index, 0, waves.frames)
+        forecast = rollout(model, truth[0], waves.medium(index), waves.frames - 1)
+        found.append(
+            [np.linalg.norm(f[0] - t[0]) / np.linalg.norm(t[0]) for f, t in zip(forecast, truth[1:], strict=True)]
+        )
+    return np.array(found).T
+
+
+def test_the_result_is_the_last_round_within_the_error_and_that_one_is_tested(
+    trained, standing_waves, tmp_path, monkeypatch
+):
+    """Validation errors are given here, two a round: before it is retrained, and after."""
+    found = iter([0.1, 9, 0.09, 9, 0.13, 9, 0.105, 9, 0.12, 9, 0.111])
+    real = Job.errors
+    given = lambda job, model, split="valid": (1.0, next(found)) if split == "valid" else real(job, model, split)  # noqa: E731
+    monkeypatch.setattr(Job, "errors", given)
+    config = PruningConfig(method="lottery-ticket", density=0.2, rounds=8, iterations=2, within=1.1)
+    out, networks = tmp_path / "within.safetensors", tmp_path / "networks"
+    rows = prune(trained["one-way"], standing_waves, config, TRAINING, out, networks=networks)
+    assert [row["validation_error"] for row in rows] == [0.1, 0.09, 0.13, 0.105, 0.12, 0.111]
+    assert ["test_error" in row for row in rows] == [False, False, False, True, False, False]
+    assert sorted(path.name for path in networks.iterdir()) == [f"round_{k}.safetensors" for k in range(6)]
+    assert out.read_bytes() == (networks / "round_3.safetensors").read_bytes()
+    assert sum(int(weight.count_nonzero()) for weight in load(out).parameters()) == rows[3]["nonzero"]
+    assert rows[3]["test_error"] == pytest.approx(errors_of(out, standing_waves, "test").mean(), rel=1e-4)
+    assert rows[3]["test_error"] != pytest.approx(errors_of(out, standing_waves, "valid").mean(), rel=1e-2)
+    assert "the result is round 3, the last one within 1.1 times" in (why_not(rows, config) or "")
+
+    found = iter([0.1, 9, 0.12, 9, 0.13])
+    out = tmp_path / "none.safetensors"
+    rows = prune(trained["one-way"], standing_waves, config, TRAINING, out)
+    assert len(rows) == 3
+    assert_equal(weights_of(out), weights_of(trained["one-way"]))
+    assert "no round is within 1.1 times" in (why_not(rows, config) or "") and "has 1.2 times" in why_not(rows, config)
+
+
+def test_a_result_of_half_precision_is_stored_and_judged_as_such(trained, standing_waves, tmp_path):
+    config, out = BY_WEIGHT.model_copy(update={"half": True}), tmp_path / "half.safetensors"
+    rows = prune(trained["one-way"], standing_waves, config, TRAINING, out)
+    stored, nonzero = load_file(out), rows[-1]["nonzero"]
+    assert stored["values"].dtype == torch.float16 and stored["values"].shape == (nonzero,)
+    assert 0 < rows[-1]["stored_bytes"] - math.ceil(rows[-1]["parameters"] / 8) - 2 * nonzero < 170
+    assert all(torch.equal(weight, weight.half().float()) for weight in weights_of(out).values())
+    assert rows[-1]["validation_error"] == pytest.approx(errors_of(out, standing_waves, "valid").mean(), rel=1e-4)
+    whole = prune(trained["one-way"], standing_waves, BY_WEIGHT, TRAINING, tmp_path / "whole.safetensors")
+    assert rows[0]["validation_error"] == whole[0]["validation_error"]  # as it came
+    assert rows[-1]["validation_error"] == pytest.approx(whole[-1]["validation_error"], rel=0.01)
 
 
 def test_masked_weights_stay_exactly_zero_through_further_training(trained, standing_waves, tmp_path):

@@ -37,47 +37,50 @@ def bits_of(tensor):
 
 @settings(max_examples=150, deadline=None)
 @given(
-    shape=st.lists(st.integers(0, 9), max_size=4).map(tuple),
+    shapes=st.lists(st.lists(st.integers(0, 9), max_size=4).map(tuple), min_size=1, max_size=3),
     dtype=st.sampled_from(DTYPES),
     density=st.sampled_from((0.0, 0.02, 0.1, 0.5, 0.9, 1.0)),
+    half=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_any_tensor_of_any_sparsity_comes_back_bit_for_bit(shape, dtype, density, seed):
-    weight = random_weights(shape, dtype, density, seed)
-    stored = safetensors.torch.load(safetensors.torch.save(packed({"w": weight, "dense": torch.ones(3)})))
-    again = unpacked(stored, {"w": shape, "dense": (3,)})
-    assert again.keys() == {"w", "dense"}
-    assert again["w"].dtype == dtype and again["w"].shape == weight.shape
-    assert bits_of(again["w"]) == bits_of(weight)
+def test_any_tensors_of_any_sparsity_come_back_bit_for_bit(shapes, dtype, density, half, seed):
+    weights = {f"w{k}": random_weights(shape, torch.float32, density, seed + k) for k, shape in enumerate(shapes)}
+    if half:
+        weights = {name: weight.half().float() for name, weight in weights.items()}
+    weights["other"] = random_weights((7,), dtype, density, seed)
+    stored = safetensors.torch.load(safetensors.torch.save(packed(weights)))
+    again = unpacked(stored, {name: tuple(weight.shape) for name, weight in weights.items()})
+    assert again.keys() == weights.keys()
+    for name, weight in weights.items():
+        assert again[name].dtype == weight.dtype and again[name].shape == weight.shape
+        assert bits_of(again[name]) == bits_of(weight)
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    count=st.integers(0, 3000),
-    dtype=st.sampled_from((torch.float32, torch.float64, torch.bfloat16)),
-    density=st.floats(0, 1),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_a_tensor_takes_its_bytes_or_a_bit_each_and_those_not_zero_and_never_makes_the_file_larger(
-    count, dtype, density, seed
-):
-    weight = random_weights((count,), dtype, density, seed)
-    width, nonzero = weight.element_size(), int((weight != 0).sum())
-    dense, sparse = count * width, math.ceil(count / 8) + nonzero * width
+@given(count=st.integers(1, 3000), half=st.booleans(), density=st.floats(0, 1), seed=st.integers(0, 2**32 - 1))
+def test_a_file_takes_its_numbers_or_a_bit_each_and_those_not_zero_whichever_is_smaller(count, half, density, seed):
+    weight = random_weights((count,), torch.float32, density, seed)
+    weight = weight.half().float() if half else weight
+    nonzero = int((weight != 0).sum())
+    dense, sparse = 4 * count, math.ceil(count / 8) + nonzero * (2 if half or not nonzero else 4)
     stored = packed({"layer.weight": weight})
     data = sum(tensor.numel() * tensor.element_size() for tensor in stored.values())
-    assert data == (sparse if len(stored) == 2 else dense)
-    assert (len(stored) == 2) == (sparse + 80 + len("layer.weight") < dense)
+    assert data == (sparse if "values" in stored else dense)
+    if abs(dense - sparse) > 150:  # what the names of a file take
+        assert ("values" in stored) == (sparse < dense)
     assert len(safetensors.torch.save(stored)) <= len(safetensors.torch.save({"layer.weight": weight}))
 
 
 def test_the_bits_lie_in_the_order_that_is_documented():
-    weight = torch.zeros(1000)
-    weight[[1, 10, 999]] = torch.tensor([3.0, 4.0, 5.0])
-    stored = packed({"w": weight})
-    bits = stored["w.nonzero"].tolist()
-    assert stored["w"].tolist() == [3, 4, 5]
-    assert {byte: value for byte, value in enumerate(bits) if value} == {0: 2, 1: 4, 124: 128}
+    """Of all tensors in the order of their names: `a` has the numbers 0 to 9, `b` 10 to 1009."""
+    weights = {"b": torch.zeros(1000), "a": torch.zeros(2, 5)}
+    weights["a"][0, 1], weights["b"][[0, 999]] = 3.0, torch.tensor([4.0, 0.1])
+    stored = packed(weights)
+    bits = stored["nonzero"].tolist()
+    assert stored["values"].tolist() == [3, 4, pytest.approx(0.1)] and stored["values"].dtype == torch.float32
+    assert {byte: value for byte, value in enumerate(bits) if value} == {0: 2, 1: 4, 126: 2}
+    weights["b"][999] = 0.25
+    assert packed(weights)["values"].dtype == torch.float16
 
 
 def test_minus_zero_is_a_value():
@@ -128,62 +131,63 @@ def test_a_dense_file_as_they_were_before_still_loads_with_the_same_fingerprint(
 
 
 def without_a_byte(stored):
-    stored["stem.weight.nonzero"] = stored["stem.weight.nonzero"][:-1]
+    stored["nonzero"] = stored["nonzero"][:-1]
 
 
 def without_a_value(stored):
-    stored["stem.weight"] = stored["stem.weight"][:-1]
+    stored["values"] = stored["values"][:-1]
 
 
 def with_another_bit(stored):
-    stored["stem.weight.nonzero"][0] ^= 1
+    stored["nonzero"][0] ^= 1
 
 
 def without_values(stored):
-    del stored["stem.weight"]
+    del stored["values"]
 
 
-def of_no_tensor(stored):
-    stored["other.nonzero"] = stored["stem.weight.nonzero"].clone()
-    stored["other"] = stored["stem.weight"].clone()
+def without_bits(stored):
+    del stored["nonzero"]
+
+
+def with_one_too_many(stored):
+    stored["other"] = torch.zeros(3)
 
 
 def with_a_dense_twin(stored):
-    stored["stem.weight"] = torch.zeros(32, 6, 1, 1)
+    stored["stem.weight"] = torch.zeros(16, 6, 1, 1)
 
 
 def of_another_kind(stored):
-    stored["stem.weight.nonzero"] = stored["stem.weight.nonzero"].float()
+    stored["nonzero"] = stored["nonzero"].float()
 
 
 def with_other_bits(stored):
     """As many, elsewhere: every number fits, and the fingerprint does not."""
-    stored["stem.weight.nonzero"] = stored["stem.weight.nonzero"].flip(0)
+    stored["nonzero"][:8] = stored["nonzero"][:8].flip(0)
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (without_a_byte, r"stem.weight.nonzero is \(\d+,\) of uint8; .* take \d+ of uint8"),
-        (without_a_value, r"stem.weight is \(\d+,\) of float32; stem.weight.nonzero marks \d+ of \d+ values"),
-        (with_another_bit, "marks .* values"),
-        (without_values, "stem.weight, which the file does not hold"),
-        (of_no_tensor, "other, which the file's settings do not have"),
-        (with_a_dense_twin, r"stem.weight is \(32, 6, 1, 1\) of float32"),
+        (without_a_byte, r"'nonzero' is \(\d+,\) of uint8; .* take \d+ of uint8"),
+        (without_a_value, r"'values' is \(\d+,\) of float32; 'nonzero' marks \d+ of \d+"),
+        (with_another_bit, "marks"),
+        (without_values, "it has no 'values'"),
+        (without_bits, "it has no 'nonzero'"),
+        (with_one_too_many, r"other has shape \(3,\), its settings say that there is none"),
+        (with_a_dense_twin, r"'nonzero' is .*; the \d+ numbers that the settings say take"),
         (of_another_kind, "of float32; .* take .* of uint8"),
         (with_other_bits, "settings or weights were changed"),
     ],
     ids=lambda case: getattr(case, "__name__", ""),
 )
 def test_a_malformed_file_is_refused_in_one_line(tmp_path: Path, spoil, message: str):
-    model = Forecaster(ForecasterConfig(width=32, ranks=(4,)), 2.0)
-    with torch.no_grad():
-        model.network.stem.weight.copy_(random_weights(model.network.stem.weight.shape, torch.float32, 0.1, 0))
-    path = save(model, tmp_path / "m.safetensors")
+    path = save(sparse_forecaster(), tmp_path / "m.safetensors")
     with safe_open(path, "pt") as file:
         header = file.metadata()
     stored = load_file(path)
-    assert "stem.weight.nonzero" in stored
+    assert stored.keys() == {"nonzero", "values"}
     save_file(stored, path, metadata=header)
     load(path)  # as it was
     spoil(stored)
@@ -197,11 +201,11 @@ def test_a_bit_beyond_the_last_value_is_refused():
     weight = torch.zeros(1001)
     weight[1000] = 1
     stored = packed({"w": weight})
-    stored["w.nonzero"][-1] = 2
-    with pytest.raises(WavesimError, match=r"w\.nonzero marks 1 of 1001 values"):
+    stored["nonzero"][-1] = 2
+    with pytest.raises(WavesimError, match=r"'nonzero' marks 1 of 1001"):
         unpacked(stored, {"w": (1001,)})
 
 
 def test_a_parameter_whose_name_means_bits_is_refused():
-    with pytest.raises(WavesimError, match=r"'.nonzero' marks bits; name it otherwise"):
-        packed({"gate.nonzero": torch.zeros(3)})
+    with pytest.raises(WavesimError, match="nonzero cannot be stored"):
+        packed({"nonzero": torch.zeros(3)})

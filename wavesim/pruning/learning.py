@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from wavesim.errors import WavesimError
 from wavesim.provenance import generator
 from wavesim.pruning.beginnings import Beginning, told, trained_on
 from wavesim.pruning.features import features
-from wavesim.pruning.regressor import Regressor, fitted, write_regressor
+from wavesim.pruning.regressor import Regressor, fitted, read_regressor, write_regressor
 from wavesim.pruning.run import Job, Row, Run
 from wavesim.pruning.store import lifetimes_beside, read_lifetimes
 
@@ -59,15 +59,26 @@ def learn(results: Sequence[str | Path], data: str | Path, out: str | Path, seed
     if len(set(map(Path, results))) < len(results):
         raise WavesimError("the same pruned model is given twice; give each once")
     tensors = [tensor for result in results for tensor in examples(Path(result), Path(data), seed)]
-    rows = [_row("layers", tensors, _by_layer(tensors, seed), seed)]
+    rows = [_row("layers", _apart(tensors, _by_layer(tensors, seed), seed))]
     models = dict.fromkeys(tensor.model for tensor in tensors)
     if len(models) > 1:
         for model in models:
             names = dict.fromkeys(tensor.history for tensor in tensors if tensor.model == model)
-            rows.append(_row(f"the model of {', '.join(names)}", tensors, [[t.model == model for t in tensors]], seed))
+            held = [[tensor.model == model for tensor in tensors]]
+            rows.append(_row(f"the model of {', '.join(names)}", _apart(tensors, held, seed)))
     sources = [{"name": Path(result).name, **read_lifetimes(result)[1]} for result in results]
     write_regressor(Path(out), _learned(tensors, seed), {"sources": sources, "held_out": rows, "seed": seed})
     return rows
+
+
+def ranked(regressor: str | Path, result: str | Path, data: str | Path, seed: int = 0) -> Row:
+    """How well a regressor ranks the lifetimes of a pruning that it did not learn from; a row as those of `learn`.
+
+    Raises:
+        WavesimError: no regressor, or as `learn`.
+    """
+    learned, _ = read_regressor(Path(regressor))
+    return _row("the network", ((learned, tensor) for tensor in examples(Path(result), Path(data), seed)))
 
 
 def examples(result: Path, data: Path, seed: int) -> list[Tensor]:
@@ -141,20 +152,27 @@ def _learned(tensors: Iterable[Tensor], seed: int) -> Regressor:
     return fitted(torch.cat([t.features for t in seen]), torch.cat([t.lifetimes for t in seen]), seed)
 
 
-def _row(what: str, tensors: Sequence[Tensor], folds: Sequence[Sequence[bool]], seed: int) -> Row:
-    """Rank correlations on what is held out in each fold, of a regressor that learned from the rest of it."""
-    ranked, sums = 0, np.zeros(3)
+def _apart(
+    tensors: Sequence[Tensor], folds: Sequence[Sequence[bool]], seed: int
+) -> Iterator[tuple[Regressor, Tensor]]:
+    """What is held out in each fold, and a regressor that learned from the rest."""
     for held in folds:
         regressor = _learned((tensor for tensor, out in zip(tensors, held, strict=True) if not out), seed)
-        for tensor in (tensor for tensor, out in zip(tensors, held, strict=True) if out):
-            if bool((tensor.lifetimes == tensor.lifetimes[0]).all()):
-                continue
-            theta, gradient = tensor.features.unbind(-1)
-            scores = (regressor.scores(tensor.features), theta.abs(), (theta * gradient).abs())
-            sums += len(theta) * np.array([rank_correlation(score, tensor.lifetimes) for score in scores])
-            ranked += len(theta)
-    found = sums / max(ranked, 1)
-    return {"held out": what, "weights": ranked, **dict(zip(SCORERS, map(float, found), strict=True))}
+        yield from ((regressor, tensor) for tensor, out in zip(tensors, held, strict=True) if out)
+
+
+def _row(what: str, judged: Iterable[tuple[Regressor, Tensor]]) -> Row:
+    """Rank correlations with lifetimes, of tensors that their regressors have not seen."""
+    weights, sums = 0, np.zeros(3)
+    for regressor, tensor in judged:
+        if bool((tensor.lifetimes == tensor.lifetimes[0]).all()):
+            continue
+        theta, gradient = tensor.features.unbind(-1)
+        scores = (regressor.scores(tensor.features), theta.abs(), (theta * gradient).abs())
+        sums += len(theta) * np.array([rank_correlation(score, tensor.lifetimes) for score in scores])
+        weights += len(theta)
+    found = sums / max(weights, 1)
+    return {"held out": what, "weights": weights, **dict(zip(SCORERS, map(float, found), strict=True))}
 
 
 def rank_correlation(scores: torch.Tensor, lifetimes: torch.Tensor) -> float:

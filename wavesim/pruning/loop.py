@@ -1,6 +1,6 @@
 """The loop that every method shares: approach, score, quota, plan, cut, restart, retrain, and again.
 
-    OUT.safetensors      the last round's network, materialised
+    OUT.safetensors      the last round's network, materialised; or the last one that is `within` an error
     OUT.rounds.jsonl     one row a round; row 0 is the network as it came
     OUT.lifetimes        how many rounds each weight survived (methods that cut single weights)
 A round with nothing to cut leaves the network as it is, untrained. After each round the run is on disk: a call after
@@ -21,7 +21,7 @@ import lightning
 
 from wavesim.config import PruningConfig, TrainingConfig
 from wavesim.given import model_file
-from wavesim.provenance import file_hash, generator, settings_hash
+from wavesim.provenance import file_hash, generator, settings_hash, whole_file
 from wavesim.pruning import kept
 from wavesim.pruning.beforehand import (
     require_apart,
@@ -32,10 +32,10 @@ from wavesim.pruning.beforehand import (
     sources_of,
 )
 from wavesim.pruning.beginnings import beginning_of, trained_on
-from wavesim.pruning.materialise import materialise
+from wavesim.pruning.materialise import delivered, halved
 from wavesim.pruning.method import Method
 from wavesim.pruning.methods import METHODS
-from wavesim.pruning.plans import Mask, require_prunable
+from wavesim.pruning.plans import require_prunable
 from wavesim.pruning.quotas import everything
 from wavesim.pruning.report import measured
 from wavesim.pruning.run import Job, Row, Run
@@ -54,6 +54,7 @@ def prune(
     seed: int = 0,
     progress: Progress | None = None,
     device: str = "cpu",
+    networks: Path | None = None,
 ) -> list[Row]:
     """Prune a trained forecaster in rounds and write OUT (a .safetensors path) with its rows beside it.
 
@@ -61,8 +62,10 @@ def prune(
         data: a dataset's folder, ours or The Well's.
         training: how the forecaster was trained; `retraining` says what a round takes of it.
         progress: called as in training, with the iterations of all rounds in one count.
+        networks: a folder that keeps each round's network, round_NUMBER.safetensors; none: only the result is kept.
     Returns:
-        the rows, from round 0, the network as it came, to the last; `report.measured` says what is in them.
+        the rows, from round 0, the network as it came, to the last; `report.measured` says what is in them, and errors
+        on the test split, where there is one, are in the row of the result.
     Raises:
         WavesimError: a model or data that do not fit each other or the method, a budget that leaves less than what has
             to stay, a rewind without a beginning, an OUT that is something else or was made or left half done with
@@ -87,22 +90,51 @@ def prune(
 
     prepared = prepare(copy.deepcopy(model), data, retraining(job), seed, job.folder, device)
     run = kept.resumed(job)
+    networks = networks or job.folder / "networks"
+
+    def keep(run: Run) -> Run:
+        number, error = len(run.rows) - 1, run.rows[-1]["validation_error"]
+        networks.mkdir(parents=True, exist_ok=True)
+        about = {**told, "validation_error": error, "data": prepared.said}
+        save(delivered(run.model, pruning, number), _round(networks, number), about)
+        kept.keep(run)  # last: a round whose network is not kept is done again
+        return run
+
     if run is None:
-        run = begun(job, method, model, model_path)
-        kept.keep(run)  # so that the first round, too, goes on from its last validation
-    while run.number <= rounds_of(pruning):
-        run = one_round(run, method, progress)
-        kept.keep(run)
+        run = keep(begun(job, method, model, model_path))  # so that the first round, too, can go on
+    while run.number <= rounds_of(pruning) and not ended(run):
+        run = keep(one_round(run, method, progress))
         write_rows(out, run.rows)
-    result = materialise(run.model, Mask({}), pruning.multiple)
-    if "test_error" not in run.rows[-1]:
-        run = with_test(run, result)
+    chosen = chosen_of(run)
+    if "test_error" not in run.rows[chosen]:
+        run = with_test(run, chosen, load(_round(networks, chosen)))
         kept.keep(run)
     write_rows(out, run.rows)  # a kill may have come between the last two writes
     write_lifetimes(out, model_path, run)
-    save(result, out, {**told, "validation_error": run.rows[-1]["validation_error"], "data": prepared.said})
+    with whole_file(out) as part:
+        shutil.copyfile(_round(networks, chosen), part)
     shutil.rmtree(job.folder)
     return list(run.rows)
+
+
+def _round(networks: Path, number: int) -> Path:
+    return networks / f"round_{number}.safetensors"
+
+
+def within(run: Run) -> list[bool]:
+    """Which rounds are as good as the settings ask, round 0 being one of them; all, where they do not ask."""
+    errors = [row["validation_error"] for row in run.rows]
+    return [run.settings.within is None or error <= run.settings.within * errors[0] for error in errors]
+
+
+def ended(run: Run) -> bool:
+    """Whether the last two rounds were worse than the settings allow."""
+    return not any(within(run)[-2:])
+
+
+def chosen_of(run: Run) -> int:
+    """The number of the round whose network is the result."""
+    return max(number for number, good in enumerate(within(run)) if good)
 
 
 def rounds_of(pruning: PruningConfig) -> int:
@@ -186,19 +218,21 @@ def same(model: Forecaster, other: Forecaster) -> bool:
 def with_row(run: Run, method: Method, start: float, errors_before: tuple[float, float] | None = None) -> Run:
     """The run with the row of the round that led to it, begun at `start` on the performance counter."""
     row: Row = {"round": run.number, "method": method.name, **measured(run, method.cuts_weights)}
-    row["one_step_error"], row["validation_error"] = errors = run.job.errors(run.model)
+    judged = halved(run.model) if run.settings.half and run.number else run.model
+    row["one_step_error"], row["validation_error"] = errors = run.job.errors(judged)
     row["validation_error_before_retraining"] = (errors_before or errors)[1]
     row["seconds"] = time.perf_counter() - start
     return replace(run, rows=(*run.rows, row), scores=None)
 
 
-def with_test(run: Run, result: Forecaster) -> Run:
-    """The run with the errors of its result on the test split, where there is one: looked at once, at the end."""
+def with_test(run: Run, number: int, result: Forecaster) -> Run:
+    """The run with the errors of its result, the network of a round, on the test split, where there is one: looked at
+    once, at the end."""
     errors: tuple[float | None, float | None] = (None, None)
     if (run.job.data / "data" / "test").is_dir():
         errors = run.job.errors(result, "test")
-    last = {**run.rows[-1], "test_one_step_error": errors[0], "test_error": errors[1]}
-    return replace(run, rows=(*run.rows[:-1], last))
+    row = {**run.rows[number], "test_one_step_error": errors[0], "test_error": errors[1]}
+    return replace(run, rows=(*run.rows[:number], row, *run.rows[number + 1 :]))
 
 
 def begun(job: Job, method: Method, model: Forecaster, model_path: Path) -> Run:

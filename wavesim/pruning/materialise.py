@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from wavesim.config import PruningConfig
 from wavesim.errors import WavesimError
 from wavesim.pruning.plans import Keep, Mask, Plan, axes, filters, is_cut, network, units
 from wavesim.pruning.scores import importance, produced, read
@@ -46,6 +47,27 @@ def materialise(model: Forecaster, plan: Plan, multiple: int = 1) -> Forecaster:
             break
         smaller = apply(smaller, keep)
     return smaller
+
+
+def delivered(model: Forecaster, settings: PruningConfig, number: int) -> Forecaster:
+    """What a round leaves: materialised, and in half precision where that is asked; round 0 leaves what came."""
+    result = materialise(model, Mask({}), settings.multiple)
+    return halved(result) if settings.half and number else result
+
+
+def halved(model: Forecaster) -> Forecaster:
+    """A copy whose weights are rounded to half precision, and as many bytes in memory as before.
+
+    Raises:
+        WavesimError: a weight beyond the largest of half precision, 65504.
+    """
+    rounded = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, weight in network(rounded).named_parameters():
+            weight.copy_(weight.half())
+            if not torch.isfinite(weight).all():
+                raise WavesimError(f"{name} has weights beyond 65504, the largest of half precision; set half = false")
+    return rounded
 
 
 def _brought_up(worth: torch.Tensor, multiple: int) -> torch.Tensor:

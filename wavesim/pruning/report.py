@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from wavesim.config import PruningConfig
-from wavesim.pruning.materialise import materialise
+from wavesim.pruning.materialise import delivered
 from wavesim.pruning.methods import METHODS
-from wavesim.pruning.plans import Mask
 from wavesim.pruning.pq_index import gini_index, pq_index
 from wavesim.pruning.quotas import surviving_scores
 from wavesim.pruning.run import Row, Run
 from wavesim.pruning.scores import importance, magnitude
+from wavesim.pruning.store import result_in
 from wavesim.surrogate import Forecaster
 from wavesim.surrogate.checkpoint import stored_bytes
 from wavesim.surrogate.loops import in_loops
@@ -39,7 +39,7 @@ def measured(run: Run, cuts_weights: bool) -> Row:
     groups = surviving_scores(magnitude(model) if cuts_weights else importance(model), run.survivors, config.scope)
     indices = {group: pq_index(values, config.p, config.q) for group, values in groups.items()}
     counts = {name: int(left.sum()) for name, left in run.survivors.items()}
-    result = materialise(model, Mask({}), config.multiple)
+    result = delivered(model, config, run.number)
     valid = open_split(run.job.data, "valid")
     costs = cost(result, valid.grid)
     return {
@@ -56,6 +56,12 @@ def measured(run: Run, cuts_weights: bool) -> Row:
 
 def why_not(rows: Sequence[Mapping[str, Any]], config: PruningConfig) -> str | None:
     """In a line, why a run cut nothing, or less than its density asked for, and what to change; None where it did."""
+    if (chosen := result_in(rows)) < len(rows) - 1:
+        bound = f"{config.within:g} times the error of the network as it came"
+        if chosen == 0:
+            least = min(row["validation_error"] for row in rows[1:]) / rows[0]["validation_error"]
+            return f"nothing was cut: no round is within {bound}, the best has {least:.3g} times; raise within"
+        return f"the result is round {chosen}, the last one within {bound}"
     if said := nothing_cut(rows, config):
         return said
     left, units = rows[-1]["survivors"], rows[0]["survivors"]

@@ -8,8 +8,9 @@ OUT.lifetimes        safetensors: parameter -> uint8 of its shape, in how many r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -49,6 +50,11 @@ def read_rows(out: str | Path) -> list[Row]:
     if not rows or not all(isinstance(row, dict) and "counts" in row for row in rows):
         raise WavesimError(f"{path} was written by an older version of wavesim; prune that model again")
     return rows
+
+
+def result_in(rows: Sequence[Mapping[str, Any]]) -> int:
+    """The number of the row whose network is the result: the one that was tested."""
+    return max((number for number, row in enumerate(rows) if "test_error" in row), default=len(rows) - 1)
 
 
 def lifetimes_beside(out: Path) -> Path:

@@ -105,9 +105,11 @@ def shares(config: TrainingConfig, step: int, ranks: int, rank: int) -> list[lis
     return [list(range(first, first + share)) for first in firsts]
 
 
-def validation_batch(valid: WaveDataset) -> tuple[torch.Tensor, torch.Tensor]:
+def validation_batch(
+    valid: WaveDataset, trajectories: int = VALIDATION_TRAJECTORIES
+) -> tuple[torch.Tensor, torch.Tensor]:
     """States (batch, time, 2, y, x) and media (batch, 2, y, x): the first 33 frames of 8 trajectories of a split."""
-    chosen = spread(len(valid), VALIDATION_TRAJECTORIES)
+    chosen = spread(len(valid), trajectories)
     frames = min(valid.frames, VALIDATION_FRAMES + 1)
     states = np.stack([valid.window(index, 0, frames) for index in chosen])
     return torch.from_numpy(states), torch.from_numpy(np.stack([valid.medium(index) for index in chosen]))

@@ -1,12 +1,14 @@
 """Weights with many zeros, stored without them: which are not zero, one bit each, and those values in order.
 
-    bytes of n values of w bytes each, k of them not zero:    n w   dense,    ceil(n/8) + k w + table   sparse
-`table` is what one more entry in the file's table of names takes. Each tensor is stored in the smaller form:
-    NAME                    dense, of its shape
-    NAME, NAME.nonzero      sparse: the k values, flat, and the bits as uint8; value i is bit i % 8, counted from the
-                            lowest, of byte i // 8
-The shape of a sparse tensor is the one that the settings in the file's header say. Zero is what has no bit set: -0.0 is
-a value, so that what is read is what was written, bit for bit.
+    bytes of n numbers, k of them not zero:    4 n + names   dense,    ceil(n/8) + w k   without zeros
+n counts all numbers of single precision of the network; w is 2 where each value is one of half precision too, else 4.
+Whichever makes the smaller file is taken:
+    NAME ...            dense: each tensor of its shape
+    nonzero, values     without zeros: the bits, uint8, and the k values; number i is bit i % 8, counted from the
+                        lowest, of byte i // 8. Numbers are those of all tensors, flat, one after the other in the order
+                        of their names; names and shapes are those that the settings in the file's header say
+What is not of single precision, such as counters, is stored dense either way. Zero is what has no bit set: -0.0 is a
+value, so that what is read is what was written, bit for bit.
 """
 
 from __future__ import annotations
@@ -16,63 +18,61 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from safetensors.torch import save
 
 from wavesim.errors import WavesimError
 
-SUFFIX = ".nonzero"
-TABLE = 80  # `"NAME.nonzero":{"dtype":"U8","shape":[N],"data_offsets":[A,B]},` without NAME is 56, and the digits
+BITS, VALUES = "nonzero", "values"
 
 
 def packed(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Every tensor of the processor's memory in its smaller form, under the names of the file.
+    """The tensors of the processor's memory in the smaller form, under the names of the file.
 
     Raises:
-        WavesimError: a name that means the bits of another tensor.
+        WavesimError: a name that means bits or values.
     """
-    stored: dict[str, torch.Tensor] = {}
-    for name, tensor in weights.items():
-        if name.endswith(SUFFIX):
-            raise WavesimError(f"a parameter named {name} cannot be stored: '{SUFFIX}' marks bits; name it otherwise")
-        flat = tensor.contiguous().flatten()
-        width = flat.element_size()
-        kept = (flat.view(torch.uint8).reshape(-1, width) != 0).any(dim=1)
-        if math.ceil(len(flat) / 8) + int(kept.sum()) * width + TABLE + len(name) < len(flat) * width:
-            bits = np.packbits(kept.numpy(), bitorder="little")
-            stored |= {name: flat[kept], name + SUFFIX: torch.from_numpy(bits)}
-        else:
-            stored[name] = tensor.contiguous()
-    return stored
+    if taken := {BITS, VALUES} & weights.keys():
+        raise WavesimError(f"a parameter named {taken.pop()} cannot be stored: it means what is not zero; rename it")
+    dense = {name: tensor.contiguous() for name, tensor in weights.items()}
+    single = [dense[name].flatten() for name in sorted(dense) if dense[name].dtype == torch.float32]
+    if not single:
+        return dense
+    numbers = torch.cat(single)
+    kept = numbers.view(torch.int32) != 0
+    values, half = numbers[kept], numbers[kept].half()
+    sparse = {name: tensor for name, tensor in dense.items() if tensor.dtype != torch.float32}
+    sparse[BITS] = torch.from_numpy(np.packbits(kept.numpy(), bitorder="little"))
+    sparse[VALUES] = half if torch.equal(half.float(), values) else values
+    return min(dense, sparse, key=lambda tensors: len(save(tensors)))
 
 
 def unpacked(stored: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
     """The dense tensors of a file; `shapes` are those of its settings.
 
     Raises:
-        WavesimError: bits without values or of no known tensor, of another number than the shape's, or that mark more
-            or fewer values than there are.
+        WavesimError: bits without values or values without bits, of another number than the shapes', or bits that mark
+            more or fewer values than there are.
     """
-    dense = {name: tensor for name, tensor in stored.items() if not name.endswith(SUFFIX)}
-    for marked in sorted(stored.keys() - dense.keys()):
-        name = marked.removesuffix(SUFFIX)
-        if name not in dense or name not in shapes:
-            raise WavesimError(f"{marked} marks the values of {name}, which {_missing(name, dense)}")
-        bits, values, count = stored[marked], dense[name], math.prod(shapes[name])
-        if bits.dtype != torch.uint8 or bits.shape != (math.ceil(count / 8),):
-            raise WavesimError(
-                f"{marked} is {_told(bits)}; the {count} values that the settings say of {name} take "
-                f"{math.ceil(count / 8)} of uint8"
-            )
-        kept = torch.from_numpy(np.unpackbits(bits.numpy(), bitorder="little").astype(bool))
-        if values.shape != (int(kept.sum()),) or kept[count:].any():
-            raise WavesimError(f"{name} is {_told(values)}; {marked} marks {int(kept.sum())} of {count} values")
-        flat = torch.zeros(count, dtype=values.dtype)
-        flat[kept[:count]] = values
-        dense[name] = flat.reshape(shapes[name])
-    return dense
-
-
-def _missing(name: str, dense: Mapping[str, torch.Tensor]) -> str:
-    return "the file's settings do not have" if name in dense else "the file does not hold"
+    dense = {name: tensor for name, tensor in stored.items() if name not in (BITS, VALUES)}
+    if len(dense) == len(stored):
+        return dense
+    for name in (BITS, VALUES):
+        if name not in stored:
+            raise WavesimError(f"it has no '{name}', without which the others say nothing")
+    names = sorted(shapes.keys() - dense.keys())
+    counts = [math.prod(shapes[name]) for name in names]
+    bits, values, count = stored[BITS], stored[VALUES], sum(counts)
+    if bits.dtype != torch.uint8 or bits.shape != (math.ceil(count / 8),):
+        raise WavesimError(
+            f"'{BITS}' is {_told(bits)}; the {count} numbers that the settings say take {math.ceil(count / 8)} of uint8"
+        )
+    kept = torch.from_numpy(np.unpackbits(bits.numpy(), bitorder="little").astype(bool))
+    if values.shape != (int(kept.sum()),) or kept[count:].any():
+        raise WavesimError(f"'{VALUES}' is {_told(values)}; '{BITS}' marks {int(kept.sum())} of {count}")
+    numbers = torch.zeros(count)
+    numbers[kept[:count]] = values.float()
+    parts = zip(names, numbers.split(counts), strict=True)
+    return dense | {name: part.reshape(shapes[name]) for name, part in parts}
 
 
 def _told(tensor: torch.Tensor) -> str:

@@ -1,6 +1,6 @@
 """GReg: growing regularisation. What is to go is pressed towards zero, ever more, before it is cut.
 
-    w <- w / (1 + lambda(t)) after every step of the optimiser, for all w that are to go
+    w <- w / (1 + s lambda(t)) after every step of the optimiser, for all w that are to go
     greg-1    what is to go is picked at once, by |w|; lambda grows from 0 to 1 over the first 5/9 of the steps, and
               holds
     greg-2    lambda grows from 0 to 0.01 for all weights over the first quarter: those that matter less to the loss
@@ -12,7 +12,9 @@ before the pick by 1e-5. Where ours differs:
     - a penalty lambda |w|^2 / 2 in the gradient does nothing more for a larger lambda where Adam divides the gradient
       by its size: what is pressed would go to zero by one learning rate a step, and then around it. So it acts on the
       weight alone, past Adam and the clipping, as decay does in arXiv 1711.05101; and as the proximal step of that
-      penalty, which is stable for every lambda. At lambda = 1 no weight is larger than a last step of Adam
+      penalty, which is stable for every s lambda
+    - s = 90 / T stands for the published learning rate of 1e-3 where there were 90,000 steps and here are T: what is
+      pressed shrinks by some exp(25) while lambda grows, and some exp(40) while it holds, as published, however short T
     - lambda grows at every step, and does not wait for the ratio of 1000, which it comes to anyway
     - the pick comes after a quarter of the steps, not a twentieth, which would be a dozen of a low learning rate
     - kept weights lose their 0.01 at once, not at the published rate, which takes 1 % of the time of growth
@@ -40,6 +42,7 @@ from wavesim.pruning.scores import Scores, importance, magnitude
 from wavesim.surrogate import Forecaster
 
 GROWTH = 5 / 9
+PRESSURE = 90.0  # learning rate times steps
 PICK, PICK_LIMIT = 0.25, 0.01
 
 
@@ -64,7 +67,7 @@ class Growing(LastCounts):
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, *_: Any) -> None:
-        now = penalty(trainer.global_step, self.iterations, self.first)
+        now = PRESSURE / self.iterations * penalty(trainer.global_step, self.iterations, self.first)
         if self.plan is None:
             scored = magnitude(module.model)
             left = Mask({name: torch.zeros_like(values, dtype=torch.bool) for name, values in scored.items()})

@@ -14,7 +14,7 @@ from wavesim.pruning.methods.lottery_ticket import density_now
 from wavesim.pruning.quotas import Survivors, smallest_removed, to_density
 from wavesim.pruning.run import Run
 from wavesim.pruning.scores import Scores, magnitude
-from wavesim.pruning.store import read_rows
+from wavesim.pruning.store import read_rows, result_in
 
 
 def drawn(run: Run) -> Scores:
@@ -26,7 +26,7 @@ def drawn(run: Run) -> Scores:
 def equal_counts(run: Run, scores: Scores) -> Survivors:
     """Layer by layer as many as `like` has after this round; without it the share that the lottery ticket leaves.
 
-    Where there are fewer rounds than `like` had, they take the counts of its last ones.
+    Where there are fewer rounds than `like` had up to its result, they take the counts of its last ones.
 
     Raises:
         WavesimError: `like` has fewer rounds, or was made of another network.
@@ -35,6 +35,7 @@ def equal_counts(run: Run, scores: Scores) -> Survivors:
     if run.settings.like is None:
         return to_density(scores, run.survivors, by_layer, density_now(run))
     rows = read_rows(run.settings.like)
+    rows = rows[: result_in(rows) + 1]
     assert run.settings.rounds is not None  # the loop has put in the method's own
     if run.settings.rounds >= len(rows):
         raise WavesimError(f"{run.settings.like} was pruned in {len(rows) - 1} rounds; set rounds to at most that")

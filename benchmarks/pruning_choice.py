@@ -1,0 +1,144 @@
+"""Which rounds of pruning.py its tables tell of: decided on validation data, and then seen once on the test split.
+
+    times(k) = error of round k / error of the uncut forecaster after as many optimiser steps
+What is uncut went on in short trainings, one after the other; the one after as many steps stands for all that go on. Of
+every pruning two rounds are told of, the last one with times <= WITHIN against its own forecaster, and that against the
+classical one: how far it can be pruned, and what can take the classical one's place. Their milliseconds are those of
+64 x 64 cells, in turns with the classical forecaster's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wavesim.dataset import WaveDataset
+from wavesim.provenance import log_lines, read_lines
+from wavesim.pruning.run import errors_on
+from wavesim.surrogate import load
+from wavesim.surrogate.loops import in_loops
+from wavesim.turns import forecasting, in_turns
+
+Row = Mapping[str, Any]
+Round = tuple[str, int]  # key of a pruning, number of one of its rounds
+WITHIN = 1.1
+REWOUND, TRAINED_ON = "uncut, rewound", "uncut, trained on"
+FINER = 2  # 64 x 64 cells are twice as many along a side
+
+
+@dataclass(frozen=True)
+class Study:
+    """The lines of the study, those that were refused with their rounds; judged: what was seen of chosen rounds."""
+
+    rows: Sequence[Row]
+    judged: Mapping[Round, Row]
+
+    def uncut(self, row: Row, number: int, family: str | None = None) -> tuple[Row, int] | None:
+        """The line and the round of what is uncut after as many steps as the round of `row`; nothing if not there."""
+        steps = row["before"] + number * row["going_on"]
+        name = TRAINED_ON if steps else REWOUND
+        owner = (family or row["family"], row["preset"], row["seed"])
+        for line in self.rows:
+            if line["name"] == name and (line["family"], line["preset"], line["seed"]) == owner:
+                if steps:
+                    return line, min(round(steps / line["going_on"]), len(line["rounds"]) - 1)
+                return line, 1 if number else 0
+        return None
+
+    def times(self, row: Row, number: int, family: str | None = None) -> float | None:
+        """Validation error of a round over that of what is uncut, of its own family or another."""
+        if (uncut := self.uncut(row, number, family)) is None:
+            return None
+        return float(row["rounds"][number]["validation_error"] / uncut[0]["rounds"][uncut[1]]["validation_error"])
+
+    def last_within(self, row: Row, family: str | None = None) -> int | None:
+        """The last round that still counts as equal; nothing where none does."""
+        found = [self.times(row, number, family) for number in range(len(row["rounds"]))]
+        return max((number for number, times in enumerate(found) if times and times <= WITHIN), default=None)
+
+    def test_times(self, row: Row, number: int, family: str | None = None) -> float | None:
+        """As `times`, on the test split; nothing where a round was not judged."""
+        if (uncut := self.uncut(row, number, family)) is None:
+            return None
+        pair = self.judged.get((row["key"], number)), self.judged.get((uncut[0]["key"], uncut[1]))
+        return pair[0]["test_error"] / pair[1]["test_error"] if pair[0] and pair[1] else None
+
+    def of_preset(self, preset: str) -> Study:
+        """Its part on one preset."""
+        return Study([row for row in self.rows if row["preset"] == preset], self.judged)
+
+    def arms(self, uncut: bool = False) -> dict[tuple[str, str], list[Row]]:
+        """(family, name) -> its lines, one a seed: of prunings, or of what is uncut."""
+        found: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            if (row["group"] == "uncut") == uncut:
+                found.setdefault((row["family"], row["name"]), []).append(row)
+        return found
+
+    def chosen(self) -> list[Round]:
+        """What the tables tell of: of prunings, and what is uncut beside them."""
+        found: dict[Round, None] = {}
+        for row in self.rows:
+            if row["group"] == "uncut":
+                continue
+            for family in (row["family"], "classical"):
+                if (number := self.last_within(row, family)) is not None:
+                    line, uncut = self.uncut(row, number, family) or (row, number)
+                    found |= {(row["key"], number): None, (line["key"], uncut): None}
+        return list(found)
+
+
+def said(values: Sequence[float | None], digits: int = 2) -> str:
+    """Mean ± standard deviation of what is there."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    spread = f" ± {np.std(known, ddof=1):.{digits}f}" if len(known) > 1 else ""
+    return f"{np.mean(known):.{digits}f}{spread}"
+
+
+def network(networks: Path, number: int) -> Path:
+    """The file of a round's network; named as `wavesim.pruning.prune` names them."""
+    return networks / f"round_{number}.safetensors"
+
+
+def read(rows: Sequence[Row], out: Path) -> Study:
+    """The study so far."""
+    lines = read_lines(out / "chosen.jsonl")
+    return Study(rows, {(line["of"], line["round"]): line for line in lines})
+
+
+def judge(rows: Sequence[Row], networks: Mapping[str, Path], data: Mapping[str, Path], out: Path) -> None:
+    """Add to OUT/chosen.jsonl what is lacking: errors on the test split, milliseconds, bytes of the whole file.
+
+    Args:
+        networks: key of a pruning -> folder of its rounds' networks. data: preset -> dataset.
+    """
+    study, by_key = read(rows, out), {row["key"]: row for row in rows}
+    for key, number in study.chosen():
+        row, path = by_key[key], network(networks[key], number)
+        if (key, number) in study.judged or not path.is_file():
+            continue
+        one_step, error = errors_on(load(path), data[row["preset"]], "test")
+        line = {"of": key, "round": number, "test_one_step_error": one_step, "test_error": error,
+                "file_bytes": path.stat().st_size}  # fmt: skip
+        if classical := study.uncut({**row, "before": 0}, 0, "classical"):
+            base = network(networks[classical[0]["key"]], 0)
+            line |= _milliseconds(path, base, data[row["preset"]])
+        log_lines(out / "chosen.jsonl", [line], key=f"{key}-{number}")
+
+
+def _milliseconds(path: Path, classical: Path, data: Path) -> dict[str, float]:
+    """Of a frame on cells twice as fine, in turns; fields are those of the data, each cell four times."""
+    valid = WaveDataset(data, "valid")
+    state, medium = (
+        np.ascontiguousarray(fields.repeat(FINER, axis=-1).repeat(FINER, axis=-2))
+        for fields in (valid.window(0, 0, 1)[0], valid.medium(0))
+    )
+    models = {"milliseconds": load(path), "classical_milliseconds": load(classical)}
+    works = {name: (forecasting(in_loops(model), state, medium), 1) for name, model in models.items()}
+    return {name: least for name, (least, _) in in_turns(works).items()}

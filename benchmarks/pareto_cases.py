@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -126,19 +127,35 @@ class Case:
 
 
 def cases(
-    scenario: Scenario, scale: Scale, given: Path | None, folder: Path, media: int, bursts: int, seed: int
+    scenario: Scenario,
+    scale: Scale,
+    given: Path | None,
+    folder: Path,
+    media: int,
+    bursts: int,
+    seed: int,
+    part: Literal["test", "valid"] = "test",
 ) -> Iterator[Case]:
-    """The first `media` test packings, or of those made here, with the bursts that a dataset of that seed has there."""
+    """The first `media` packings of a part, with the bursts that a dataset of that seed has there.
+
+    Of packings that are made for a scenario alone, the last one validates.
+    """
     config = scenario.config(scale)
-    packings = lattices() if scale.quick else read(_packings(scenario, given, folder))
+    packings = lattices() if scale.quick else read(packings_of(scenario, given, folder))
     splits = split([packing.size_ratio for packing in packings], config)
-    for i in [i for i, name in enumerate(splits) if name == "test" or not scenario.usual][:media]:
+    if not scenario.usual:
+        splits = ["test"] * (len(packings) - 1) + ["valid"]
+    for i in [i for i, name in enumerate(splits) if name == part][:media]:
         drawn = tuple(draw_burst(config, seed, i, row) for row in range(bursts))
         yield Case(scenario, scale, packings[i], drawn)
 
 
-def _packings(scenario: Scenario, given: Path | None, folder: Path) -> Path:
-    """Of the scenario's kind: those given, or made in the folder where they are missing."""
+def packings_of(scenario: Scenario, given: Path | None, folder: Path) -> Path:
+    """Of the scenario's kind: those given, or made in the folder where they are missing.
+
+    The usual ones by the recipe of those that forecasters were trained on (apriori.py): they are the same, number by
+    number.
+    """
     if scenario.usual and given is not None:
         return given
     count = PACKINGS if scenario.usual else 8

@@ -4,12 +4,18 @@ An error below five times the truth's own is not claimed: it counts as that much
 forecaster where its claimed error after one crossing is no larger; the cheapest such is what the forecaster is held
 against. Solvers run on any grid: between two sizes of one kind that were measured, one that is worse than the
 forecaster and one that is better, the cost is taken from a straight line of its logarithm over that of the error.
+
+Both run in the same media. How far the gain is known is its jackknife's standard error over these (over the bursts,
+where there is one medium), in logarithms: all of it is done again without each of them in turn. Where the gain is no
+further from one, the two are even.
+
+Reference: Efron and Stein, Annals of Statistics 9 (1981) 586-596.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,8 +42,9 @@ def trained_there(trained: list[Any] | None, scenario: Scenario) -> bool:
 @dataclass(frozen=True)
 class Row:
     """One solver or forecaster in one scenario: means over media and bursts. start: of the two of a solver, the better
-    one. milliseconds: batch -> a simulated crossing, least and median; once: seconds a medium, by what takes them; run:
-    what it says of itself; refused: why it has no errors in some medium."""
+    one. milliseconds: batch -> a simulated crossing, least and median; taken: on which machine, and when; once: seconds
+    a medium, by what takes them; run: what it says of itself; each: error after one crossing by (packing, burst);
+    refused: why it has no errors in some medium."""
 
     name: str
     run: dict[str, Any]
@@ -48,9 +55,10 @@ class Row:
     steps: int | None
     unknowns: int | None
     milliseconds: dict[int, tuple[float, float]]
+    taken: tuple[str, str]
     once: dict[str, float]
     runtime: str
-    simulations: int
+    each: dict[tuple[str, int], float]
     refused: str = ""
 
     @property
@@ -62,14 +70,33 @@ class Row:
         least = [taken[0] for size, taken in self.milliseconds.items() if size <= batch]
         return np.nan if self.refused else min(least, default=np.nan)
 
+    def without(self, some: set[tuple[str, int]]) -> Row:
+        """The same without some of the simulations."""
+        left = [error for key, error in self.each.items() if key not in some]
+        return replace(self, one=float(np.mean(left or np.nan)))
+
 
 @dataclass(frozen=True)
 class Rival:
-    """A solver that a forecaster is held against: milliseconds a crossing, and seconds a medium, by what takes them."""
+    """A solver that a forecaster is held against: milliseconds a crossing, and seconds a medium, by what takes them.
+
+    of: the one row that it is, or the two that it lies between.
+    """
 
     name: str
     milliseconds: float
     once: dict[str, float]
+    of: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """How far: a gain less and more its standard error, that of the error after one crossing, and over what."""
+
+    low: float
+    high: float
+    error: float
+    over: str
 
 
 @dataclass(frozen=True)
@@ -107,14 +134,15 @@ class Panel:
         if not good:
             return None
         better = min(good, key=lambda one: one.cost(batch))
-        found.append(Rival(better.name, better.cost(batch), better.once))
+        found.append(Rival(better.name, better.cost(batch), better.once, (better,)))
         if cheaper := [one for one in rows if one.cost(batch) < better.cost(batch)]:
             worse = min(cheaper, key=self.claimed)
             far, near = (np.log(self.claimed(one)) for one in (worse, better))
             share = (far - np.log(error)) / (far - near)
             cost = worse.cost(batch) ** (1 - share) * better.cost(batch) ** share
             if share < 1:
-                found.append(Rival(f"between {worse.name} and {better.name}", float(cost), better.once))
+                name = f"between {worse.name} and {better.name}"
+                found.append(Rival(name, float(cost), better.once, (worse, better)))
         return min(found, key=lambda one: one.milliseconds)
 
     def best(self, batch: int = 1) -> tuple[Row, Rival] | None:
@@ -124,6 +152,26 @@ class Panel:
         own = [row for row in able if trained_there(row.run["trained"], self.scenario)]
         pairs = [(row, other) for row in own or able if (other := self.equal(row, batch))]
         return max(pairs, key=lambda pair: pair[1].milliseconds / pair[0].cost(batch), default=None)
+
+    def known(self, row: Row, batch: int = 1) -> Known | None:
+        """The gain of a forecaster; None of one simulation, or where no solver is as good without some medium."""
+        packings = {packing for packing, _ in row.each}
+        parts = [{key for key in row.each if key[0] == packing} for packing in packings]
+        if len(parts) == 1:
+            parts = [{key} for key in row.each]
+        found = []
+        for part in parts if len(parts) > 1 else ():
+            less = replace(self, rows=[one.without(part) for one in self.rows])
+            own = row.without(part)
+            if (rival := less.equal(own, batch)) is None:
+                return None
+            found.append((np.log(rival.milliseconds / own.cost(batch)), own.one))
+        if not found or (rival := self.equal(row, batch)) is None:
+            return None
+        gain, error = (len(found) - 1) ** 0.5 * np.std(found, axis=0)
+        middle, media = rival.milliseconds / row.cost(batch), len(packings)
+        over = f"{media} media" if media > 1 else f"{len(found)} bursts"
+        return Known(float(middle * np.exp(-gain)), float(middle * np.exp(gain)), float(error), over)
 
 
 def panels(lines: Lines) -> list[Panel]:
@@ -135,7 +183,7 @@ def panels(lines: Lines) -> list[Panel]:
         truths = [line for line in own if line["kind"] == "truth"]
         runs: dict[str, list[dict[str, Any]]] = {}
         for line in own:
-            if line["kind"] != "truth" and _of_now(line["run"], models):
+            if line["kind"] in ("errors", "time") and _of_now(line["run"], models):
                 runs.setdefault(line["run"]["name"], []).append(line)
         if truths:
             error = max(line["half"] for line in truths), max(line["one"] for line in truths)
@@ -176,11 +224,27 @@ def _row(lines: Lines, run: dict[str, Any]) -> Row:
         max((line["steps"] for line in errors if "steps" in line), default=None),
         max((line["unknowns"] for line in errors if "unknowns" in line), default=None),
         {line["batch"]: (line["milliseconds"], line["median"]) for line in times},
+        next(((line.get("machine", ""), line.get("taken", "")) for line in times), ("", "")),
         {part: float(np.mean([one[part] for one in seconds])) for part in parts},
         next((line["runtime"] for line in times if line["batch"] == 1), ""),
-        sum(len(line[start]["one"]) for line in errors),
+        {(line["packing"], burst): error for line in errors for burst, error in enumerate(line[start]["one"])},
         refused,
     )
+
+
+def decisive(panel: Panel, batches: Sequence[int]) -> list[Row]:
+    """What stands on the front of solvers or of forecasters at some batch, and what forecasters are held against."""
+    found = {row.name: row for batch in batches for row in fronts(panel, batch)}
+    for batch in batches:
+        rivals = [panel.equal(row, batch) for row in panel.rows if row.forecasts and row.cost(batch) > 0]
+        found |= {row.name: row for rival in rivals if rival for row in rival.of}
+    return list(found.values())
+
+
+def fronts(panel: Panel, batch: int = 1) -> list[Row]:
+    """That of the solvers, and that of the forecasters."""
+    sides = [[row for row in panel.rows if row.forecasts == forecasts] for forecasts in (False, True)]
+    return [row for rows in sides for row in front(rows, panel, batch)]
 
 
 def front(rows: Sequence[Row], panel: Panel, batch: int = 1) -> list[Row]:

@@ -46,12 +46,13 @@ FINER = (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4)  # cells along a side of theirs, over
 @dataclass(frozen=True)
 class Solver:
     """elements: along a side of the unit square, of the grid's own or in the length of 1 / element_size; cells of
-    `volumes` and `tensor`. order: in time; in space of `tensor`."""
+    `volumes` and `tensor`. order: in time; in space of `tensor`, and spread: of the fourth (pareto_tensor.py)."""
 
     family: str
     elements: int = 0
     degree: int = 0
     order: int = 4
+    spread: float = 1.0
 
     @property
     def name(self) -> str:
@@ -60,11 +61,13 @@ class Solver:
         size = f"1/{self.elements}" if self.family == "conforming" else f"{self.elements} x {self.elements}"
         words = f"{self.family} {size}"
         if self.family in CELLS:
-            return words if self.family == "volumes" else f"{words}, order {self.order}"
+            words += "" if self.family == "volumes" else f", order {self.order}"
+            return words if self.spread == 1 else f"{words}, spread {self.spread:g}"
         return f"{words}, degree {self.degree}, order {self.order}"
 
     def about(self) -> dict[str, Any]:
-        return {**asdict(self), "name": self.name, "kind": "solver"}
+        told = {**asdict(self), "name": self.name, "kind": "solver"}
+        return told if self.spread != 1 else {key: said for key, said in told.items() if key != "spread"}
 
 
 def solvers(scale: Scale) -> list[Solver]:
@@ -138,21 +141,25 @@ def errors_of(case: Case, truth: Truth, solver: Solver) -> dict[str, Any]:
 
 
 def errors(forecast: np.ndarray, truth: Truth) -> dict[str, Any]:
-    """Of forecasts (burst, time, y, x): relative L2 at half and at one crossing, and VRMSE by windows of frames."""
-    apart, shares = relative_l2(forecast, truth.pressure), vrmse(forecast, truth.pressure)
+    """Of forecasts (burst, time, y, x): relative L2 at half and at one crossing, and VRMSE by windows of frames, where
+    none of the truth's is left out."""
+    each = truth.pressure.shape[1] // forecast.shape[1]
+    met = truth.pressure[:, each - 1 :: each]
+    apart, windows = relative_l2(forecast, met), windowed(vrmse(forecast, met).mean(axis=0)) if each == 1 else {}
     half, one = ([round(float(error), 6) for error in apart[:, k]] for k in (apart.shape[1] // 2 - 1, -1))
-    return {"half": half, "one": one, "vrmse": {key: float(v) for key, v in windowed(shares.mean(axis=0)).items()}}
+    return {"half": half, "one": one, "vrmse": {key: float(value) for key, value in windows.items()}}
 
 
 def frames_of(
-    case: Case, truth: Truth, solver: Solver, batches: Sequence[int]
+    case: Case, truth: Truth, solver: Solver, batches: Sequence[int], room: np.ndarray
 ) -> dict[int, tuple[Callable[[], None], int]]:
-    """By batch, what computes so many simulations in this medium, and their averages, and how many frames at a call."""
+    """By batch, what computes so many simulations in this medium, and their averages, and how many frames at a call;
+    room: as of `forecasting_all`."""
     if solver.family in CELLS:
         model, state, medium, _ = of_cells(case, truth, solver)
         states, frames = {batch: np.repeat(state[:1], batch, axis=0) for batch in batches}, case.scale.frames
         loops = CompiledForecaster(model)
-        return {batch: (forecasting_all(loops, states[batch], medium[None], frames), frames) for batch in batches}
+        return {batch: (forecasting_all(loops, states[batch], medium[None], frames, room), frames) for batch in batches}
     ready = assembled(case, solver)
     pulse = ready.problem.at_unknowns(Pulse(case.bursts[0].center, case.bursts[0].width))
     starts = {batch: pulse if batch == 1 else np.repeat(pulse[:, None], batch, axis=1) for batch in batches}
@@ -189,7 +196,7 @@ def of_cells(case: Case, truth: Truth, solver: Solver) -> tuple[Forecaster, np.n
     medium = medium_on(case, cells)
     if solver.family == "tensor":
         begin = time.process_time()  # it makes averages of its own
-        model = tensor_step(case, cells, solver.order)
+        model = tensor_step(case, cells, solver.spread if solver.order == 4 else 0.0)
         return model, state, medium, {"averaging": time.process_time() - begin}
     seconds = {"averaging": time.process_time() - begin}
     for substeps in range(1, 100):

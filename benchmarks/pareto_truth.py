@@ -86,6 +86,11 @@ def truth_of(case: Case, folder: Path, known: dict[str, Any] | None) -> Truth:
     )
 
 
+def unchecked(case: Case) -> Truth:
+    """The first level, whose own error is not known: enough to choose settings by."""
+    return _run(case, case.meshed(case.config.element_size)[0], case.scale.degree)
+
+
 def pressures(problem: Problem, state: WaveState, frames: int) -> np.ndarray:
     """(burst, time, y, x) of so many frames after a state (unknowns, burst)."""
     found = []

@@ -5,6 +5,7 @@ Each has TURNS turns of BURST runs; the smallest time counts, the median stands 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping
 from time import perf_counter
 from typing import TypeVar
@@ -57,11 +58,15 @@ def forecasting(model: Forecaster | Stepper, state: np.ndarray, medium: np.ndarr
 
 
 def forecasting_all(
-    model: CompiledForecaster, state: np.ndarray, medium: np.ndarray, frames: int
+    model: CompiledForecaster, state: np.ndarray, medium: np.ndarray, frames: int, room: np.ndarray
 ) -> Callable[[], None]:
-    """The same forecast of so many frames at each call, by one call of the compiled loops."""
+    """The same forecast of so many frames at each call, by one call of the compiled loops.
+
+    room: where it is written, as much as it takes, (numbers,) float32; whose turns it is in may share it.
+    """
     begin = init(model, state, medium)
-    out = np.empty((len(begin.state), frames, *begin.state.shape[1:]), np.float32)
+    shape = (len(begin.state), frames, *begin.state.shape[1:])
+    out = room[: math.prod(shape)].reshape(shape)
 
     def forecast() -> None:
         model.advance(begin.state, begin.context, out, frames)

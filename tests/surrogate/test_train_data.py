@@ -1,8 +1,11 @@
 """What is read to train on, and what is refused: windows, orientations, data that cannot be learned from."""
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 import numpy as np
@@ -95,6 +98,15 @@ def test_a_rectangle_is_trained_on(tmp_path: Path) -> None:
 
 def test_reading_ahead_in_other_processes_changes_nothing(modes: Path, tmp_path: Path) -> None:
     paths = [train(SMALL, SHORT, modes, tmp_path / f"{workers}.safetensors", workers=workers) for workers in (0, 2)]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_nothing_is_forked_once_openvino_is_there(modes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its threads end a forked reader; readers that are started anew read the same."""
+    monkeypatch.setitem(sys.modules, "openvino", ModuleType("openvino"))
+    monkeypatch.setattr(os, "fork", None)
+    short = SHORT.model_copy(update={"iterations": 2, "unrolls": (1,), "shares": (1.0,)})
+    paths = [train(SMALL, short, modes, tmp_path / f"{workers}.safetensors", workers=workers) for workers in (0, 1)]
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 

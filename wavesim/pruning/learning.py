@@ -152,9 +152,7 @@ def _learned(tensors: Iterable[Tensor], seed: int) -> Regressor:
     return fitted(torch.cat([t.features for t in seen]), torch.cat([t.lifetimes for t in seen]), seed)
 
 
-def _apart(
-    tensors: Sequence[Tensor], folds: Sequence[Sequence[bool]], seed: int
-) -> Iterator[tuple[Regressor, Tensor]]:
+def _apart(tensors: Sequence[Tensor], folds: Sequence[Sequence[bool]], seed: int) -> Iterator[tuple[Regressor, Tensor]]:
     """What is held out in each fold, and a regressor that learned from the rest."""
     for held in folds:
         regressor = _learned((tensor for tensor, out in zip(tensors, held, strict=True) if not out), seed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ class WaveData(lightning.LightningDataModule):
         assert self.trainer is not None
         step, ranks, rank = self.trainer.global_step, self.trainer.world_size, self.trainer.global_rank
         batches = shares(self.config, step, ranks, rank)
-        return DataLoader(self.windows, batch_sampler=batches, num_workers=self.workers)
+        # OpenVINO's threads do not survive a fork: after `wavesim.bench` in the same process, readers are started anew.
+        start = "spawn" if self.workers and "openvino" in sys.modules else None
+        return DataLoader(self.windows, batch_sampler=batches, num_workers=self.workers, multiprocessing_context=start)
 
 
 def shares(config: TrainingConfig, step: int, ranks: int, rank: int) -> list[list[int]]:

@@ -222,9 +222,10 @@ def test_bytes_are_those_of_the_file_and_zeros_take_a_bit_each(make_forecaster, 
     for one in (model, zeros):
         file = save(one, tmp_path / "model.safetensors").stat().st_size
         assert stored_bytes(one) < file < stored_bytes(one) + 1500  # the settings in the header
-        nonzero = sum(int(weight.count_nonzero()) for weight in one.parameters())
-        assert 0 < stored_bytes(one) - math.ceil(weights / 8) - 4 * nonzero < 170  # two names, and where they lie
-    assert stored_bytes(model) - stored_bytes(zeros) == pytest.approx(4 * 32 * 8, abs=8)
+    names = stored_bytes(model) - 4 * weights
+    assert 0 < names < 100 * len(model.network.state_dict())
+    nonzero = sum(int(weight.count_nonzero()) for weight in zeros.parameters())
+    assert 0 < stored_bytes(zeros) - math.ceil(weights / 8) - 4 * nonzero < 170  # two names, and where they lie
 
 
 @pytest.mark.parametrize("convolution", FAMILIES)

@@ -2,7 +2,7 @@
 
     bytes of n numbers, k of them not zero:    4 n + names   dense,    ceil(n/8) + w k   without zeros
 n counts all numbers of single precision of the network; w is 2 where each value is one of half precision too, else 4.
-Whichever makes the smaller file is taken:
+What makes the smaller file, not by its names alone, is taken:
     NAME ...            dense: each tensor of its shape
     nonzero, values     without zeros: the bits, uint8, and the k values; number i is bit i % 8, counted from the
                         lowest, of byte i // 8. Numbers are those of all tensors, flat, one after the other in the order
@@ -43,7 +43,8 @@ def packed(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     sparse = {name: tensor for name, tensor in dense.items() if tensor.dtype != torch.float32}
     sparse[BITS] = torch.from_numpy(np.packbits(kept.numpy(), bitorder="little"))
     sparse[VALUES] = half if torch.equal(half.float(), values) else values
-    return min(dense, sparse, key=lambda tensors: len(save(tensors)))
+    smaller = all(size(sparse) < size(dense) for size in (_data, lambda tensors: len(save(tensors))))
+    return sparse if smaller else dense
 
 
 def unpacked(stored: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
@@ -73,6 +74,11 @@ def unpacked(stored: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int,
     numbers[kept[:count]] = values.float()
     parts = zip(names, numbers.split(counts), strict=True)
     return dense | {name: part.reshape(shapes[name]) for name, part in parts}
+
+
+def _data(tensors: Mapping[str, torch.Tensor]) -> int:
+    """Bytes without names: those of the names alone are no reason to give them up."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def _told(tensor: torch.Tensor) -> str:

@@ -197,6 +197,17 @@ def test_a_malformed_file_is_refused_in_one_line(tmp_path: Path, spoil, message:
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 
 
+def test_bits_of_single_tensors_as_older_versions_kept_them_are_refused(tmp_path: Path):
+    path = save(sparse_forecaster(), tmp_path / "m.safetensors")
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    stored = load_file(path)
+    older = {"stem.weight": stored["values"][:3].clone(), "stem.weight.nonzero": stored["nonzero"][:8].clone()}
+    save_file(older, path, metadata=header)
+    with pytest.raises(WavesimError, match=r"written by an older version of wavesim, .*; prune that model again"):
+        load(path)
+
+
 def test_a_bit_beyond_the_last_value_is_refused():
     weight = torch.zeros(1001)
     weight[1000] = 1

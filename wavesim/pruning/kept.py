@@ -13,7 +13,7 @@ from wavesim.provenance import whole_file
 from wavesim.pruning.run import Job, Run
 from wavesim.surrogate import Forecaster
 
-FORMAT = 3
+FORMAT = 4
 NETWORKS = ("model", "dense", "initial", "early")
 
 

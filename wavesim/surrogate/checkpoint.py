@@ -141,14 +141,19 @@ def load(path: str | Path) -> Forecaster:
     Raises:
         WavesimError: as `read_header`, or weights of another shape than the settings say, values that do not fit the
             bits that mark them, or settings that were changed after the file was written, be the shapes the same, as
-            the fingerprint tells, which has to be there.
+            the fingerprint tells, which has to be there, or a pruned model of an older version.
     """
     path = model_file(path)
     header = read_header(path)
     model = Forecaster(header["config"], header["courant"])
     expected = {name: tuple(tensor.shape) for name, tensor in named_weights(model).items()}
+    stored = load_file(path)
+    if any(name.endswith(".nonzero") for name in stored):
+        raise WavesimError(
+            f"{path} was written by an older version of wavesim, with bits for each tensor; prune that model again"
+        )
     try:
-        weights = unpacked(load_file(path), expected)
+        weights = unpacked(stored, expected)
     except WavesimError as error:
         raise WavesimError(f"{path}: {error}; the file was changed after it was written") from error
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}

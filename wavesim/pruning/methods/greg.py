@@ -14,7 +14,7 @@ before the pick by 1e-5. Where ours differs:
       weight alone, past Adam and the clipping, as decay does in arXiv 1711.05101; and as the proximal step of that
       penalty, which is stable for every s lambda
     - s = 90 / T stands for the published learning rate of 1e-3 where there were 90,000 steps and here are T: what is
-      pressed shrinks by some exp(25) while lambda grows, and some exp(40) while it holds, as published, however short T
+      pressed shrinks by some exp(25) while lambda grows, and some exp(40) while it holds, as published, whatever T
     - lambda grows at every step, and does not wait for the ratio of 1000, which it comes to anyway
     - the pick comes after a quarter of the steps, not a twentieth, which would be a dozen of a low learning rate
     - kept weights lose their 0.01 at once, not at the published rate, which takes 1 % of the time of growth

@@ -4,7 +4,7 @@ import pytest
 
 from wavesim.evaluate import Row, _with_equal_fe
 from wavesim.report import as_text, verdict
-from wavesim.tables import HEADINGS, efficient, table
+from wavesim.tables import efficient, headings, table
 
 
 def row(name: str, kind: str, error: float, milliseconds: float | None = None, **more: object) -> dict[str, object]:
@@ -43,7 +43,7 @@ def test_the_verdict_says_who_wins_against_finite_elements_and_by_how_much() -> 
     assert "the compressed forecaster is even: 2.01 ms" in " ".join(verdict(results(0.1, 2.01)))
     without = {**results(0.1, 1.0), "ladder": False}
     said = " ".join(verdict(without))
-    assert "not compared with finite elements" in said and "wins" not in said and "dolfinx" not in said
+    assert "Nothing was compared with finite elements" in said and "wins" not in said and "dolfinx" not in said
 
 
 def test_the_verdict_compares_the_twins() -> None:
@@ -63,8 +63,10 @@ def test_a_forecaster_as_good_as_no_run_of_the_ladder_is_not_said_to_win() -> No
 
 def test_the_verdict_says_which_forecaster_is_worse_than_the_coarse_step() -> None:
     assert "WORSE" not in " ".join(verdict(results(0.1, 1.0)))
-    assert "the pruned forecaster is WORSE" not in " ".join(verdict(results(0.7, 1.0)))
-    assert "the compressed forecaster is WORSE than the coarse step" in " ".join(verdict(results(0.7, 1.0)))
+    assert "The pruned forecaster is, after one crossing, WORSE" not in " ".join(verdict(results(0.7, 1.0)))
+    assert "The compressed forecaster is, after one crossing, WORSE than the coarse explicit step" in " ".join(
+        verdict(results(0.7, 1.0))
+    )
 
 
 def test_a_forecaster_that_grew_or_was_not_timed_leaves_the_rest_its_verdict() -> None:
@@ -89,7 +91,7 @@ def test_a_truth_too_coarse_to_judge_by_is_named_first() -> None:
 
 def test_the_text_explains_its_columns_and_states_the_truths_own_error() -> None:
     said = as_text(results(0.1, 1.0))
-    for part in ("root mean square", "1.0% in the mean", "10.0% in the mean and 20.0% at the last frame in p_t"):
+    for part in ("root mean square", "1 % in the mean", "10 % in the mean and 20 % at the last frame in p_t"):
         assert part in said
 
 
@@ -100,6 +102,17 @@ def test_the_text_says_which_forecasters_were_timed_in_pytorch() -> None:
         one["runtime"] = runtime
     said = "ONNX Runtime and compiled loops; in PyTorch those that neither knows: classical, compressed. MMAC"
     assert said in as_text(made)
+
+
+def test_of_trajectories_shorter_than_a_crossing_nothing_is_said_to_be_after_one() -> None:
+    made = {**results(0.7, 1.0), "frames": 7, "first_frames": 7}
+    said = as_text(made)
+    assert said.startswith("|  | rel. L2, first 7 frames | 0.22 crossings | last frame |")
+    assert "is, after 0.22 crossings, WORSE" in said and "0.22 crossings long" in said and "one crossing" not in said
+
+
+def test_errors_of_smooth_media_keep_two_digits() -> None:
+    assert [cells[1] for cells in table(results(0.0042, 1.0))[1:3]] == ["0.600", "0.0042"]
 
 
 def test_a_correlation_that_never_falls_is_a_lower_bound() -> None:
@@ -116,9 +129,10 @@ def test_fe_runs_that_another_beats_in_error_and_cost_are_not_shown() -> None:
 
 
 def test_the_table_says_over_how_many_trajectories_each_row_is() -> None:
-    column = HEADINGS.index("trajectories")
+    head = headings(results(0.1, 1.0))
+    column = head.index("trajectories")
     assert [cells[column] for cells in table(results(0.1, 1.0))] == ["4", "4", "4", "4", "2", "2", ""]
-    assert len(table(results(0.1, 1.0))[0]) == len(HEADINGS)
+    assert len(table(results(0.1, 1.0))[0]) == len(head)
     assert "as many test trajectories as the table says, of 4, on 64 x 64 cells" in as_text(results(0.1, 1.0))
 
 

@@ -242,7 +242,7 @@ def check(root: str | Path, each: Each = map) -> dict[str, int]:
                 if other[0] != split:
                     raise WavesimError(
                         f"{other[1]} of {other[0]} and {path.stem}:{row} of {split} run through the same medium: "
-                        "splits must not share one; move one of the two files away"
+                        "splits must not share one; keep one of them, or draw the media anew"
                     )
     if not counts:
         raise WavesimError(f"{root} holds no dataset: expected {root}/data/train and its like")

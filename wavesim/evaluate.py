@@ -172,7 +172,7 @@ def evaluate(
         "frames": test.frames - 1,
         "trajectories": len(test),
         "grid": list(test.grid),
-        "first_frames": FIRST_FRAMES,
+        "first_frames": min(FIRST_FRAMES, test.frames - 1),
         "ladder": bool(runs),
         "truth_error": truth_error(test),
         "floors": floor,

@@ -9,7 +9,7 @@ import numpy as np
 
 from wavesim.metrics import one_crossing
 from wavesim.metrics.misfits import SHORTEST
-from wavesim.tables import efficient
+from wavesim.tables import efficient, horizon, short
 
 Row = Mapping[str, Any]
 BAND = (
@@ -38,8 +38,8 @@ def further(results: Mapping[str, Any]) -> str:
             ],
             rows,
             lambda row: [
-                *(f"{row['vrmse_windows'][window]:.3f}" for window in windows),
-                f"{row['mass_norm']:.3f}",
+                *(short(row["vrmse_windows"][window]) for window in windows),
+                short(row["mass_norm"]),
                 _number(row["energy_norm"]),
                 _number(row["energy_drift"]),
             ],
@@ -48,9 +48,9 @@ def further(results: Mapping[str, Any]) -> str:
             ["long waves", "middle", "short", "lag, frames", "lateness, frames", "envelope misfit", "phase misfit"],
             rows,
             lambda row: [
-                *(f"{row['bands'][name]:.3f}" for name in ("long", "middle", "short")),
+                *(short(row["bands"][name]) for name in ("long", "middle", "short")),
                 _number(row["arrival_lag"], ".2f"),
-                _number(row["lateness"], "+.2f"),
+                _number(row["lateness"], "+z.2f"),
                 _number(row["envelope_misfit"]),
                 _number(row["phase_misfit"]),
             ],
@@ -67,19 +67,19 @@ def further(results: Mapping[str, Any]) -> str:
 
 def explained(results: Mapping[str, Any]) -> str:
     """What the columns mean."""
-    longer, shorter = results["band_limits"]
+    (longer, shorter), then = results["band_limits"], horizon(results)
     drift = abs(results["truth_drift"][-1])
     heard, heard_at = results["frames"] + 1, len(results["receivers"])
     short = f" (left out here: it takes {SHORTEST} frames, and there are {heard})" if heard < SHORTEST else ""
     return (
         "Means over the same trajectories as above. VRMSE: over windows of frames, as The Well has them. Mass norm: "
-        "relative L2 of weight 1/kappa, mean over the first crossing. Energy norm: after one crossing, the error in "
+        f"relative L2 of weight 1/kappa, mean over the first crossing. Energy norm: after {then}, the error in "
         "sqrt(v^2 / kappa + |grad p|^2 / rho). Energy drift: |E(t) / E(0) - 1| at the last frame; that of the truth on "
         f"this grid is {drift:.3f}. Long waves are longer than {longer:g} cells, short ones shorter than {shorter:g}: "
-        "errors after one crossing, as shares of the whole truth; in each trajectory their squares sum to that of the "
+        f"errors after {then}, as shares of the whole truth; in each trajectory their squares sum to that of the "
         f"relative L2. At {heard_at} receiver{'s' * (heard_at != 1)}: lag of arrival, the same with its sign (+ late), "
         f"misfit of envelope, and misfit of phase (0.1 is a twentieth of a period){short}. Superposition, homogeneity, "
-        "reciprocity: what the exact solution keeps, and by how much the forecast misses it after one crossing."
+        "reciprocity: what the exact solution keeps, and by how much the forecast misses it then."
         + BAND
         * any(row.get("band") for row in results["rows"])
     )
@@ -105,7 +105,7 @@ def _floors(results: Mapping[str, Any]) -> str:
         "rounding": "single precision",
     }
     crossing = one_crossing(results["frame_interval"], results["frames"]) - 1
-    head = [f"floor, first {results['first_frames']} frames", "one crossing", "last frame"]
+    head = [f"floor, first {results['first_frames']} frames", horizon(results), "last frame"]
     lines = [
         [names[name], *(f"{value:.1e}" for value in (np.mean(c[: results["first_frames"]]), c[crossing], c[-1]))]
         for name, c in results["floors"].items()
@@ -130,7 +130,7 @@ def _bands(rows: Sequence[Row], results: Mapping[str, Any]) -> str:
         return said
 
     head = ["band", "media that calibrated", "media that test"]
-    head += [f"{what}, {when}" for when in ("one crossing", "last frame") for what in ("within", "bound", "error")]
+    head += [f"{what}, {when}" for when in (horizon(results), "last frame") for what in ("within", "bound", "error")]
     return _table(head, rows, cells)
 
 
@@ -144,4 +144,4 @@ def _markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def _number(value: float | None, form: str = ".3f") -> str:
-    return "" if value is None else format(value, form)
+    return "" if value is None else short(value) if form == ".3f" else format(value, form)

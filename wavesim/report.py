@@ -20,7 +20,7 @@ from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.provenance import revision, versions, whole_file
 from wavesim.surrogate import load, rollout
-from wavesim.tables import HEADINGS, efficient, markdown, table
+from wavesim.tables import efficient, headings, horizon, markdown, short, table
 from wavesim.viz import figures
 from wavesim.viz.evaluation_figures import draw_bands, draw_receiver
 
@@ -49,7 +49,7 @@ def write_report(run: Path, config: RunConfig, seed: int) -> Path:
     draw_bands(run / "bands.png", results)
     draw_receiver(run / "receiver.png", results)
     points = [{**row, "error": row["one_crossing"]} for row in efficient(results["rows"]) if row["kind"] != "truth"]
-    figures.pareto(run / "pareto.png", points, ylabel="relative L2 after one crossing")
+    figures.pareto(run / "pareto.png", points, ylabel=f"relative L2 after {horizon(results)}")
     rounds = lines(run / "models" / "pruned.rounds.jsonl")
     figures.pruning_rounds(run / "pruning.png", rounds)
     histories = {n: lines(run / "models" / f"{n}.history.jsonl") for n in ("classical", "compressed")}
@@ -65,10 +65,10 @@ def write_report(run: Path, config: RunConfig, seed: int) -> Path:
     text = page.render(
         title=f"{len(packings)} packings, {results['trajectories']} test trajectories, seed {seed}",
         verdict=verdict(results),
-        headings=HEADINGS,
+        headings=headings(results),
         rows=list(zip(kinds, table(results), strict=True)),
         reading=reading(results),
-        sections=_sections(run, packings, rounds, name),
+        sections=_sections(run, packings, rounds, name, horizon(results)),
         command=f"wavesim demo --seed {seed}",
         made=_made(read(run / "stages.json") if (run / "stages.json").exists() else {}),
         settings=config.model_dump_json(indent=2),
@@ -87,16 +87,16 @@ def verdict(results: dict[str, Any]) -> list[str]:
         clearly = "beats" if row["first_frames"] < floor / 2 else "does NOT beat"
         said.append(
             f"The {row['name']} forecaster {clearly} persistence clearly: over the first {results['first_frames']} "
-            f"frames its relative L2 is {row['first_frames']:.3f}, persistence's {floor:.3f}; half of that is asked."
+            f"frames its relative L2 is {short(row['first_frames'])}, persistence's {floor:.3f}; half of that is asked."
         )
-    coarse = row_of(results, "coarse step")
+    coarse, then = row_of(results, "coarse step"), f"after {horizon(results)}"
     said += [
-        f"All correct one coarse explicit step, which alone is at {coarse['one_crossing']:.3f} after one crossing; "
-        + ", ".join(f"the {row['name']} one is at {row['one_crossing']:.3f}" for row in learned)
+        f"One coarse explicit step a frame, alone, is at {short(coarse['one_crossing'])} {then}; "
+        + ", ".join(f"the {row['name']} forecaster is at {short(row['one_crossing'])}" for row in learned)
         + "."
     ] * bool(learned)
     said += [
-        f"After one crossing the {row['name']} forecaster is WORSE than the coarse step that it corrects."
+        f"The {row['name']} forecaster is, {then}, WORSE than the coarse explicit step alone."
         for row in learned
         if not row["one_crossing"] < coarse["one_crossing"]
     ]
@@ -105,7 +105,7 @@ def verdict(results: dict[str, Any]) -> list[str]:
         ("parameters", "parameters"),
         ("macs", "multiply-accumulates"),
         ("milliseconds", "milliseconds"),
-        ("one_crossing", "error after one crossing"),
+        ("one_crossing", f"error {then}"),
     )
     for name, before in (("compressed", "classical"), ("pruned", "compressed")):
         if name in names and before in names:
@@ -135,7 +135,7 @@ def verdict(results: dict[str, Any]) -> list[str]:
         outcome = "is even" if times == "1.0" else f"{'wins' if ratio > 1 else 'loses'} by {times} times"
         said.append(f"Against finite elements of equal error, the {row['name']} forecaster {outcome}: {costs}")
     if not results["ladder"]:
-        said.append("It was not compared with finite elements of equal error.")
+        said.append("Nothing was compared with finite elements of equal error.")
     return said
 
 
@@ -196,7 +196,9 @@ def _one_of_each_ratio(packings: list[dict[str, Any]]) -> list[str]:
     return [name for names in first.values() for name in names[: 6 // len(first)]]
 
 
-def _sections(run: Path, packings: list[dict[str, Any]], rounds: list[dict[str, Any]], name: str) -> list[Any]:
+def _sections(
+    run: Path, packings: list[dict[str, Any]], rounds: list[dict[str, Any]], name: str, then: str
+) -> list[Any]:
     def section(title: str, text: str, *pictures: tuple[str, str], **more: Any) -> dict[str, Any]:
         encoded = [(_base64(run / f"{picture}.png"), caption) for picture, caption in pictures]
         return {"title": title, "text": text, "figures": encoded, **more}
@@ -237,7 +239,7 @@ def _sections(run: Path, packings: list[dict[str, Any]], rounds: list[dict[str, 
             "Errors in time and cost", "",
             ("errors", "Relative L2 against time: median and quartiles over the test trajectories. "
                        "Rings: until when the forecast correlates with the truth by more than 0.9."),
-            ("pareto", "Error after one crossing against milliseconds a frame, one trajectory on one thread."),
+            ("pareto", f"Error after {then} against milliseconds a frame, one trajectory on one thread."),
         ),
         section(
             "Wavelengths and arrivals", "",
@@ -267,17 +269,17 @@ def reading(results: dict[str, Any]) -> str:
         "MMAC: millions of multiply-accumulates."
     )
     if (length := results["frames"] * results["frame_interval"]) < 1 - 1e-9:
-        said += f" The trajectories are {length:.2f} crossings long: what is said of one crossing is said of their end."
+        said += f" The trajectories are {length:.2f} crossings long: what is said of these is said of their end."
     if results["ladder"]:
         said += (
-            " Finite elements ran one trajectory of each packing in single precision, timed without assembly; of "
+            " Finite elements ran one trajectory of each medium in single precision, timed without assembly; of "
             "degrees 2, 3 and 4 those are shown that no other beats in both error and cost."
         )
     if own := results["truth_error"]:
         names = {"pressure": "", "pressure_rate": " in p_t"}
         each = (
-            f"{own[key]['mean']:.1%} in the mean and {own[key]['last']:.1%} at the last frame{names[key]}"
-            for key in own
+            f"{100 * one['mean']:.2g} % in the mean and {100 * one['last']:.2g} % at the last frame{names[key]}"
+            for key, one in own.items()
         )
         said += f" The truth's own error, estimated by runs one degree higher: {', '.join(each)}."
     return said

@@ -20,14 +20,26 @@ def _equal(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     return next(f"{r['name']}, {r['milliseconds']:.2f} ms" for r in rows if r["name"] == row["equal_fe"])
 
 
-HEADINGS = (
-    "", "rel. L2, first 10 frames", "one crossing", "last frame", "VRMSE", "crossings until correlation < 0.9",
-    "trajectories", "parameters", "stored", "MMAC a frame", "ms a frame", "cheapest FE run as good",
-)  # fmt: skip
+def horizon(results: Mapping[str, Any]) -> str:
+    """What is said of one crossing is said of: the end of the trajectories, where they are shorter."""
+    length = float(results["frames"] * results["frame_interval"])
+    return "one crossing" if length >= 1 - 1e-9 else f"{length:.2f} crossings"
+
+
+def headings(results: Mapping[str, Any]) -> list[str]:
+    """Of the columns of `table`."""
+    errors = [f"rel. L2, first {results['first_frames']} frames", horizon(results), "last frame", "VRMSE"]
+    costs = ["parameters", "stored", "MMAC a frame", "ms a frame", "cheapest FE run as good"]
+    return ["", *errors, "crossings until correlation < 0.9", "trajectories", *costs]
+
+
+def short(error: float) -> str:
+    """Three decimals, or two digits where these are more."""
+    return f"{error:.3f}" if not 0 < error < 0.01 else f"{error:.2g}"
 
 
 def table(results: Mapping[str, Any]) -> list[list[str]]:
-    """The cells as text, one list a row of `efficient`, under `HEADINGS`."""
+    """The cells as text, one list a row of `efficient`, under `headings`."""
 
     def number(value: float | None, form: str) -> str:
         return "" if value is None else form.format(value)
@@ -53,10 +65,11 @@ def _errors(row: Mapping[str, Any], length: float) -> list[str]:
         return [""] * 5
     errors = (row[key] for key in ("first_frames", "one_crossing", "last_frame", "vrmse"))
     useful = row["correlation_time"]
-    return [*(f"{error:.3f}" for error in errors), ("≥ " if useful > length * (1 - 1e-9) else "") + f"{useful:.2f}"]
+    return [*map(short, errors), ("≥ " if useful > length * (1 - 1e-9) else "") + f"{useful:.2f}"]
 
 
 def markdown(results: Mapping[str, Any]) -> str:
     """The table in Markdown."""
-    lines = [HEADINGS, ["---"] + ["---:"] * (len(HEADINGS) - 2) + ["---"], *table(results)]
+    head = headings(results)
+    lines = [head, ["---"] + ["---:"] * (len(head) - 2) + ["---"], *table(results)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

@@ -140,6 +140,19 @@ def test_splits_hold_their_shares_whatever_the_number_of_files():
         plan_preset(RANDOM, Path("x"), 6, 0)
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (CavityConfig(**SMALL, bulk_moduli=(1.0, 1.0)), r"bulk_moduli \(1\.0, 1\.0\)"),
+        (RandomConfig(**SMALL, contrast=0.0), "contrast 0"),
+    ],
+)
+def test_settings_that_draw_one_medium_are_refused_before_anything_is_computed(config, said, tmp_path):
+    with pytest.raises(WavesimError, match=f"one medium again and again, .*widen what it draws from .*{said}"):
+        generate_dataset(config, tmp_path / "out", 7, seed=5)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_files_have_the_wells_format_and_its_reader_gets_x_first(dataset):
     well = pytest.importorskip("the_well.data")
     out, summary = dataset

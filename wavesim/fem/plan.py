@@ -15,11 +15,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wavesim.config import GrainsConfig, WaveSettings
 from wavesim.dataset import SPLITS
 from wavesim.errors import WavesimError, missing_engine
 from wavesim.fem.packing_mesh import SquarePacking, read
 from wavesim.fem.presets import draw_grains
+from wavesim.fem.stored import draw_preset
 from wavesim.preset_config import PresetConfig, ResolvedConfig
 from wavesim.provenance import generator, settings_hash
 from wavesim.shard import stored_bytes
@@ -105,12 +108,21 @@ def plan_packings(config: GrainsConfig, packings: Path, out: Path, seed: int, n:
 
 
 def plan_preset(config: PresetConfig, out: Path, n: int, seed: int) -> Plan:
-    """One file a batch. Raises WavesimError where a split would get no file."""
+    """One file a batch. Raises WavesimError where a split would get no file, or all of them the same medium."""
     files = -(-n // config.shard)
     if files < len(SPLITS):
         raise WavesimError(
             f"n {n} makes {files} file{'s' * (files > 1)} of {config.shard} trajectories, and each of "
             f"{', '.join(SPLITS)} needs its own; use n {2 * config.shard + 1} or more, or a smaller shard"
+        )
+    domain = config.domain
+    first, second = (draw_preset(config, seed, k)[0].cells(domain.cells, domain.lengths) for k in range(2))
+    if np.array_equal(first, second):
+        drawn = {key: getattr(config, key, None) for key in ("bulk_moduli", "densities", "layers", "radii", "contrast")}
+        said = ", ".join(f"{key} {value}" for key, value in drawn.items() if value is not None)
+        raise WavesimError(
+            f"preset '{config.preset}' would draw one medium again and again, and splits must not share one: widen "
+            f"what it draws from ({said})"
         )
     out, jobs = out.absolute(), []
     for index, name in enumerate(file_splits(files, config)):

@@ -32,7 +32,7 @@ from wavesim.pruning.beforehand import (
     sources_of,
 )
 from wavesim.pruning.beginnings import beginning_of, trained_on
-from wavesim.pruning.materialise import delivered, halved
+from wavesim.pruning.materialise import delivered
 from wavesim.pruning.method import Method
 from wavesim.pruning.methods import METHODS
 from wavesim.pruning.plans import require_prunable
@@ -217,9 +217,9 @@ def same(model: Forecaster, other: Forecaster) -> bool:
 
 def with_row(run: Run, method: Method, start: float, errors_before: tuple[float, float] | None = None) -> Run:
     """The run with the row of the round that led to it, begun at `start` on the performance counter."""
-    row: Row = {"round": run.number, "method": method.name, **measured(run, method.cuts_weights)}
-    judged = halved(run.model) if run.settings.half and run.number else run.model
-    row["one_step_error"], row["validation_error"] = errors = run.job.errors(judged)
+    result = delivered(run.model, run.settings, run.number)
+    row: Row = {"round": run.number, "method": method.name, **measured(run, result, method.cuts_weights)}
+    row["one_step_error"], row["validation_error"] = errors = run.job.errors(result)
     row["validation_error_before_retraining"] = (errors_before or errors)[1]
     row["seconds"] = time.perf_counter() - start
     return replace(run, rows=(*run.rows, row), scores=None)

@@ -1,7 +1,8 @@
 """What a round says: how sparse the network is, what it costs, and what of that is real.
 
 Costs are those of the materialised network; `masked_milliseconds` is the time of the same network with its zeros still
-in it, beside which `milliseconds` shows that only what is cut out makes it faster.
+in it, beside which `milliseconds` shows that only what is cut out makes it faster. (Units are cut out in the round that
+finds them, and leave no zeros: there the two are times of equal networks, and round 0 has that of the whole one.)
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from wavesim.config import PruningConfig
-from wavesim.pruning.materialise import delivered
 from wavesim.pruning.methods import METHODS
 from wavesim.pruning.pq_index import gini_index, pq_index
 from wavesim.pruning.quotas import surviving_scores
@@ -28,8 +28,8 @@ from wavesim.well_dataset import open_split
 TURNS, BURST = 5, 4  # some 20 frames of each: a round must not wait for its clock
 
 
-def measured(run: Run, cuts_weights: bool) -> Row:
-    """What a row says of the network as it stands.
+def measured(run: Run, result: Forecaster, cuts_weights: bool) -> Row:
+    """What a row says of the network as it stands, and of its result, which is materialised.
 
     pq_index, gini_index: means over the groups of the scope, of |w| of what is left or of the importance of units,
     whatever the method scores. pq_index_groups: of each. survivors and counts: what is left of what is scored, in all
@@ -39,7 +39,6 @@ def measured(run: Run, cuts_weights: bool) -> Row:
     groups = surviving_scores(magnitude(model) if cuts_weights else importance(model), run.survivors, config.scope)
     indices = {group: pq_index(values, config.p, config.q) for group, values in groups.items()}
     counts = {name: int(left.sum()) for name, left in run.survivors.items()}
-    result = delivered(model, config, run.number)
     valid = open_split(run.job.data, "valid")
     costs = cost(result, valid.grid)
     return {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import shutil
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -212,6 +213,11 @@ def run(job: Job, progress: Progress | None = None, callbacks: Sequence[lightnin
             raise WavesimError(
                 str(error).strip().splitlines()[-1].removeprefix("wavesim.errors.WavesimError: ")
             ) from error
+        except SystemExit as end:  # Lightning's answer to an interruption, after which it ignores any other
+            if not isinstance(end.__context__, KeyboardInterrupt):
+                raise
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from end
 
 
 def about(job: Job, splits: tuple[WaveDataset, WaveDataset]) -> dict[str, Any]:

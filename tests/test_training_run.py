@@ -164,7 +164,7 @@ def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(run: Path, dat
     for message, call in (
         (r"other settings \(training\.batch 2 there, 3 now\); give another --out", (other, data, run, 3)),
         (r"other settings \(seed 3 there, 4 now\); give", (RECIPE, data, run, 4)),
-        (r"other settings \(data_hash \w+ there, \w+ now\); give", (RECIPE, spoiled, run, 3)),
+        (r"other settings \(other data: hash \w+ there, \w+ now\); give", (RECIPE, spoiled, run, 3)),
         (r"full is there and holds no training \(no config.toml\)", (RECIPE, data, tmp_path / "full", 3)),
     ):
         with pytest.raises(WavesimError, match=message):
@@ -173,6 +173,8 @@ def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(run: Path, dat
     begun = tmp_path / "begun"
     with pytest.raises(KeyboardInterrupt):
         train_run(RECIPE, data, begun, progress=killed(2))
+    with pytest.raises(WavesimError, match="a training that is not whole; call `wavesim train` as before to go on"):
+        find_run(begun)
     with sole_user(begun), pytest.raises(WavesimError, match="at work in"):
         train_run(RECIPE, data, begun)
 

@@ -288,8 +288,9 @@ def bench(
     from wavesim.bench import bench as bench_it
 
     torch.set_num_threads(1)
+    rows = bench_it(model, data, grid, frames)
     typer.echo("runtime      precision   ms a frame   median   apart from torch, first frame   last frame")
-    for row in bench_it(model, data, grid, frames):
+    for row in rows:
         typer.echo(
             f"{row.runtime:12s} {row.precision:9s} {row.milliseconds:12.3f} {row.milliseconds_median:8.3f} "
             f"{row.first_frame:31.1e} {row.last_frame:12.1e}"

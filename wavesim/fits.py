@@ -31,8 +31,8 @@ def check_fits(path: str | Path, model: Forecaster | OnnxForecaster, data: WaveD
         courant, sides, grid = model.courant, model.config.sides, data.grid
     if not math.isclose(courant, courant_of(data), rel_tol=1e-4):
         raise WavesimError(
-            f"{path} was trained on frames of {courant:.3f} cells, {data.root} has {courant_of(data):.3f}; "
-            "train a forecaster on this dataset"
+            f"{path} was trained on frames of {courant:.3f} cells (frame interval over cell size), {data.root} has "
+            f"{courant_of(data):.3f}; give data of its ratio, or train a forecaster on this dataset"
         )
     if sides != data.sides:
         raise WavesimError(

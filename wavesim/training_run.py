@@ -98,8 +98,9 @@ def _claimed(out: Path, settings: str) -> bool:
     found, wanted = (tomllib.loads(text) for text in ((out / "config.toml").read_text(), settings))
     changed = differences(found, {**wanted, "data": found.get("data")})
     if changed:
+        said = ", ".join(line.replace("data_hash", "other data: hash") for line in changed)
         raise WavesimError(
-            f"{out} was begun with other settings ({', '.join(changed)}); give another --out, or move that folder away"
+            f"{out} was begun with other settings ({said}); give another --out, or move that folder away"
         )
     return all((out / name).is_file() for name in (MODEL, CARD))
 

@@ -62,7 +62,7 @@ def test_both_graphs_say_interval_sides_spacing_units_and_normalisation(graphs: 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"courant": 0.6, "sides": SIDES}, "m was trained on frames of 0.500 cells, .* has 0.600"),
+        ({"courant": 0.6, "sides": SIDES}, "m was trained on frames of 0.500 cells .*, .* has 0.600"),
         ({}, "m was trained between sides .* soft, rigid, periodic, periodic, .* has rigid, rigid, rigid, rigid"),
         ({"cells": 10, "sides": SIDES}, "m was exported for a grid of 12 x 12 cells, .* has 10 x 10; export"),
     ],

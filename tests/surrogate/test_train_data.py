@@ -143,7 +143,11 @@ def test_data_that_a_forecaster_does_not_fit_are_refused(tmp_path: Path) -> None
     refused(
         plain, "a grid of 16 x 16 cells is too small for this forecaster: it takes 20 along each side", kernel_size=41
     )
-    refused(plain, "unrolls of 9 frames need longer trajectories than 9", SHORT.model_copy(update={"unrolls": (9,)}))
+    refused(
+        plain,
+        "unrolls of 9 frames need trajectories of 10 or more, and those of .* have 9",
+        SHORT.model_copy(update={"unrolls": (9,)}),
+    )
     flat = dataset(tmp_path / "flat", lambda _, shard: replace(shard, y=shard.y / 2))
     refused(flat, r"cells of 0\.0625 x 0\.03125; forecasters need square ones")
 

@@ -3,9 +3,11 @@
 import imageio.v2 as imageio
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from wavesim.errors import WavesimError
 from wavesim.viz.figures import animate
+from wavesim.viz.style import colour_of
 from wavesim.viz.window import run_window
 
 
@@ -20,6 +22,19 @@ def test_a_film_has_one_picture_for_each_frame_and_moves(tmp_path, toy_run, name
     error_then, error_now = (p[:, int(0.62 * width) : int(0.87 * width)] for p in (pictures[0], pictures[14]))
     assert np.abs(pictures[14] - pictures[3]).mean() > 2
     assert np.abs(error_now - error_then).mean() > 2  # the error's panel is empty at first
+
+
+def test_a_gif_keeps_the_colours_of_what_is_thin(tmp_path, toy_run):
+    truth, forecasts, medium = toy_run
+    names = ("classical", "compressed", "pruned")
+    made = {name: forecasts["compressed"] for name in names}
+    path = animate(tmp_path / "film.gif", truth, made, medium, 1 / 32)
+    picture = imageio.get_reader(path).get_data(14)[..., :3].astype(int)
+    for name in names:
+        full = 255 * np.array(to_rgb(colour_of(name, 0)))
+        near = [np.abs(picture - (255 - share * (255 - full))).max(axis=-1) < 8 for share in (1.0, 0.7, 0.4)]
+        assert np.any(near, axis=0).sum() > 5, name
+    assert (picture == 255).all(axis=-1).mean() > 0.1
 
 
 def test_an_error_of_two_percent_can_be_seen(tmp_path, toy_run):

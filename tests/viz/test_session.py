@@ -313,7 +313,7 @@ def test_forecasters_of_another_frame_interval_are_refused(tmp_path):
     save_models(tmp_path / "run" / "models", courant=2 * GRID / 32)
     record(tmp_path / "run" / "waves")
     with pytest.raises(
-        WavesimError, match=r"classical\.safetensors was trained on frames of 1\.000 cells, .* has 0\.500"
+        WavesimError, match=r"classical\.safetensors was trained on frames of 1\.000 cells .*, .* has 0\.500"
     ):
         open_run(tmp_path / "run", live=False)
 

@@ -129,7 +129,7 @@ def _metadata(path: Path) -> dict[str, str]:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
     except safetensors.SafetensorError as error:
-        raise WavesimError(f"{path} is not a whole safetensors file ({error})") from error
+        raise WavesimError(f"{path} is not a whole safetensors file ({error}); copy or make it anew") from error
     if header.get("format") != "wavesim forecaster 1":
         raise WavesimError(f"{path} is a safetensors file, but not of a wavesim forecaster")
     return header

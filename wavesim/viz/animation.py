@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from wavesim import metrics
 from wavesim.errors import WavesimError
@@ -22,7 +23,7 @@ from wavesim.viz import style
 
 SUFFIXES = (".mp4", ".gif")
 # A GIF stores every pixel of a smooth field: two seconds at full size are megabytes, so it is made smaller.
-GIF_DPI, GIF_COLOURS = 72, 96
+GIF_DPI = 72
 
 
 def animate(
@@ -75,11 +76,33 @@ def open_film(path: Path, fps: int) -> Any:
     import imageio.v2 as imageio  # here, because it looks for the ffmpeg program when it is imported
 
     if path.suffix == ".gif":
-        return imageio.get_writer(path, format="GIF", duration=1000 / fps, loop=0, palettesize=GIF_COLOURS)
+        return _Gif(path, fps)
     # yuv420p plays in every browser and needs even sides, which the callers see to.
     return imageio.get_writer(
         path, format="FFMPEG", fps=fps, codec="libx264", quality=7, macro_block_size=2, ffmpeg_log_level="quiet"
     )
+
+
+class _Gif:
+    """A film in the colours of `style.few`: a palette of each picture's own would lose what is thin, and flicker."""
+
+    def __init__(self, path: Path, fps: int):
+        self._path, self._duration, self._pictures = path, 1000 / fps, list[Image.Image]()
+        self._palette = Image.new("P", (1, 1))
+        self._palette.putpalette(style.few().tobytes())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def append_data(self, picture: np.ndarray) -> None:
+        """One picture more, (y, x, 3) uint8."""
+        coloured = Image.fromarray(np.ascontiguousarray(picture[..., :3]))
+        self._pictures.append(coloured.quantize(palette=self._palette, dither=Image.Dither.NONE))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            first, *others = self._pictures
+            first.save(self._path, "GIF", save_all=True, append_images=others, duration=self._duration, loop=0)
 
 
 class _Film:

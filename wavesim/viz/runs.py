@@ -35,6 +35,8 @@ def find_models(path: str | Path) -> dict[str, Path]:
         raise WavesimError(f"{path} is not a folder; give a run's folder or one of models, such as data/models/demo")
     folder = path / "models" if (path / "models").is_dir() else path
     files = {named(file): file for file in models_in(folder)}
+    if not files and (folder / "config.toml").is_file():
+        raise WavesimError(f"{folder} holds a training that is not whole; call `wavesim train` as before to go on")
     if not files:
         raise WavesimError(f"{folder} holds no .safetensors file; train a forecaster with `wavesim train`")
     first = [name for name in MODELS if name in files]

@@ -82,6 +82,15 @@ def paint(field: np.ndarray, limit: float, grains: np.ndarray) -> np.ndarray:
     return (255.0 * colours * (1.0 - GRAIN_SHADE * grains[..., None])).round().astype(np.uint8)
 
 
+def few() -> np.ndarray:
+    """(n, 3) uint8, n <= 256: the pressure map in three shades of grain, and all else that is drawn, which is thin and
+    fades into white; for films that hold no more colours."""
+    shades = [_TABLE[np.linspace(0, 255, 71).astype(int)] * (1 - share * GRAIN_SHADE) for share in (0.0, 0.5, 1.0)]
+    drawn = np.array([to_rgb(colour) for colour in (*PALETTE, *_NAMED.values(), INK, MUTED, HAIRLINE)])
+    faded = [1 - share * (1 - np.unique(drawn, axis=0)) for share in (1.0, 0.7, 0.4)]
+    return (255 * np.concatenate([*shades, *faded, np.ones((1, 3))])).round().astype(np.uint8)
+
+
 FACTORS = (1, 2, 5, 10, 20, 50)
 
 

@@ -1,8 +1,8 @@
 """The abstract's claims one by one, in words that follow from the lines and the costs of apriori.py alone.
 
-A ratio is of means over seeds. Where both have two seeds or more, errors' ratios stand with half of their interval of
-95 %: Student's t times the standard error by the delta method, degrees of freedom by Welch and Satterthwaite. A claim
-holds, or does not, if one lies outside of it; else it is not decided.
+A ratio is of means over seeds. Where both have two seeds or more, errors' ratios stand with their interval of 95 %: in
+their logarithms, Student's t times the standard error by the delta method, degrees of freedom by Welch and
+Satterthwaite. A claim holds, or does not, if one lies outside of it; else it is not decided.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def spread(rows: Rows, split: str, key: str) -> tuple[float, float | None]:
 
 
 def ratio(ours: Rows, theirs: Rows) -> tuple[float, float | None]:
-    """Of errors after one crossing, and half of its interval."""
+    """Of errors after one crossing, and half of the interval of its logarithm."""
     means, variances, seeds = [], [], []
     for rows in (ours, theirs):
         mean, deviation = spread(rows, "test", "one_crossing")
@@ -41,7 +41,7 @@ def ratio(ours: Rows, theirs: Rows) -> tuple[float, float | None]:
     value = means[0] / means[1]
     if None in variances:
         return value, None
-    return value, value * interval(variances, seeds)  # type: ignore[arg-type]
+    return value, interval(variances, seeds)  # type: ignore[arg-type]
 
 
 def interval(variances: list[float], seeds: list[int]) -> float:
@@ -54,13 +54,19 @@ def interval(variances: list[float], seeds: list[int]) -> float:
 
 
 def said(pair: tuple[float, float | None]) -> str:
-    return f"{pair[0]:.2f}" + ("" if pair[1] is None else f" ± {pair[1]:.2f}")
+    value, error = pair
+    if error is None:
+        return f"{value:.2f}"
+    least, most = (
+        f"{end:.2f}" if 0.1 <= end < 10 else f"{float(f'{end:.1g}'):g}" for end in value * np.exp([-error, error])
+    )
+    return f"{value:.2f} ({least} to {most})"
 
 
 def verdict(pair: tuple[float, float | None]) -> str:
     """Whether no more error is shown."""
     value, error = pair
-    if error is not None and abs(value - 1) < error:
+    if error is not None and abs(np.log(value)) < error:
         return "not decided"
     return ("holds" if value <= 1 else "does not hold") + ("" if error is not None else ", with one seed")
 
@@ -220,10 +226,10 @@ def _overfitting(rows: Rows) -> list[str]:
                 margin = interval([apart.var(ddof=1) / len(seeds)], [len(seeds)]) if len(seeds) > 1 else None
                 told.append(
                     f"on {size}, {one_way.mean():.2f} times the error on all of them, the classical one "
-                    f"{classical.mean():.2f}: {verdict((1 + float(apart.mean()), margin))}"
+                    f"{classical.mean():.2f}: {verdict((float(np.exp(apart.mean())), margin))}"
                 )
         if told:
-            lines.append(f"- *Less overfitting*, {words}: the one-way one has, {'; '.join(told)}.")
+            lines.append(f"- *Less overfitting*, {words}: seed by seed, the one-way one has, {'; '.join(told)}.")
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import numpy as np
 from apriori_arms import CLASSICAL, ONE_WAY, TWO_LAYERS
 from apriori_claims import NARROW, Rows, by_name, claims, fastest, filtered_classically, spread
 from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from wavesim.viz import style
 
 SHORT = (CLASSICAL, ONE_WAY, "classical, 7 channels", TWO_LAYERS, *NARROW)
 """What the README shows."""
+OF_RATIOS = "In the claims a ratio of errors stands with its interval of 95 % over seeds (Student's t, Welch)."
 SAID = ("Equal error", "Encoders", "Faster prediction", "A twentieth")
 
 
@@ -26,7 +29,8 @@ def write(rows: Rows, cost: dict[str, Any], out: Path) -> None:
     lines = [
         f"{about}. Relative L2 of the pressure, over at most 32 trajectories: mean ± standard deviation over seeds; "
         "milliseconds are the smallest of interleaved runs on one thread: a frame in ONNX Runtime and in compiled "
-        "loops (PyTorch in brackets where neither knows the network), and a training step of 2 frames of batch 4."
+        "loops (PyTorch in brackets where neither knows the network), and a training step of 2 frames of batch 4. "
+        f"{OF_RATIOS}"
     ]
     for preset in dict.fromkeys(row["preset"] for row in rows):
         own = [row for row in rows if row["preset"] == preset and row["group"] != "data"]
@@ -57,7 +61,16 @@ def _summary(rows: Rows, cost: dict[str, Any]) -> list[str]:
             errors = [_said(spread(some, "test", "one_crossing")) if some else "" for some in each]
             took = f"{fastest(cost[name]):.2f}" if name in cost else ""
             lines.append(f"| {name} | {own[0]['parameters']:,} | {took} | {' | '.join(errors)} |")
-    return [*lines, "", *(line for line in claims(rows, cost) if line.startswith(tuple(f"- *{said}" for said in SAID)))]
+    seeds = set(Counter((row["name"], row["preset"]) for row in rows if row["name"] in SHORT).values())
+    many = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else f"{max(seeds, default=0)}"
+    about = f"Relative L2 after one crossing: mean ± standard deviation over {many} seeds. {OF_RATIOS}"
+    return [
+        *lines,
+        "",
+        about,
+        "",
+        *(line for line in claims(rows, cost) if line.startswith(tuple(f"- *{said}" for said in SAID))),
+    ]
 
 
 def _said(pair: tuple[float, float | None]) -> str:
@@ -125,40 +138,62 @@ def _plainly(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+KINDS = {  # of the figure: whose filters are what, and how a point of it looks
+    "classical filters: channels, taps": ("s", style.PALETTE[0]),
+    "one-way filters (CP): ranks, taps": ("o", style.PALETTE[1]),
+    "other one-way filters": ("o", style.PALETTE[4]),
+    "classical, decomposed afterwards": ("D", style.PALETTE[3]),
+    "U-Nets, kernels of space and time, classical": ("s", style.PALETTE[5]),
+    "U-Nets, kernels of space and time, one-way": ("o", style.PALETTE[5]),
+    "published networks, thinned": ("s", style.MUTED),
+    "effective media, classical encoder": ("s", style.PALETTE[2]),
+    "effective media, one-way encoder": ("o", style.PALETTE[2]),
+}
+NAMED = {  # and whether they are named above or below
+    CLASSICAL: ("classical", -12),
+    ONE_WAY: ("one-way", -12),
+    "classical, 7 channels": ("thin classical", 6),
+    TWO_LAYERS: ("effective", 6),
+    NARROW[0]: ("narrow effective", -12),
+}
+
+
+def _kind(group: str, name: str) -> str:
+    """Which of KINDS an arm is of."""
+    classical = filtered_classically(name)
+    if group in ("main", "thin"):
+        return list(KINDS)[0 if classical else 1]
+    if group in ("families", "afterwards"):
+        return list(KINDS)[2 if group == "families" else 3]
+    if name.endswith(", thinned"):
+        return list(KINDS)[6]
+    return list(KINDS)[(7 if name.startswith("effective") else 4) + (not classical)]
+
+
 def _figure(rows: Rows, cost: dict[str, Any], path: Path) -> None:
     """Error after one crossing against parameters, multiply-accumulates, and milliseconds."""
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    figure = style.blank(12, 5.2)
     axes = figure.subplots(1, 3, sharey=True)
-    groups = list(dict.fromkeys(row["group"] for row in rows))
-    for colour, group in enumerate(groups):
-        own = by_name([row for row in rows if row["group"] == group])
-        for number, (name, seeds) in enumerate(own.items()):
-            mean, deviation = spread(seeds, "test", "one_crossing")
-            price = cost.get(name, {})
-            places = (
-                seeds[0]["parameters"],
-                seeds[0]["macs"] / 1e6,
-                fastest(price),
-            )
-            mark = "s" if group != "afterwards" and filtered_classically(name) else "o"
-            for axis, x in zip(axes, places, strict=True):
-                if np.isfinite(x):
-                    axis.errorbar(
-                        x,
-                        mean,
-                        deviation,
-                        fmt=mark,
-                        color=f"C{colour}",
-                        ms=4,
-                        capsize=2,
-                        label=group if number == 0 else None,
-                    )
+    drawn: dict[str, Any] = {}
+    for name, seeds in by_name([row for row in rows if row["group"] != "time"]).items():
+        mean, deviation = spread(seeds, "test", "one_crossing")
+        places = (seeds[0]["parameters"], seeds[0]["macs"] / 1e6, fastest(cost.get(name, {})))
+        mark, colour = KINDS[kind := _kind(seeds[0]["group"], name)]
+        for axis, x in zip(axes, places, strict=True):
+            if not np.isfinite(x):
+                continue
+            drawn[kind] = axis.errorbar(x, mean, deviation, fmt=mark, color=colour, ms=4.5, capsize=2, lw=1)
+            if name in NAMED:
+                words, up = NAMED[name]
+                axis.annotate(words, (x, mean), (5, up), textcoords="offset points", fontsize=8, color=style.INK)
     for axis, words in zip(axes, ("parameters", "MMAC a frame", "ms a frame, fastest runtime"), strict=True):
         axis.set_xscale("log")
-        axis.set_xlabel(words)
+        style.tidy(axis, words)
         _plainly(axis.xaxis)
     axes[0].set_yscale("log")
     _plainly(axes[0].yaxis)
-    axes[0].set_ylabel("relative L2 after one crossing")
-    axes[0].legend(fontsize=7, title="squares: classical filters", title_fontsize=7)
-    figure.savefig(path, dpi=120)
+    axes[0].set_ylabel("relative L2 after one crossing, packings", color=style.INK, fontsize=10)
+    kinds = [kind for kind in KINDS if kind in drawn]
+    figure.legend([drawn[kind] for kind in kinds], kinds, loc="outside lower center", ncols=3, fontsize=8.5,
+                  frameon=False, labelcolor=style.INK)  # fmt: skip
+    figure.savefig(path, dpi=style.DPI)

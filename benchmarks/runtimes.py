@@ -109,7 +109,7 @@ def verdict(rows: list[Row], cells: int) -> list[str]:
         ):
             best = min(some, key=lambda row: row.times[cells], default=None)
             if words == "fewer bits" and fast <= aim:
-                told.append(f"which also meets the aim of {aim:g} ms in fewer bits")
+                told.append(f"so that the aim of {aim:g} ms in fewer bits is met without any")
                 continue
             if best is None:
                 told.append(f"in {words} it does not run, or only at more than {WORSE} times the error")

@@ -298,7 +298,9 @@ def bench(
 
 
 @app.command("settings")
-def print_settings(config: Settings = "demo") -> None:
+def print_settings(
+    config: Annotated[str, typer.Option(help="demo, quick, a preset of waves, or a TOML file")] = "demo",
+) -> None:
     """Print all settings, or those of a preset of waves, with what they mean, as a TOML file to edit and give back."""
     from wavesim.config import as_toml
     from wavesim.preset_config import NAMES, dataset_config

@@ -102,7 +102,7 @@ def _model(path: Path) -> str:
     from wavesim.surrogate.checkpoint import read_header
 
     header, model = read_header(path), load(path)
-    shape = header["config"]
+    shape, about = header["config"], header["about"]
     zeros = sum(int((weight == 0).sum()) for weight in model.parameters())
     sparse = f", {zeros:,} of them zero" if zeros else ""
     return "\n".join(
@@ -112,9 +112,18 @@ def _model(path: Path) -> str:
             f"  width {shape.width}, kernel {shape.kernel_size}, ranks {list(shape.ranks)}, "
             f"coarse sub-steps {shape.substeps}",
             *([f"  {_or_why(lambda file: str(load_band(file)), band)}"] if (band := band_file(path)).is_file() else []),
-            *(f"  {key}: {value}" for key, value in header["about"].items()),
+            *(f"  {key}: {_said(about[key])}" for key in sorted(about, key=lambda key: key != "validation_error")),
         )
     )
+
+
+def _said(value: Any) -> str:
+    """A value of a file's header in words, its numbers to four digits."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_said(one)}" for key, one in value.items())
+    if isinstance(value, list):
+        return f"[{', '.join(map(_said, value))}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _models(folder: Path) -> str:

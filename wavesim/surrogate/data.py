@@ -170,8 +170,8 @@ def require_trainable(model: Forecaster, config: TrainingConfig, train: WaveData
             )
     if max(config.unrolls) + 1 > train.frames:
         raise WavesimError(
-            f"unrolls of {max(config.unrolls)} frames need trajectories of {max(config.unrolls) + 1} or more, and those "
-            f"of {train.root} have {train.frames}; give shorter `unrolls` in [training]"
+            f"unrolls of {max(config.unrolls)} frames need trajectories of {max(config.unrolls) + 1} or more, and "
+            f"those of {train.root} have {train.frames}; give shorter `unrolls` in [training]"
         )
     _require_media_apart(_media(model, train), _media(model, valid), train)
     for data in (train, valid):

@@ -11,7 +11,7 @@ the same windows.
                  one takes
     networks     U-Nets, kernels of space and time (3-way) and encoders of an effective medium of both families, these
                  also with a twentieth of the parameters; published ones thinned
-    data         classical and one-way on 8 to 512 trajectories, of packings and of random media: who overfits
+    data         classical and one-way on 8 to 128 trajectories, of packings and of random media: who overfits
 All run on packings, four arms on the other presets too. Trajectories are split by medium. Settings are the same for all
 but for the rate, which is lower for classical filters (but in encoders) and published networks, and the noise on first
 states, which an effective medium does not take; they were chosen before, on validation data of the demo, of packings
@@ -36,7 +36,7 @@ import apriori_tables
 import numpy as np
 import torch
 from apriori_arms import AS_LONG, CLASSICAL, ONE_WAY, RATE_OF_FACTORS, Arm, arms
-from apriori_costs import costs
+from apriori_costs import SHARES, UNROLLS, costs
 
 from wavesim.config import TrainingConfig
 from wavesim.dataset import WaveDataset
@@ -81,7 +81,7 @@ class Scale:
     iterations: int = 1200
     grid: int = 64
     frames: int = 65
-    unrolls: tuple[int, ...] = (1, 2, 4, 8)
+    unrolls: tuple[int, ...] = UNROLLS
 
 
 QUICK = Scale({"packing": 12, "random": 24, "cavity": 24}, 6, 24, 12, (1, 2))
@@ -141,7 +141,7 @@ def command(*words: object) -> None:
 
 
 def training_of(arm: Arm, scale: Scale, iterations: int) -> TrainingConfig:
-    shares = (0.2, 0.2, 0.25, 0.35)[-len(scale.unrolls) :]
+    shares = SHARES[-len(scale.unrolls) :]
     return TrainingConfig(iterations=iterations, unrolls=scale.unrolls, shares=shares, **arm.stable)
 
 
@@ -221,13 +221,9 @@ def of_these_settings(rows: list[dict[str, Any]], scale: Scale) -> list[dict[str
 def jobs(
     chosen: list[Arm], seeds: int, scale: Scale, cost: dict[str, Any], rows: list[dict[str, Any]]
 ) -> Iterator[tuple[Arm, int, int]]:
-    """Arm, seed, iterations: all arms with the first seed, then with the second; published networks have one seed, for
-    their errors are five times those of all others, and no claim rests on them."""
+    """Arm, seed, iterations: all arms with the first seed, then with the second."""
     lengths = [iterations_of(arm, scale, cost, rows) for arm in chosen]
-    for seed in range(seeds):
-        for arm, iterations in zip(chosen, lengths, strict=True):
-            if not seed or not arm.name.endswith(", thinned"):
-                yield arm, seed, iterations
+    return ((arm, seed, length) for seed in range(seeds) for arm, length in zip(chosen, lengths, strict=True))
 
 
 def iterations_of(arm: Arm, scale: Scale, cost: dict[str, Any], rows: list[dict[str, Any]]) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from wavesim.config import ForecasterConfig
 
 PRESETS = ("packing", "random", "cavity")
-SIZES = {"packing": (8, 32, 128), "random": (8, 32, 128, 512)}  # of those that train, and all of them elsewhere
+SIZES = {"packing": (8, 32, 128), "random": (8, 32, 128)}  # of 192 and 512 that train; all of them elsewhere
 SUBSTEPS = 8  # of the coarse step: the stiffest of the packings take 7
 # On the first state of a rollout, over its rms; without, one-way networks blow up on random media after 30 frames. Peak
 # rates of filters of the one-way family and of effective media, and of all others (docs/decisions.md has the trials).

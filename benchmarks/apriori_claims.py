@@ -30,11 +30,11 @@ def spread(rows: Rows, split: str, key: str) -> tuple[float, float | None]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def ratio(ours: Rows, theirs: Rows) -> tuple[float, float | None]:
+def ratio(ours: Rows, theirs: Rows, split: str = "test") -> tuple[float, float | None]:
     """Of errors after one crossing, and half of the interval of its logarithm."""
     means, variances, seeds = [], [], []
     for rows in (ours, theirs):
-        mean, deviation = spread(rows, "test", "one_crossing")
+        mean, deviation = spread(rows, split, "one_crossing")
         means.append(mean)
         seeds.append(len(rows))
         variances.append(None if deviation is None else (deviation / mean) ** 2 / len(rows))
@@ -89,7 +89,8 @@ def claims(rows: Rows, cost: dict[str, Any]) -> list[str]:
 
 
 def _equal_error(rows: Rows, preset: str, cost: dict[str, Any]) -> str:
-    """Of the one-way network, of the smallest one-way arm that is as good, and of the classical ones of equal cost."""
+    """Of the one-way network, of the smallest one-way arm that is as good on validation data, and of the classical ones
+    of equal cost."""
     own = by_name([row for row in rows if row["preset"] == preset and row["group"] in (*GATED, "other presets")])
     gated = {name: seeds for name, seeds in own.items() if not name.startswith("effective")}
     if not {CLASSICAL, ONE_WAY} <= gated.keys():
@@ -99,7 +100,7 @@ def _equal_error(rows: Rows, preset: str, cost: dict[str, Any]) -> str:
     words = f"- *Equal error with fewer parameters*, {WHERE[preset]}: {verdict(found)}: with "
     words += f"{size[ONE_WAY] / size[CLASSICAL]:.2f} of the parameters the one-way one has {said(found)} of the error"
     smaller = {name for name in gated if name != ONE_WAY and not filtered_classically(name)}
-    good = [name for name in smaller if ratio(gated[name], gated[CLASSICAL])[0] <= 1]
+    good = [name for name in smaller if ratio(gated[name], gated[CLASSICAL], "valid")[0] <= 1]
     if good:
         least = min(good, key=lambda name: size[name])
         words += (
@@ -136,16 +137,17 @@ def _equal_time(rows: Rows) -> list[str]:
 
 
 def _afterwards(rows: Rows) -> list[str]:
-    """What a decomposition of the trained classical network leaves, beside the same filters from the start."""
+    """What a decomposition of the trained classical network leaves, beside such filters from the start."""
     own = by_name([row for row in rows if row["preset"] == "packing"])
     if not {AFTERWARDS, FROM_THE_START} <= own.keys():
         return []
     later, start = (ratio(own[name], own[CLASSICAL]) for name in (AFTERWARDS, FROM_THE_START))
     cut = np.mean([row["before_tuning"] for row in own[AFTERWARDS]])
+    size = {name: own[name][0]["parameters"] for name in (AFTERWARDS, FROM_THE_START)}
     return [
         f"- *Compressed afterwards*, packings: decomposed to rank 32 the classical network has an error of {cut:.2f} "
-        f"(validation), and tuned for as many steps again {said(later)} of its own; the same filters, trained from the "
-        f"start, {said(start)}."
+        f"(validation), and tuned for as many steps again, with {size[AFTERWARDS]:,} parameters, {said(later)} of its "
+        f"own; such filters from the start, with {size[FROM_THE_START]:,} and half of the steps in all, {said(start)}."
     ]
 
 
@@ -166,8 +168,8 @@ def _costs(packing: dict[str, Rows], cost: dict[str, Any]) -> list[str]:
     for words, key in (
         ("Faster prediction, in ONNX Runtime", "onnx_milliseconds"),
         ("Faster prediction, in compiled loops", "compiled_milliseconds"),
-        ("Faster training, a step in bfloat16", "training_milliseconds"),
-        ("Faster training, a step in float32", "training_float32_milliseconds"),
+        ("Faster training in bfloat16", "training_milliseconds"),
+        ("Faster training in float32", "training_float32_milliseconds"),
         ("Lower memory in training, in bfloat16", "training_bytes"),
         ("Lower memory in training, in float32", "training_float32_bytes"),
         ("Lower memory in prediction, in PyTorch", "prediction_bytes"),
@@ -176,15 +178,17 @@ def _costs(packing: dict[str, Rows], cost: dict[str, Any]) -> list[str]:
         if key not in cost[ONE_WAY] or key not in cost[CLASSICAL]:
             continue
         share = cost[ONE_WAY][key] / cost[CLASSICAL][key]
-        lines.append(
-            f"- *{words}*: {'holds' if share < 1 else 'does not hold'}: {share:.2f} of the classical network's."
-        )
+        medians = [cost[name].get(f"{key}_median") for name in (ONE_WAY, CLASSICAL)]
+        other = medians[0] / medians[1] if all(medians) else share
+        outcome = ("holds" if share < 1 else "does not hold") if (share < 1) == (other < 1) else "not decided"
+        by_median = f" ({other:.2f} by medians)" if all(medians) else ""
+        lines.append(f"- *{words}*: {outcome}: {share:.2f}{by_median} of the classical network's.")
     disk = packing[ONE_WAY][0]["bytes"] / packing[CLASSICAL][0]["bytes"]
     return [*lines, f"- *Lower memory on disk*: {'holds' if disk < 1 else 'does not hold'}: {disk:.2f} of its file."]
 
 
 def _aim(rows: Rows, cost: dict[str, Any]) -> str:
-    """The best of one-way filters among all that are small and fast enough."""
+    """The best of one-way filters, on validation data, among all that are small and fast enough."""
     aim = "- *A twentieth of the parameters, a fifth of the milliseconds, no more error* than the classical network"
     groups = (*GATED, "networks")
     packing = by_name([row for row in rows if row["preset"] == "packing" and row["group"] in groups])
@@ -197,10 +201,9 @@ def _aim(rows: Rows, cost: dict[str, Any]) -> str:
     small = [name for name, (size, time) in shares.items() if size <= 1 / 20 and time <= 1 / 5]
     if not small:
         return f"{aim}: no arm is as small and as fast."
-    error = {name: ratio(packing[name], packing[CLASSICAL]) for name in small}
-    best = min(small, key=lambda name: error[name][0])
-    size, time = shares[best]
-    return f"{aim}: {verdict(error[best])} for {best}, with {size:.3f}, {time:.3f} and {said(error[best])} of them."
+    best = min(small, key=lambda name: spread(packing[name], "valid", "one_crossing")[0])
+    (size, time), error = shares[best], ratio(packing[best], packing[CLASSICAL])
+    return f"{aim}: {verdict(error)} for {best}, with {size:.3f}, {time:.3f} and {said(error)} of them."
 
 
 def _overfitting(rows: Rows) -> list[str]:

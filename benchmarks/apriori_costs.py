@@ -1,7 +1,8 @@
 """What a forecaster of apriori.py costs: milliseconds of a frame and of a training step, and memory, all in turns.
 
 frame               ONNX Runtime, and the compiled loops where they know the network; PyTorch where neither does
-training step       forward and back over unrolls of 2 frames of batch 4, in bfloat16 and in float32
+training step       forward and back in batches of 4, in bfloat16 and in float32, over the study's unrolls by their
+                    shares: a step is linear in the unroll, and those of 1 and of 8 frames are timed
 training memory     what autograd keeps of one frame of one trajectory, in both
 prediction memory   the most that PyTorch holds at once in a frame, weights and context not counted; and what the
                     compiled loops hold for one trajectory, weights and gates included
@@ -29,7 +30,9 @@ from wavesim.turns import forecasting, in_turns
 
 Precise = Callable[[], torch.autocast]
 TURNS, BURST = 10, 3
-BATCH, UNROLL = 4, 2
+TRAINING_TURNS, TRAINING_BURST = 5, 2
+BATCH = 4
+UNROLLS, SHARES = (1, 2, 4, 8), (0.2, 0.2, 0.25, 0.35)
 
 
 def costs(
@@ -38,7 +41,8 @@ def costs(
     """By name; kept in OUT/costs.json, where those that are there with these settings are not measured again."""
     path = out / "costs.json"
     known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    settings = {name: settings_hash([config.model_dump(), grid]) for name, config in forecasters.items()}
+    schedule = [UNROLLS, SHARES]
+    settings = {name: settings_hash([config.model_dump(), grid, schedule]) for name, config in forecasters.items()}
     missing = {
         name: config for name, config in forecasters.items() if known.get(name, {}).get("settings") != settings[name]
     }
@@ -69,6 +73,7 @@ def _measured(forecasters: dict[str, ForecasterConfig], grid: int, folder: Path)
     medium = np.ones((2, grid, grid), np.float32)
     found: dict[str, dict[str, float]] = {}
     timed: dict[tuple[str, str], tuple[Callable[[], None], int]] = {}  # what is done, and its calls that make a run
+    trained: dict[tuple[str, str, int], tuple[Callable[[], None], int]] = {}  # and the unroll
     for number, (name, config) in enumerate(forecasters.items()):
         torch.manual_seed(0)
         model = Forecaster(config, grid / 32).eval()
@@ -81,7 +86,8 @@ def _measured(forecasters: dict[str, ForecasterConfig], grid: int, folder: Path)
         }
         for kind, precise in TRAINED.items():
             found[name][f"{kind}_bytes"] = _kept(model, state, medium, precise)
-            timed[name, f"{kind}_milliseconds"] = _training(model, state, medium, precise), 1
+            for unroll in (UNROLLS[0], UNROLLS[-1]):
+                trained[name, kind, unroll] = _training(model, state, medium, precise, unroll), 1
         timed[name, "torch_milliseconds"] = forecasting(model, state, medium), config.bundle
         try:
             export_onnx(model, folder / str(number), (grid, grid))
@@ -95,16 +101,30 @@ def _measured(forecasters: dict[str, ForecasterConfig], grid: int, folder: Path)
             pass
     for (name, kind), taken in in_turns(timed, TURNS, BURST).items():
         found[name][kind], found[name][f"{kind}_median"] = taken
+    steps = in_turns(trained, TRAINING_TURNS, TRAINING_BURST)
+    for name in forecasters:
+        for kind in TRAINED:
+            first, last = (np.array(steps[name, kind, unroll]) for unroll in (UNROLLS[0], UNROLLS[-1]))
+            least, median = of_a_training(first, last)
+            found[name] |= {f"{kind}_milliseconds": float(least), f"{kind}_milliseconds_median": float(median)}
     return found
 
 
-def _training(model: Forecaster, state: np.ndarray, medium: np.ndarray, precise: Precise) -> Callable[[], None]:
+def of_a_training(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Milliseconds of the mean step, by those of the shortest and of the longest unroll."""
+    frames = np.array(UNROLLS)
+    return first + (last - first) * (np.dot(frames, SHARES) - frames[0]) / (frames[-1] - frames[0])
+
+
+def _training(
+    model: Forecaster, state: np.ndarray, medium: np.ndarray, precise: Precise, unroll: int
+) -> Callable[[], None]:
     states, media = (torch.from_numpy(part).expand(BATCH, -1, -1, -1).clone() for part in (state, medium))
 
     def work() -> None:
         with precise():
             context, forecast, loss = model.encode(media), states, torch.zeros(())
-            for _ in range(UNROLL):
+            for _ in range(unroll):
                 forecast = model(forecast, context)
                 loss = loss + (forecast - states).square().sum()
         loss.backward()

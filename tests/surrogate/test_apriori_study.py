@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -17,9 +18,10 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))  # last: no script takes the name of a package
 
 import apriori_tables  # noqa: E402
-from apriori import Scale, iterations_of, jobs, key_of, of_these_settings, timed  # noqa: E402
+from apriori import RESULTS, Scale, iterations_of, jobs, key_of, of_these_settings, timed  # noqa: E402
 from apriori_arms import CLASSICAL, ONE_WAY, THINNED, arms  # noqa: E402
 from apriori_claims import claims  # noqa: E402
+from apriori_costs import SHARES, UNROLLS, of_a_training  # noqa: E402
 
 from wavesim.config import ForecasterConfig  # noqa: E402
 from wavesim.surrogate import Forecaster  # noqa: E402
@@ -27,7 +29,7 @@ from wavesim.surrogate import Forecaster  # noqa: E402
 
 def line(name: str, seed: int, error: float, parameters: int, **more: object) -> dict:
     curve = {"first_frames": error / 2, "one_crossing": error, "last_frame": 2 * error}
-    about = {"group": "main", "preset": "packing", "size": None, "macs": 1e6, "bytes": 4 * parameters}
+    about = {"group": "main", "preset": "packing", "size": None, "macs": 1e6, "bytes": 4 * parameters, "seconds": 9.0}
     splits = {"train": curve, "valid": curve, "test": curve}
     return {**about, **splits, "name": name, "seed": seed, "parameters": parameters, **more}
 
@@ -141,6 +143,46 @@ def test_trainings_with_other_settings_are_in_no_table():
     assert of_these_settings([own, *others], scale) == [own]
 
 
+def test_a_step_of_a_training_is_the_mean_over_its_unrolls():
+    step = np.array([3.0, 4.0])  # of no frames; each takes 2 and 5 milliseconds more
+    mean = sum(share * (step + unroll * np.array([2.0, 5.0])) for unroll, share in zip(UNROLLS, SHARES, strict=True))
+    ends = (step + unroll * np.array([2.0, 5.0]) for unroll in (UNROLLS[0], UNROLLS[-1]))
+    np.testing.assert_allclose(of_a_training(*ends), mean)
+    assert sum(SHARES) == pytest.approx(1)
+
+
+def test_what_is_told_as_the_best_is_chosen_on_validation_data():
+    rows = [line(CLASSICAL, 0, 0.1, 1000), line(ONE_WAY, 0, 0.2, 200)]
+    lucky, good = "effective medium, one-way, 8 wide", "effective medium, one-way, 16 wide"
+    for name, valid, test in ((lucky, 0.12, 0.08), (good, 0.11, 0.09)):
+        errors = {"valid": {"one_crossing": valid}, "test": {"one_crossing": test}}
+        rows.append({**line(name, 0, 0.2, 40, group="networks"), **errors})
+    cost = COST | {name: {"compiled_milliseconds": 0.1} for name in (lucky, good)}
+    assert any(f"one seed for {good}, with 0.040" in words for words in claims(rows, cost))
+    rows += [{**line("sum, rank 16", 0, 0.09, 400, group="families"), "valid": {"one_crossing": 0.11}}]
+    assert "sum, rank 16" not in claims(rows, cost)[0]
+
+
+def test_a_cost_is_decided_where_least_and_median_agree():
+    rows = [line(CLASSICAL, 0, 0.1, 1000), line(ONE_WAY, 0, 0.2, 200)]
+    ours, theirs = (
+        {**COST[name], "onnx_milliseconds_median": median} for name, median in ((ONE_WAY, 2.5), (CLASSICAL, 2.4))
+    )
+    told = claims(rows, {ONE_WAY: ours, CLASSICAL: theirs})
+    assert any("in ONNX Runtime*: not decided: 0.50 (1.04 by medians)" in words for words in told)
+
+
+def test_the_tables_in_the_repository_are_those_of_its_lines(tmp_path):
+    """All but their first words, which are the machine's and the day's."""
+    for name in ("runs.jsonl", "costs.json"):
+        shutil.copy(RESULTS / name, tmp_path)
+    command = [sys.executable, BENCHMARKS / "apriori.py", "--finished", "--folder", tmp_path, "--out", tmp_path]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    for name in ("apriori.md", "summary.md"):
+        kept, made = ((folder / name).read_text().split("; ", 1)[1] for folder in (RESULTS, tmp_path))
+        assert kept == made, name
+
+
 def test_every_group_of_arms_runs_alone():
     for group in {arm.group for arm in arms()}:
         chosen = [arm for arm in arms() if arm.group == group]
@@ -174,8 +216,8 @@ def test_what_was_compressed_afterwards_stands_beside_the_same_filters_from_the_
     rows.append(line("cp-series, rank 32", 0, 0.15, 200, group="families"))
     rows.append(line("classical decomposed to rank 32 and tuned", 0, 0.13, 250, group="afterwards", before_tuning=0.8))
     (told,) = (words for words in claims(rows, COST) if "afterwards" in words)
-    assert "an error of 0.80 (validation), and tuned for as many steps again 1.30 of its own" in told
-    assert told.endswith("trained from the start, 1.50.")
+    assert "an error of 0.80 (validation), and tuned for as many steps again, with 250 parameters, 1.30 of its" in told
+    assert told.endswith("such filters from the start, with 200 and half of the steps in all, 1.50.")
 
 
 def test_what_trains_for_as_many_seconds_is_told_with_its_steps():

@@ -17,15 +17,18 @@ def cosine(mode: int, cells: int) -> np.ndarray:
     return np.diff(np.sin(mode * np.pi * edges)) * cells / (mode * np.pi)
 
 
-def exact_shard(cells: int, frames: int, courant: float, speeds: list[float], seed: int) -> Shard:
-    """Sums of four modes, one trajectory for each wave speed; density 1, bulk modulus c^2."""
+def exact_shard(cells: int, frames: int, courant: float, speeds: list[float], seed: int, coarsest: int = 1) -> Shard:
+    """Sums of four modes, one trajectory for each wave speed; density 1, bulk modulus c^2.
+
+    The modes are the `coarsest` and up to five times as fine.
+    """
     rng = generator(seed, "modes")
     time = np.arange(frames) * courant / cells
     pressure = np.zeros((len(speeds), frames, cells, cells))
     rate = np.zeros_like(pressure)
     for k, c in enumerate(speeds):
         for _ in range(4):
-            m, n = rng.integers(1, 6, 2)
+            m, n = rng.integers(coarsest, 5 * coarsest + 1, 2)
             amplitude, omega = rng.normal(), c * np.pi * np.hypot(m, n)
             shape = amplitude * np.outer(cosine(n, cells), cosine(m, cells))
             pressure[k] += np.cos(omega * time)[:, None, None] * shape

@@ -24,7 +24,8 @@ def forecaster(**changes) -> Forecaster:
     torch.manual_seed(4)
     model = Forecaster(ForecasterConfig(**{**SMALL, **changes}), courant=0.5)
     if model.config.ranks:
-        torch.nn.init.normal_(model.network.head.weight, std=0.05)
+        head = model.network.head if model.network else model.coarse.coefficients.head
+        torch.nn.init.normal_(head.weight, std=0.05)
     return model.eval()
 
 
@@ -112,9 +113,10 @@ def test_the_energy_stays_within_its_budget():
     assert free > 100 * budget and max(energies) <= budget * (1 + 1e-4)
 
 
-def test_a_frame_allocates_nothing():
+@pytest.mark.parametrize("network", ["gated", "effective"])
+def test_a_frame_allocates_nothing(network):
     """numpy tells tracemalloc of its arrays; the loops in C have no allocator to call."""
-    model = CompiledForecaster(forecaster())
+    model = CompiledForecaster(forecaster(network=network))
     state, medium = waves((64, 64))
     begun, out = init(model, state, medium), np.empty((1, *state.shape), np.float32)
     np.copyto(out[:, 0], state)

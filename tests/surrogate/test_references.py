@@ -90,7 +90,7 @@ def test_a_tucker_tensor_has_a_tenth_of_the_spectral_weights() -> None:
 @NEEDS
 @pytest.mark.parametrize("sides", [("periodic",) * 4, ("rigid",) * 4])
 def test_one_fourier_layer_is_its_spectral_product_by_numpy(sides) -> None:  # type: ignore[no-untyped-def]
-    """The dead wrapper of the_well 1.2.0 would fail here: the blocks' output is in the forecast, mode by mode."""
+    """Mode by mode."""
     model = forecaster("fno", sides=sides, ranks=(1,), modes=4)
     layer = model.network.body.blocks.convs[0]
     field = torch.randn(1, 8, 12, 16)

@@ -7,11 +7,12 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from conftest import exact_shard
 from torch import nn
 
 from wavesim.config import ForecasterConfig, TrainingConfig
-from wavesim.dataset import WaveDataset
-from wavesim.surrogate import load, train
+from wavesim.dataset import WaveDataset, write_shard
+from wavesim.surrogate import Forecaster, load, train, unrolled
 from wavesim.surrogate.averaging import Averaged
 from wavesim.surrogate.coarse import CoarseStep
 from wavesim.surrogate.data import validation_batch
@@ -128,6 +129,37 @@ def test_the_mean_of_the_weights_is_what_is_validated_and_kept(modes: Path, tmp_
     assert not torch.allclose(wanted, note.seen[5], rtol=0.05)
     valid = validation_batch(WaveDataset(modes, "valid"))
     assert history[-1]["validation_error"] == pytest.approx(rollout_error(model, *valid), rel=1e-6)
+
+
+def test_the_weights_kept_are_the_best_on_validation_data_of_the_last_stage(modes, tmp_path, monkeypatch) -> None:
+    """Not the last ones, and none of an earlier stage, however good."""
+    config = SHORT.model_copy(update={"iterations": 12, "validate_every": 2})  # unrolls of 3 from the seventh on
+    errors, seen = [0.1, 0.05, 0.2, 0.6, 0.4, 0.5], list[torch.Tensor]()
+
+    def told(model: Forecaster, *_: torch.Tensor) -> float:
+        seen.append(head(model).detach().clone())
+        return errors[len(seen) - 1]
+
+    monkeypatch.setattr(unrolled, "rollout_error", told)
+    model = untrained(SMALL, 2.0, 0)
+    history = fit(model, modes, config, 0, tmp_path).history
+    assert [row["validation_error"] for row in history] == errors and [row["unroll"] for row in history][2:4] == [1, 3]
+    torch.testing.assert_close(head(model).detach(), seen[4], rtol=0, atol=0)
+    assert not torch.equal(seen[4], seen[5])
+
+
+@pytest.mark.parametrize("network", ["gated", "effective"])
+def test_trained_on_one_size_it_forecasts_on_another(modes: Path, tmp_path: Path, network: str) -> None:
+    """A domain of twice as many cells along each side, and waves of as many cells a wavelength."""
+    shape = SMALL.model_copy(update={"network": network})
+    noise = 0.0 if network == "effective" else 0.01
+    stages = {"unrolls": (1, 4), "shares": (0.5, 0.5), "iterations": 120, "validate_every": 60}
+    model = untrained(shape, 2.0, 0)
+    fit(model, modes, TrainingConfig(batch=2, noise=noise, learning_rate=5e-3, **stages), 0, tmp_path / "training")
+    write_shard(tmp_path / "large/data/valid/valid.hdf5", exact_shard(32, 17, 2.0, [0.95, 1.15], 5, coarsest=2))
+    for data in (modes, tmp_path / "large"):
+        valid = validation_batch(WaveDataset(data, "valid"))
+        assert rollout_error(model, *valid) < 0.8 * rollout_error(untrained(shape, 2.0, 0), *valid), data
 
 
 def test_half_precision_leaves_the_coarse_step_as_it_is() -> None:

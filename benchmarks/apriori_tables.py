@@ -151,8 +151,8 @@ NAMED = {  # and whether they are named above or below
     CLASSICAL: ("classical", -12),
     ONE_WAY: ("one-way", -12),
     "classical, 7 channels": ("thin classical", 6),
-    TWO_LAYERS: ("effective", 6),
-    NARROW[0]: ("narrow effective", -12),
+    TWO_LAYERS: ("effective", -12),
+    NARROW[0]: ("narrow effective", 6),
 }
 
 

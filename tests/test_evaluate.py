@@ -211,7 +211,7 @@ def test_other_sides_are_refused(folder, tmp_path) -> None:
 
 def test_other_frame_intervals_are_refused(folder, tmp_path) -> None:
     data = spoiled(folder, tmp_path, time=np.arange(FRAMES) * INTERVAL * 1000)  # milliseconds for seconds
-    refused(folder, data, "frames of 1.000 cells, .* has 1000.000")
+    refused(folder, data, "frames of 1.000 cells .*, .* has 1000.000")
 
 
 def test_oblong_cells_are_refused(folder, tmp_path) -> None:

@@ -30,7 +30,8 @@ def write(rows: Rows, cost: dict[str, Any], out: Path) -> None:
         f"{about}. Relative L2 of the pressure, over at most 32 trajectories: mean ± standard deviation over seeds; "
         "milliseconds are the smallest of interleaved runs on one thread: a frame in ONNX Runtime and in compiled "
         "loops (PyTorch in brackets where neither knows the network), and the mean step of a training in bfloat16; "
-        f"seconds are the smallest of a whole training, on a machine that did other things too. {OF_RATIOS}"
+        "seconds are the smallest of a whole training, on machines of several kinds that did other things too: they "
+        f"compare nothing. {OF_RATIOS}"
     ]
     for preset in dict.fromkeys(row["preset"] for row in rows):
         own = [row for row in rows if row["preset"] == preset and row["group"] != "data"]

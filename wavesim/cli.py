@@ -17,7 +17,7 @@ from wavesim.cli_calibrate import calibrate
 from wavesim.cli_evaluate import evaluate
 from wavesim.cli_generate import generate
 from wavesim.cli_learn import learn_pruning
-from wavesim.cli_options import Out, Seed, Settings, Workers, settings
+from wavesim.cli_options import AnySettings, Out, Seed, Settings, Workers, settings
 from wavesim.cli_progress import clock, shown
 from wavesim.config import PruningConfig, parse
 from wavesim.errors import WavesimError
@@ -298,9 +298,7 @@ def bench(
 
 
 @app.command("settings")
-def print_settings(
-    config: Annotated[str, typer.Option(help="demo, quick, a preset of waves, or a TOML file")] = "demo",
-) -> None:
+def print_settings(config: AnySettings = "demo") -> None:
     """Print all settings, or those of a preset of waves, with what they mean, as a TOML file to edit and give back."""
     from wavesim.config import as_toml
     from wavesim.preset_config import NAMES, dataset_config

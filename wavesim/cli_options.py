@@ -20,6 +20,8 @@ Settings = Annotated[
                                        "forecaster, training, pruning")
 ]  # fmt: skip
 
+AnySettings = Annotated[str, typer.Option("--config", help="demo, quick, a preset of waves, or a TOML file")]
+
 
 def settings(name: str) -> RunConfig:
     """A preset, or a TOML file's settings.

@@ -238,7 +238,7 @@ def iterations_of(arm: Arm, scale: Scale, cost: dict[str, Any], rows: list[dict[
 def timed(chosen: list[Arm]) -> list[Arm]:
     """Those of the arms whose costs are measured, and those that the others' length of training is taken from."""
     asked = {name for arm in chosen if arm.scaled for name in (arm.scaled, arm.name.removesuffix(AS_LONG))}
-    return [arm for arm in arms() if not arm.afterwards and (arm in chosen or arm.name in asked)]
+    return [arm for arm in arms() if not (arm.afterwards or arm.scaled) and (arm in chosen or arm.name in asked)]
 
 
 def main() -> None:

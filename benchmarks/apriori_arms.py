@@ -20,6 +20,7 @@ PRECISIONS: dict[str, Literal["float32", "bfloat16"]] = dict.fromkeys(
 )
 CLASSICAL, ONE_WAY = "classical, 5 taps", "one-way, rank 32, 5 taps"
 TWO_LAYERS = "effective medium, one-way, 2 layers"
+NARROW = ("effective medium, one-way, 16 wide", "effective medium, classical, 4 wide")
 AS_LONG = ", classical's seconds"
 
 
@@ -129,6 +130,7 @@ def arms() -> list[Arm]:
             ("classical, 7 channels", thinned(7)),
             (ONE_WAY, one_way),
             (TWO_LAYERS, two),
+            (NARROW[0], narrow("one-way", 16)),
         )
     ]
     found += [

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from apriori_arms import CLASSICAL, ONE_WAY, TWO_LAYERS
-from apriori_claims import NARROW, Rows, by_name, claims, fastest, filtered_classically, spread
+from apriori_arms import AS_LONG, CLASSICAL, NARROW, ONE_WAY, TWO_LAYERS
+from apriori_claims import Rows, by_name, claims, fastest, filtered_classically, spread
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -101,7 +101,7 @@ def _table(rows: Rows, cost: dict[str, Any]) -> list[str]:
     )
     lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
     for name, own in by_name(rows).items():
-        first, price = own[0], cost.get(name, {})
+        first, price = own[0], cost.get(name.removesuffix(AS_LONG), {})  # the same network
         cells = [
             first["group"],
             name,

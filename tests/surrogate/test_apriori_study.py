@@ -82,13 +82,16 @@ def test_the_aim_is_of_parameters_milliseconds_and_error_at_once():
     def told(rows: list[dict], cost: dict) -> str:
         return next(words for words in claims(rows, cost) if "twentieth" in words)
 
-    end = "for effective medium, one-way, 8 wide, with 0.049, 0.190 and 0.90 of them."
+    end = "by as many steps for effective medium, one-way, 8 wide, with 0.049, 0.190 and 0.90 of them."
     assert told(rows, cost).endswith(f"holds, with one seed {end}")
     worse = [row if row["name"] != small else {**row, "test": {"one_crossing": 0.11}} for row in rows]
     assert told(worse, cost).endswith(f"does not hold, with one seed {end.replace('0.90', '1.10')}")
     large = [row if row["name"] != small else {**row, "parameters": 51} for row in rows]
     for others, price in ((large, cost), (rows, {**cost, small: {"compiled_milliseconds": 0.21}})):
         assert told(others, price).endswith("no arm is as small and as fast.")
+    longer = line(f"{small}, classical's seconds", 0, 0.08, 49, group="time", iterations=3000)
+    words = end.removesuffix("."), end.replace("steps", "seconds of training").replace("0.90", "0.80")
+    assert told([*rows, longer], cost).endswith(f"holds, with one seed {words[0]}; holds, with one seed {words[1]}")
 
 
 def test_the_control_is_the_best_of_as_dear_ones_and_no_tie_starves_it():
@@ -158,7 +161,7 @@ def test_what_is_told_as_the_best_is_chosen_on_validation_data():
         errors = {"valid": {"one_crossing": valid}, "test": {"one_crossing": test}}
         rows.append({**line(name, 0, 0.2, 40, group="networks"), **errors})
     cost = COST | {name: {"compiled_milliseconds": 0.1} for name in (lucky, good)}
-    assert any(f"one seed for {good}, with 0.040" in words for words in claims(rows, cost))
+    assert any(f"one seed by as many steps for {good}, with 0.040" in words for words in claims(rows, cost))
     rows += [{**line("sum, rank 16", 0, 0.09, 400, group="families"), "valid": {"one_crossing": 0.11}}]
     assert "sum, rank 16" not in claims(rows, cost)[0]
 

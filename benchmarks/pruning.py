@@ -4,13 +4,14 @@ A pruning that rewinds trains anew in every round. So the forecasters, those of 
 its optimiser steps, on 32 x 32 cells. In random media these are as large, beside waves and media, as those of its
 64 x 64; in packings, which need 24 grains, by a fifth larger. A training after a rewind is as long as the first one.
     uncut       the same trainings with nothing cut. An error is read against that of what is uncut after as many
-                optimiser steps: of pruning in rounds that go on, much is nothing but more training
+                optimiser steps: of pruning in rounds that go on, much is nothing but more training. A rewind is read
+                against the mean of three: from one training to the next, errors differ by some hundredths
     methods     each published method, in layers or globally as it was published. In rounds: until two in a row have
                 more than twice the error, or to the least density. At once: to 0.3 and to 0.1 of the weights, or to
                 half and a quarter of the units
     controls    random weights, as many in each tensor as a method left, from the same start by as many steps
     scopes      SAP and the lottery ticket where all weights, or those of one output channel, are compared; and SAP in
-                global scope for sixteen rounds, which take the more the fewer are left: until it collapses
+                global scope for twenty rounds of larger steps, at most 0.3 of what is left: until it collapses
     restarts    SAP and the lottery ticket going on instead of rewinding, ESPN too; and single weights after units
 Rounds are judged on the validation split; which of them the tables and answers tell of is decided there, and these see
 the test split, once (pruning_choice.py). Weights are stored in half precision. A finished pruning is a line of
@@ -25,6 +26,7 @@ import argparse
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -36,7 +38,7 @@ import pruning_tables
 import torch
 from apriori import QUICK, Scale
 from pruning_arms import FAMILIES, PRESETS, SEEDS, STUDY, TEACHER, USUAL, Arm, arms, named
-from pruning_choice import REWOUND, TRAINED_ON
+from pruning_choice import AT_ONCE, REWOUND, TRAINED_ON
 
 from wavesim.config import PruningConfig, TrainingConfig
 from wavesim.errors import WavesimError
@@ -44,7 +46,7 @@ from wavesim.lock import sole_user
 from wavesim.provenance import log_lines, read_lines, revision, settings_hash
 from wavesim.pruning import METHODS, prune
 from wavesim.pruning.learning import learn, ranked
-from wavesim.pruning.loop import begun, restart_of, retraining, rounds_of, trainings_of, with_row
+from wavesim.pruning.loop import begun, restart_of, retraining, rounds_of, with_row
 from wavesim.pruning.run import Job, Row
 from wavesim.pruning.store import read_rows, result_in, rows_beside
 from wavesim.surrogate import load, save
@@ -70,8 +72,11 @@ def finished(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
     model, data = forecaster_of(arm, seed, scale, folder), apriori.dataset(arm.preset, scale, folder)
     like = regressor = None
     learned: dict[str, Any] = {}
+    share = 1.0
     if arm.after:
         model = result_from(arm.after, arm.preset, arm.family, seed, scale, folder)
+        done = read_rows(model)
+        share = done[result_in(done)]["nonzero"] / done[0]["nonzero"]
     if arm.like:
         like = result_from(arm.like, arm.preset, arm.family, seed, scale, folder)
     if "autosparse" in arm.name:
@@ -90,17 +95,19 @@ def finished(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
         rows = uncut(model, data, pruning, training, networks, seed)
     else:
         rows = prune(model, data, pruning, training, out, seed, networks=networks)
-    return {**about(arm, scale), **lines_of(rows), **begun_after(arm, seed, scale, folder), **learned}
+    return {**about(arm, scale), **lines_of(rows, share), **begun_after(arm, seed, scale, folder), **learned}
 
 
-TOLD = ("round", "pq_index", "gini_index", "density", "nonzero", "parameters", "stored_bytes", "macs_per_frame",
-        "milliseconds", "masked_milliseconds", "one_step_error", "validation_error_before_retraining",
+TOLD = ("round", "steps", "pq_index", "gini_index", "density", "nonzero", "parameters", "stored_bytes",
+        "macs_per_frame", "milliseconds", "masked_milliseconds", "one_step_error", "validation_error_before_retraining",
         "validation_error", "seconds")  # fmt: skip
 
 
-def lines_of(rows: list[Row]) -> dict[str, Any]:
-    """result: the number of the round that the method itself would have ended with."""
-    return {"rounds": [{key: row[key] for key in TOLD} for row in rows], "result": result_in(rows)}
+def lines_of(rows: list[Row], share: float = 1.0) -> dict[str, Any]:
+    """result: the number of the round that the method itself would have ended with; share: what another pruning had
+    left, of which the densities are."""
+    rounds = [{key: row[key] for key in TOLD} | {"density": share * row["density"]} for row in rows]
+    return {"rounds": rounds, "result": result_in(rows)}
 
 
 def begun_after(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, int]:
@@ -108,16 +115,16 @@ def begun_after(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, in
     if arm.after is None:
         return {"before": 0}
     other = named(arm.after, arm.preset, arm.family)
-    done = result_in(read_rows(result_of(other, seed, scale, folder)))
-    return {"before": done * about(other, scale)["going_on"]}
+    rows = read_rows(result_of(other, seed, scale, folder))
+    steps = sum(row["steps"] for row in rows[: result_in(rows) + 1])
+    return {"before": steps if about(other, scale)["going_on"] else 0}
 
 
 def about(arm: Arm, scale: Scale) -> dict[str, Any]:
-    """How long an arm trains: `iterations` in a round, and how many of them go on from the trained weights."""
+    """Whether an arm's trainings go on from the trained weights, and the exponents of its index."""
     pruning = arm.settings(scale == QUICK)
-    iterations = trainings_of(pruning) // rounds_of(pruning) * pruning.iterations
-    going_on = iterations if restart_of(pruning) == "fine-tune" else 0
-    return {"iterations": iterations, "going_on": going_on, "revision": revision()}
+    going_on = restart_of(pruning) == "fine-tune"
+    return {"going_on": going_on, "exponents": [pruning.p, pruning.q], "revision": revision()}
 
 
 def uncut(
@@ -131,14 +138,14 @@ def uncut(
     for number in range(rounds_of(pruning)):
         start, again = time.perf_counter(), run.restarted()
         fit(again, data, retraining(job), seed + 1 + number, job.folder / f"round_{number}")
-        run = with_row(replace(run, model=again), method, start)
+        run = with_row(replace(run, model=again), method, start, retraining(job).iterations)
         save(again, pruning_choice.network(networks, number + 1))
     shutil.rmtree(job.folder)
     return list(run.rows)
 
 
-def told(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
-    """As `finished`, or why it was refused: one arm does not end the study."""
+def told(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any] | None:
+    """As `finished`, or why it was refused; nothing where it broke, as one arm does not end the study."""
     try:
         return finished(arm, seed, scale, folder)
     except WavesimError as error:
@@ -147,6 +154,9 @@ def told(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any]:
         rows = read_rows(out) if rows_beside(out).is_file() else []  # of the rounds before
         before = begun_after(arm, seed, scale, folder) if rows else {"before": 0}
         return {"refused": str(error), **about(arm, scale), **lines_of(rows), **before}
+    except Exception:
+        traceback.print_exc()
+        return None
 
 
 def result_from(name: str, preset: str, family: str, seed: int, scale: Scale, folder: Path) -> Path:
@@ -165,7 +175,8 @@ def result_of(arm: Arm, seed: int, scale: Scale, folder: Path) -> Path:
 
 def key_of(arm: Arm, seed: int, scale: Scale) -> str:
     training = apriori.training_of(base_of(arm), scale, 1)
-    return settings_hash([asdict(arm), USUAL, asdict(scale), training.model_dump(), seed])
+    forecaster = base_of(arm).forecaster().model_dump()
+    return settings_hash([asdict(arm), USUAL, forecaster, asdict(scale), training.model_dump(), seed])
 
 
 def of_these_settings(rows: list[dict[str, Any]], scale: Scale) -> list[dict[str, Any]]:
@@ -185,7 +196,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small, short and few: whether it runs")
     parser.add_argument("--groups", nargs="*", default=None, choices=sorted({arm.group for arm in arms()}))
     parser.add_argument("--presets", nargs="*", default=list(PRESETS), choices=PRESETS)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--seeds", type=int, default=SEEDS, choices=range(1, SEEDS + 1))
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no pruning after so many")
     parser.add_argument("--finished", action="store_true", help="only show what is there")
     parser.add_argument("--folder", type=Path, default=Path("runs/pruning"), help="data, models and results")
@@ -209,7 +220,8 @@ def main() -> None:
                 continue
             print(f"{arm.preset}, {arm.family}: {arm.name}, seed {seed}", file=sys.stderr, flush=True)
             who = {"group": arm.group, "name": arm.name, "preset": arm.preset, "family": arm.family, "seed": seed}
-            log_lines(out / "runs.jsonl", [{**who, **told(arm, seed, scale, given.folder)}], key=key)
+            if line := told(arm, seed, scale, given.folder):
+                log_lines(out / "runs.jsonl", [{**who, **line}], key=key)
         rows = of_these_settings(read_lines(out / "runs.jsonl"), scale)
         if not given.finished:
             data = {preset: apriori.dataset(preset, scale, given.folder) for preset in {row["preset"] for row in rows}}
@@ -226,7 +238,7 @@ def networks_of(scale: Scale, folder: Path) -> dict[str, Path]:
     }
 
 
-QUICK_ARMS = (REWOUND, TRAINED_ON, "sap (1, 2)", "random, counts of sap (1, 2)", "structured-sap")
+QUICK_ARMS = (REWOUND, TRAINED_ON, AT_ONCE, "sap (1, 2)", "random, counts of sap (1, 2)", "structured-sap")
 
 if __name__ == "__main__":
     main()

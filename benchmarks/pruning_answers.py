@@ -14,6 +14,7 @@ SCOPES = {
     "global": ("sap (1, 2), global", "lottery-ticket, global"),
     "neuron": ("sap (1, 2), neuron", "lottery-ticket, neuron"),
 }
+TURN = 0.01  # of the index: less is none
 Lines = list[Row]
 
 
@@ -29,30 +30,46 @@ def answers(study: Study) -> list[str]:
                 lines.append(f"- {where}, the index as pruning goes on until it collapses: {_course(here, own)}.")
             for scope, names in SCOPES.items():
                 there = {name: arms[family, name] for name in names if (family, name) in arms}
-                if len(there) == len(names):
+                if len(there) > 1 and names[-1] in there:
                     words = ", ".join(f"{name} {_reached(here, own)}" for name, own in there.items())
                     lines.append(f"- {where}, smallest density within {WITHIN:g} times the error, in scope {scope}: "
                                  f"{words}; {_smaller(here, there)}.")  # fmt: skip
             lines += _controls(here, arms, family, where)
+            lines += _shuffled(arms, family, where)
         lines += _less_to_prune(here, preset, arms, list(families))
         lines += _winners(here, preset, arms)
     return lines or ["Not known yet: nothing is finished."]
 
 
 def _course(study: Study, own: Lines) -> str:
-    """The mean index at its turns, and the error beside it."""
+    """The mean index at its turns, and the error beside it; and whether it falls, rises and falls."""
     rounds = min(len(row["rounds"]) for row in own)
     index = np.mean([[row["rounds"][k]["pq_index"] for k in range(rounds)] for row in own], axis=0)
     times = np.mean([[study.times(row, k) or np.nan for k in range(rounds)] for row in own], axis=0)
     density = np.mean([[row["rounds"][k]["density"] for k in range(rounds)] for row in own], axis=0)
-    step = np.sign(np.diff(index))
-    turns = [0, *(k + 1 for k in range(len(step) - 1) if step[k] * step[k + 1] < 0), rounds - 1]
-    ways = {1.0: "rises", -1.0: "falls", 0.0: "stays"}
-    return ", ".join(
-        f"{ways[float(np.sign(index[b] - index[a]))]} from {index[a]:.3f} to {index[b]:.3f} (round {b}, density "
-        f"{density[b]:.3f}, {times[b]:.2f} times the error)"
-        for a, b in pairwise(turns)
+    turns = _turns(index)
+    ways = ["rises" if index[b] > index[a] else "falls" for a, b in pairwise(turns)]
+    words = ", ".join(
+        f"{way} from {index[a]:.3f} to {index[b]:.3f} (round {b}, density {density[b]:.3f}, {times[b]:.2f} times the "
+        "error)"
+        for way, (a, b) in zip(ways, pairwise(turns), strict=True)
     )
+    does = "falls, rises and falls" if ways == ["falls", "rises", "falls"] else "does not fall, rise and fall"
+    return f"{words or f'stays at {index[0]:.3f}'}; it {does}"
+
+
+def _turns(index: np.ndarray) -> list[int]:
+    """The first round, those where the index turns by more than TURN, and the extreme after the last of these."""
+    turns, extreme, way = [0], 0, 0
+    for k, value in enumerate(index):
+        if way == 0:
+            if abs(value - index[0]) > TURN:
+                way, extreme = int(np.sign(value - index[0])), k
+        elif way * (value - index[extreme]) > 0:
+            extreme = k
+        elif way * (index[extreme] - value) > TURN:
+            turns, way, extreme = [*turns, extreme], -way, k
+    return [*turns, extreme] if way else turns
 
 
 def _densities(study: Study, own: Lines) -> dict[int, float]:
@@ -99,6 +116,22 @@ def _controls(study: Study, arms: dict[tuple[str, str], Lines], family: str, whe
     return [f"- {where}, beside random weights, as many in each tensor: {'; '.join(words)}."] if words else []
 
 
+def _shuffled(arms: dict[tuple[str, str], Lines], family: str, where: str) -> list[str]:
+    """AutoSparse beside its own scores in another order."""
+    words = []
+    for (owner, name), own in arms.items():
+        other = name.replace("autosparse", "autosparse-shuffled")
+        if owner != family or not name.startswith("autosparse,") or (family, other) not in arms:
+            continue
+        errors = {row["seed"]: row["rounds"][-1]["validation_error"] for row in arms[family, other]}
+        pairs = [(row["rounds"][-1]["validation_error"], errors[row["seed"]]) for row in own if row["seed"] in errors]
+        if pairs:
+            better, ratio = sum(one < two for one, two in pairs), np.mean([one / two for one, two in pairs])
+            words.append(f"{name}: {ratio:.2f} times the error of its scores shuffled, better in {better} of "
+                         f"{len(pairs)}")  # fmt: skip
+    return [f"- {where}, AutoSparse beside its control, {'; '.join(words)}."] if words else []
+
+
 def _less_to_prune(study: Study, preset: str, arms: dict[tuple[str, str], Lines], families: list[str]) -> list[str]:
     """By the lottery ticket, of the classical forecaster and of those that were compressed a priori."""
     tickets = {family: arms[family, "lottery-ticket"] for family in families if (family, "lottery-ticket") in arms}
@@ -134,8 +167,7 @@ def _winners(study: Study, preset: str, arms: dict[tuple[str, str], Lines]) -> l
     found: dict[str, dict[str, float]] = {}
     for (family, name), own in arms.items():
         rounds = [(row, study.last_within(row, "classical")) for row in own]
-        seen = [(row, k, study.judged[row["key"], k]) for row, k in rounds if k is not None
-                and (row["key"], k) in study.judged]  # fmt: skip
+        seen = [(row, k, study.judged[row["key"], k]) for row, k in rounds if k and (row["key"], k) in study.judged]
         tested = [study.test_times(row, k, "classical") for row, k, _ in seen]
         if len(seen) < len(own) or None in tested or not all(row["seed"] in bases for row in own):
             continue

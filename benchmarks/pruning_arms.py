@@ -8,7 +8,7 @@ from typing import Any
 
 from apriori import Scale
 from apriori_arms import gated, narrow
-from pruning_choice import REWOUND, TRAINED_ON, WITHIN
+from pruning_choice import AT_ONCE, REWOUND, TRAINED_ON, WITHIN
 
 from wavesim.config import PruningConfig
 
@@ -19,7 +19,8 @@ STUDY = Scale({"packing": 256, "random": 344}, 400, 32, 33, (1, 2, 4))
 SEEDS = 3
 ON = STUDY.iterations // 4  # of a training that goes on
 STOP = 2.0
-USUAL = {"iterations": STUDY.iterations, "eta": 0.0, "rounds": 1, "multiple": 2, "half": True}
+# In every row the index is that of the exponents (1, 2), but for methods that cut by another.
+USUAL = {"iterations": STUDY.iterations, "eta": 0.0, "rounds": 1, "multiple": 2, "half": True, "p": 1.0, "q": 2.0}
 TEACHER = "lottery-ticket"
 UNCUT = {"method": "lottery-ticket", "density": 1.0, "half": False}
 # Weights are rewound to those after ten steps: at the beginning the last layer is zero, and with it every gradient.
@@ -55,10 +56,12 @@ def recipes(family: str) -> list[Arm]:
     early, on = {"rewind_to": EARLY}, {"restart": "fine-tune", "iterations": ON}
     in_rounds = {"rounds": 12, "within": STOP, **early}
     ticket = {"method": "lottery-ticket", "density": FLOORS[family], **in_rounds}
-    sap = {"method": "sap", "p": 1.0, "q": 2.0, **in_rounds}
+    sap = {"method": "sap", **in_rounds}
     further = {"rewind_to": 0, **on}
     pressed = {"iterations": STUDY.iterations // 2}  # before the cut, and after it
     by_units = {"multiple": 4}
+    # Of an effective medium the head, which the global scope leaves whole, is an eighth of all weights.
+    across = {"scope": "layer" if family == "effective" else "global"}
     found: list[Arm] = []
 
     def arm(group: str, name: str, changes: dict[str, Any], **more: Any) -> None:
@@ -71,24 +74,25 @@ def recipes(family: str) -> list[Arm]:
     def control(of: str, changes: dict[str, Any]) -> None:
         arm("controls", f"random, counts of {of}", {"method": "random", **changes}, like=of)
 
-    arm("uncut", REWOUND, {**UNCUT, **early})
-    arm("uncut", TRAINED_ON, {**UNCUT, **on, "rounds": 12})
+    arm("uncut", REWOUND, {**UNCUT, **early, "rounds": 3})
+    arm("uncut", TRAINED_ON, {**UNCUT, **on, "rounds": 18})
+    arm("uncut", AT_ONCE, {**UNCUT, "restart": "fine-tune"})
     arm("methods", "sap (1, 2)", sap)
     arm("methods", TEACHER, ticket)
     control("sap (1, 2)", early)
     control(TEACHER, early)
     if family != "effective":
         arm("methods", "structured-sap", {"method": "structured-sap", "eta": 0.1, "rounds": 10, "within": WITHIN,
-                                          **on, **by_units})  # fmt: skip
+                                          "p": 0.5, "q": 1.0, **on, **by_units})  # fmt: skip
         arm("restarts", "structured-sap, then lottery-ticket",
             {**ticket, **further, "rounds": 8, "density": 0.1}, after="structured-sap")  # fmt: skip
     at_once("one-shot", (0.3, 0.1), {"method": "one-shot"})
-    at_once("granet", (0.3, 0.1), {"method": "granet", "scope": "global"})
+    at_once("granet", (0.3, 0.1), {"method": "granet", **across})
     arm("restarts", "sap (1, 2), fine-tuned", {**sap, **further})
     arm("restarts", "lottery-ticket, fine-tuned", {**ticket, **further})
-    at_once("espn", (0.3, 0.1), {"method": "espn", "scope": "global", **early})
-    at_once("autosparse", (0.3, 0.1), {"method": "autosparse", "scope": "global", **early})
-    at_once("autosparse-shuffled", (0.3,), {"method": "autosparse-shuffled", "scope": "global", **early})
+    at_once("espn", (0.3, 0.1), {"method": "espn", **across, **early})
+    at_once("autosparse", (0.3, 0.1), {"method": "autosparse", **across, **early})
+    at_once("autosparse-shuffled", (0.3,), {"method": "autosparse-shuffled", **across, **early})
     if family == "effective":
         return found
     arm("methods", "sap", {**sap, "p": 0.5, "q": 1.0})
@@ -96,15 +100,17 @@ def recipes(family: str) -> list[Arm]:
     at_once("granet-st", (0.3, 0.1), {"method": "granet-st", "scope": "global"})
     at_once("greg-1", (0.3, 0.1), {"method": "greg-1", **pressed})
     at_once("greg-2", (0.3, 0.1), {"method": "greg-2", **pressed})
-    at_once("structured-greg", (0.5, 0.25), {"method": "structured-greg", **pressed, **by_units})
+    for method in ("structured-greg", "structured-greg-2"):
+        at_once(method, (0.5, 0.25), {"method": method, **pressed, **by_units})
     at_once("espn, fine-tuned", (0.3,), {"method": "espn", "scope": "global", "restart": "fine-tune", **pressed},
             "restarts")  # fmt: skip
     for name in ("one-shot, 0.1", "greg-1, 0.1"):
         control(name, {"restart": "fine-tune"})
     control("granet, 0.1", {})
     control("espn, 0.1", early)
+    control("structured-sap", {"method": "structured-random", **by_units})
     arm("scopes", COLLAPSE,
-        {**sap, "scope": "global", "gamma": 3.0, "rounds": 16, "within": None, "multiple": 1})  # fmt: skip
+        {**sap, "scope": "global", "gamma": 3.0, "beta": 0.3, "rounds": 20, "within": None, "multiple": 1})  # fmt: skip
     arm("scopes", "sap (1, 2), global", {**sap, "scope": "global"})
     arm("scopes", "lottery-ticket, global", {**ticket, "scope": "global"})
     arm("scopes", "sap (1, 2), neuron", {**sap, "scope": "neuron"})

@@ -1,10 +1,11 @@
 """Which rounds of pruning.py its tables tell of: decided on validation data, and then seen once on the test split.
 
     times(k) = error of round k / error of the uncut forecaster after as many optimiser steps
-What is uncut went on in short trainings, one after the other; the one after as many steps stands for all that go on. Of
-every pruning two rounds are told of, the last one with times <= WITHIN against its own forecaster, and that against the
-classical one: how far it can be pruned, and what can take the classical one's place. Their milliseconds are those of
-64 x 64 cells, in turns with the classical forecaster's.
+What is uncut was rewound and trained again, three times, whose mean stands for all that rewind; went on in short
+trainings, one after the other; and in one long one, for prunings at once that go on. Of every pruning two rounds are
+told of, the last one with times <= WITHIN against its own forecaster, and that against the classical one: how far it
+can be pruned, and what can take the classical one's place. Their milliseconds are those of 64 x 64 cells, in turns with
+the classical forecaster's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from wavesim.turns import forecasting, in_turns
 Row = Mapping[str, Any]
 Round = tuple[str, int]  # key of a pruning, number of one of its rounds
 WITHIN = 1.1
-REWOUND, TRAINED_ON = "uncut, rewound", "uncut, trained on"
+REWOUND, TRAINED_ON, AT_ONCE = "uncut, rewound", "uncut, trained on", "uncut, trained on at once"
 FINER = 2  # 64 x 64 cells are twice as many along a side
 
 
@@ -37,23 +38,29 @@ class Study:
     rows: Sequence[Row]
     judged: Mapping[Round, Row]
 
-    def uncut(self, row: Row, number: int, family: str | None = None) -> tuple[Row, int] | None:
-        """The line and the round of what is uncut after as many steps as the round of `row`; nothing if not there."""
-        steps = row["before"] + number * row["going_on"]
-        name = TRAINED_ON if steps else REWOUND
+    def uncut(self, row: Row, number: int, family: str | None = None) -> tuple[Row, Sequence[int]] | None:
+        """The line and the rounds of what is uncut after as many steps as the round of `row`; nothing if not there."""
+        steps = steps_on(row, number)
+        name = REWOUND if not steps else AT_ONCE if row["before"] == 0 and len(row["rounds"]) == 2 else TRAINED_ON
         owner = (family or row["family"], row["preset"], row["seed"])
         for line in self.rows:
-            if line["name"] == name and (line["family"], line["preset"], line["seed"]) == owner:
-                if steps:
-                    return line, min(round(steps / line["going_on"]), len(line["rounds"]) - 1)
-                return line, 1 if number else 0
+            if line["name"] == name and (line["family"], line["preset"], line["seed"]) == owner and line["rounds"]:
+                last = len(line["rounds"]) - 1
+                if not steps:
+                    return line, range(1, last + 1) if number else (0,)
+                if name == AT_ONCE:
+                    return line, (last,)
+                lengths = [steps_on(line, k) for k in range(last + 1)]
+                nearest = min(range(last + 1), key=lambda k: abs(lengths[k] - steps))
+                return (line, (nearest,)) if steps <= lengths[-1] else None
         return None
 
     def times(self, row: Row, number: int, family: str | None = None) -> float | None:
         """Validation error of a round over that of what is uncut, of its own family or another."""
-        if (uncut := self.uncut(row, number, family)) is None:
+        if (uncut := self.uncut(row, number, family)) is None or not uncut[1]:
             return None
-        return float(row["rounds"][number]["validation_error"] / uncut[0]["rounds"][uncut[1]]["validation_error"])
+        whole = np.mean([uncut[0]["rounds"][k]["validation_error"] for k in uncut[1]])
+        return float(row["rounds"][number]["validation_error"] / whole)
 
     def last_within(self, row: Row, family: str | None = None) -> int | None:
         """The last round that still counts as equal; nothing where none does."""
@@ -64,8 +71,10 @@ class Study:
         """As `times`, on the test split; nothing where a round was not judged."""
         if (uncut := self.uncut(row, number, family)) is None:
             return None
-        pair = self.judged.get((row["key"], number)), self.judged.get((uncut[0]["key"], uncut[1]))
-        return pair[0]["test_error"] / pair[1]["test_error"] if pair[0] and pair[1] else None
+        own, whole = self.judged.get((row["key"], number)), [self.judged.get((uncut[0]["key"], k)) for k in uncut[1]]
+        if not own or not whole or not all(whole):
+            return None
+        return float(own["test_error"] / np.mean([one["test_error"] for one in whole if one]))
 
     def of_preset(self, preset: str) -> Study:
         """Its part on one preset."""
@@ -87,9 +96,14 @@ class Study:
                 continue
             for family in (row["family"], "classical"):
                 if (number := self.last_within(row, family)) is not None:
-                    line, uncut = self.uncut(row, number, family) or (row, number)
-                    found |= {(row["key"], number): None, (line["key"], uncut): None}
+                    line, uncut = self.uncut(row, number, family) or (row, ())
+                    found |= dict.fromkeys([(row["key"], number), *((line["key"], k) for k in uncut)])
         return list(found)
+
+
+def steps_on(row: Row, number: int) -> int:
+    """Optimiser steps beyond the forecaster's own; after a rewind there are none."""
+    return row["before"] + sum(one["steps"] for one in row["rounds"][: number + 1] if row["going_on"])
 
 
 def said(values: Sequence[float | None], digits: int = 2) -> str:

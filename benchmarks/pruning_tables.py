@@ -14,10 +14,11 @@ import numpy as np
 import pruning_answers
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
-from pruning_choice import REWOUND, TRAINED_ON, WITHIN, Row, Study, said
+from pruning_choice import AT_ONCE, REWOUND, TRAINED_ON, WITHIN, Row, Study, said, steps_on
 
 DENSITIES = (0.5, 0.3, 0.1)
 AFTER = (0, 4, 8, 12)  # trainings that go on
+INDEX = [1.0, 2.0]  # exponents of what is drawn
 
 
 def write(study: Study, out: Path) -> None:
@@ -59,15 +60,15 @@ def _uncut(study: Study) -> list[str]:
         if name != TRAINED_ON:
             continue
         first = [row["rounds"][0] for row in own]
-        again = [row["rounds"][-1]["validation_error"] for row in study.rows
-                 if (row["family"], row["name"]) == (family, REWOUND)]  # fmt: skip
+        other = {name: [one["validation_error"] for row in study.rows for one in row["rounds"][1:]
+                        if (row["family"], row["name"]) == (family, name)] for name in (REWOUND, AT_ONCE)}  # fmt: skip
         ends = [said([row["rounds"][k]["validation_error"] for row in own if k < len(row["rounds"])], 3) for k in AFTER]
         size = f"{first[0]['stored_bytes'] / 1e3:.1f}"
         fastest = f"{min(end['milliseconds'] for end in first):.3f}"
-        rows.append([family, str(len(own)), f"{first[0]['parameters']:,}", size, fastest, ends[0], said(again, 3),
-                     *ends[1:]])  # fmt: skip
-    each = next((row["going_on"] for row in study.rows if row["name"] == TRAINED_ON), 0)
-    heads = ["forecaster", "seeds", "weights", "kB", "ms a frame", "validation error", "trained again",
+        rows.append([family, str(len(own)), f"{first[0]['parameters']:,}", size, fastest, ends[0],
+                     *(said(errors, 3) for errors in other.values()), *ends[1:]])  # fmt: skip
+    each = next((steps_on(row, 1) for row in study.rows if row["name"] == TRAINED_ON and len(row["rounds"]) > 1), 0)
+    heads = ["forecaster", "seeds", "weights", "kB", "ms a frame", "validation error", "trained again", "on at once",
              *(f"{each * k:,} steps on" for k in AFTER[1:])]  # fmt: skip
     return _table(heads, rows, 1)
 
@@ -76,7 +77,7 @@ def _smallest(study: Study) -> list[str]:
     """How far each method goes, in the last round that is as good as what is uncut."""
     rows = []
     for (family, name), own in study.arms().items():
-        found = [(row, number) for row in own if (number := study.last_within(row)) is not None]
+        found = [(row, number) for row in own if (number := study.last_within(row))]
         cells = [family, name, f"{len(found)} of {len(own)}"]
         if not found:
             best = min(
@@ -92,7 +93,7 @@ def _smallest(study: Study) -> list[str]:
             more + said([end["density"] for end in ends], 3),
             said([end["stored_bytes"] / 1e3 for end in ends], 2),
             f"{min(times):.3f}" if times else "",
-            said([row["before"] + number * row["going_on"] for row, number in found], 0),
+            said([steps_on(row, number) for row, number in found], 0),
             said([study.times(row, number) for row, number in found]),
             said([study.test_times(row, number) for row, number in found]),
         ]
@@ -117,8 +118,13 @@ def _at_densities(study: Study) -> list[str]:
 
 
 def times_at(study: Study, row: Row, density: float) -> float | None:
-    """Times at a density, linear between rounds in both logarithms; nothing where rounds do not come to it."""
+    """Times at a density, linear between rounds in both logarithms; nothing where rounds do not come to it.
+
+    What is cut at once is known at its own density alone.
+    """
     points = [(r["density"], study.times(row, k)) for k, r in enumerate(row["rounds"])]
+    if len(points) == 2:
+        return points[1][1] if abs(np.log(points[1][0] / density)) <= np.log(1.03) else None
     for (one, above), (other, below) in pairwise(points):
         between = other <= 1.03 * density and density <= 1.03 * one  # rounds leave whole numbers of weights
         if above and below and between:
@@ -131,7 +137,8 @@ def _held_out(study: Study) -> list[str]:
     """How well what AutoSparse learned ranks the lifetimes of weights that it has not seen."""
     lines = []
     for (family, name), own in study.arms().items():
-        if not all("held_out" in row for row in own) or "shuffled" in name:
+        own = [row for row in own if "held_out" in row]
+        if not own or "shuffled" in name:
             continue
         layers = [held for row in own for held in row["held_out"] if held["held out"] == "layers"]
         for what, found in (
@@ -167,7 +174,7 @@ def figure(study: Study, path: Path) -> None:
             start = 0 if rounds > 2 else 1  # what is cut at once is a point
             for axis, (key, _) in zip(line, across, strict=False):
                 axis.plot(mean[key][start:], times[start:], **style)
-            if rounds > 2:
+            if rounds > 2 and own[0]["exponents"] == INDEX:
                 line[3].plot(mean["pq_index"], **style)
         for axis, (_, words) in zip(line, across, strict=False):
             axis.axhline(WITHIN, color="0.6", lw=0.8, zorder=0)
@@ -176,7 +183,7 @@ def figure(study: Study, path: Path) -> None:
             axis.yaxis.set_major_formatter(FormatStrFormatter("%.2g"))
             axis.yaxis.set_minor_formatter(NullFormatter())
         line[0].set_ylabel(f"{family}\ntimes the error of what is uncut")
-        line[3].set(xlabel="round", ylabel="PQ index of what is left")
+        line[3].set(xlabel="round", ylabel="PQ index (1, 2) of what is left,\nmean over what is compared")
     handles = {line.get_label(): line for axis in grid[:, 0] for line in axis.get_lines() if line.get_label()[0] != "_"}
     drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)

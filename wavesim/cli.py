@@ -152,7 +152,9 @@ def prune(
     ] = None,
     half: Annotated[bool | None, typer.Option("--half", help="round the result to half precision")] = None,
     iterations: Annotated[int | None, typer.Option(help="optimiser steps of each training")] = None,
-    like: Annotated[Path | None, typer.Option(help="for method random: a pruned model whose counts it takes")] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="for random and structured-random: a pruned model whose counts it takes")
+    ] = None,
     regressor: Annotated[
         Path | None, typer.Option(help="for method autosparse: what `wavesim learn-pruning` made")
     ] = None,

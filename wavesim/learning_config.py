@@ -151,11 +151,13 @@ class PruningConfig(Settings):
         "autosparse",
         "autosparse-shuffled",
         "random",
+        "structured-random",
         "granet",
         "granet-st",
         "greg-1",
         "greg-2",
         "structured-greg",
+        "structured-greg-2",
         "espn",
     ] = Field(default="structured-sap", description="how it is decided what goes")
     scope: Literal["global", "layer", "neuron"] = Field(default="layer", description="within what scores are compared")

@@ -9,6 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -21,7 +22,7 @@ import pruning_tables  # noqa: E402
 from apriori import Scale  # noqa: E402
 from pruning import key_of, of_these_settings  # noqa: E402
 from pruning_arms import COLLAPSE, FAMILIES, SEEDS, STUDY, TEACHER, Arm, arms  # noqa: E402
-from pruning_choice import REWOUND, TRAINED_ON, Study  # noqa: E402
+from pruning_choice import AT_ONCE, REWOUND, TRAINED_ON, Study  # noqa: E402
 
 from wavesim.errors import WavesimError  # noqa: E402
 from wavesim.pruning import METHODS  # noqa: E402
@@ -30,24 +31,27 @@ from wavesim.pruning.loop import restart_of  # noqa: E402
 Course = list[tuple[float, float, float]]
 
 
-def line(name: str, family: str, course: Course, seed: int = 0, **more: object) -> dict:
-    """A pruning whose rounds have these (density, error, index); by default it rewinds."""
+def line(name: str, family: str, course: Course, seed: int = 0, steps: int = 0, **more: object) -> dict:
+    """A pruning whose rounds have these (density, error, index); it rewinds, or goes on by so many steps a round."""
     rounds = [
         {"round": k, "density": density, "validation_error": error, "pq_index": index, "stored_bytes": 1000 * density,
-         "milliseconds": 1 + density, "masked_milliseconds": 2.0, "parameters": 100}
+         "milliseconds": 1 + density, "masked_milliseconds": 2.0, "parameters": 100, "steps": (steps or 400) * (k > 0)}
         for k, (density, error, index) in enumerate(course)
     ]  # fmt: skip
-    group = "uncut" if name in (REWOUND, TRAINED_ON) else "methods"
+    group = "uncut" if name in (REWOUND, TRAINED_ON, AT_ONCE) else "methods"
     about = {"group": group, "name": name, "family": family, "preset": "packing", "seed": seed, "rounds": rounds}
-    about |= {"key": f"{name}, {family}, {seed}", "going_on": 0, "before": 0, "result": len(rounds) - 1}
+    about |= {"key": f"{name}, {family}, {seed}", "going_on": steps > 0, "before": 0, "result": len(rounds) - 1}
+    about |= {"exponents": [1.0, 2.0]}
     return {**about, **more}
 
 
 def uncut(family: str = "classical", error: float = 0.1, on: tuple[float, ...] = (0.09, 0.08), seed: int = 0) -> list:
-    """What is uncut: trained once more from the beginning to the same error, and going on by 100 steps a round."""
-    rewound = line(REWOUND, family, [(1.0, error, 0.2)] * 2, seed)
+    """What is uncut: trained twice more from the beginning, to that error in the mean, going on by 100 steps a round,
+    and by 400 at once to four fifths of the error."""
+    rewound = line(REWOUND, family, [(1.0, one * error, 0.2) for one in (1.0, 0.9, 1.1)], seed)
     further = [(1.0, error, 0.2), *((1.0, one, 0.2) for one in on)]
-    return [rewound, line(TRAINED_ON, family, further, seed, going_on=100)]
+    at_once = line(AT_ONCE, family, [(1.0, error, 0.2), (1.0, 0.8 * error, 0.2)], seed, 400)
+    return [rewound, line(TRAINED_ON, family, further, seed, 100), at_once]
 
 
 def judged(rows: list, test: dict[str, float] | None = None, faster: float = 1.0) -> Study:
@@ -65,15 +69,23 @@ TICKET = [(1.0, 0.10, 0.2), (0.5, 0.109, 0.2), (0.2, 0.3, 0.2), (0.1, 0.4, 0.2)]
 
 
 def test_an_error_is_read_against_what_is_uncut_after_as_many_steps():
-    going_on = line("one-shot", "classical", [(1.0, 0.1, 0.2), (0.3, 0.09, 0.2)], going_on=200)
-    further = line("then", "classical", [(0.5, 0.09, 0.2), (0.3, 0.088, 0.2)], going_on=100, before=100)
-    study = Study([*uncut(), line("sap", "classical", SAP), going_on, further], {})
-    rewound = study.rows[2]
+    going_on = line("sap, fine-tuned", "classical", [(1.0, 0.1, 0.2), (0.6, 0.09, 0.2), (0.3, 0.09, 0.2)], steps=100)
+    at_once = line("one-shot", "classical", [(1.0, 0.1, 0.2), (0.3, 0.09, 0.2)], steps=400)
+    further = line("then", "classical", [(0.5, 0.09, 0.2), (0.3, 0.088, 0.2)], steps=100, before=100)
+    study = Study([*uncut(), line("sap", "classical", SAP), going_on, at_once, further], {})
+    rewound = study.rows[3]
     assert [study.times(rewound, k) for k in range(4)] == pytest.approx([1, 1.05, 1.08, 2])
-    assert [study.times(going_on, k) for k in (0, 1)] == pytest.approx([1, 0.09 / 0.08])
+    assert [study.times(going_on, k) for k in (0, 1, 2)] == pytest.approx([1, 1, 0.09 / 0.08])
+    assert [study.times(at_once, k) for k in (0, 1)] == pytest.approx([1, 0.09 / 0.08])
     assert [study.times(further, k) for k in (0, 1)] == pytest.approx([0.09 / 0.09, 0.088 / 0.08])
-    assert [study.last_within(row) for row in (rewound, going_on, further)] == [2, 0, 1]
+    assert [study.last_within(row) for row in (rewound, going_on, at_once, further)] == [2, 1, 0, 1]
     assert Study([rewound], {}).last_within(rewound) is None  # nothing to read it against
+    longer = {**further, "before": 300}
+    assert study.times(longer, 0) is None  # nothing that is uncut went on for as long
+    idle = {**going_on, "rounds": [{**one, "steps": 0} for one in going_on["rounds"]]}
+    assert study.times(idle, 1) == pytest.approx(0.9)  # a round that cut nothing trained nothing
+    refused = {**study.rows[0], "rounds": []}
+    assert Study([refused, rewound], {}).chosen() == []
 
 
 def test_the_words_follow_from_the_numbers(tmp_path):
@@ -114,11 +126,13 @@ def test_seeds_that_differ_decide_nothing():
 
 
 def test_between_rounds_errors_are_read_off_in_logarithms():
-    study = Study([*uncut(), line("sap", "classical", [(1.0, 0.1, 0.2), (0.25, 0.4, 0.2)])], {})
-    row = study.rows[2]
+    study = Study([*uncut(), line("sap", "classical", [(1.0, 0.1, 0.2), (0.25, 0.4, 0.2), (0.2, 0.5, 0.2)])], {})
+    row = study.rows[3]
     assert pruning_tables.times_at(study, row, 0.5) == pytest.approx(2)
     assert pruning_tables.times_at(study, row, 0.25) == pytest.approx(4)
     assert pruning_tables.times_at(study, row, 0.1) is None
+    at_once = {**row, "rounds": row["rounds"][:2]}
+    assert [pruning_tables.times_at(study, at_once, density) for density in (0.5, 0.25)] == [None, pytest.approx(4)]
 
 
 def test_random_weights_stand_beside_what_they_are_compared_with():
@@ -180,7 +194,8 @@ def test_only_what_validation_chose_is_judged_and_no_round_twice(tmp_path, monke
     for _ in range(2):
         pruning_choice.judge(rows, networks, {"packing": tmp_path}, tmp_path)
     sap, rewound = (tmp_path / name for name in ("sap", REWOUND))
-    assert seen == [(sap / "round_2.safetensors", "test"), (rewound / "round_1.safetensors", "test")]
+    chosen = [sap / "round_2.safetensors", *(rewound / f"round_{k}.safetensors" for k in (1, 2))]
+    assert seen == [(path, "test") for path in chosen]
     assert pruning_choice.read(rows, tmp_path).test_times(rows[-1], 2) == 1
 
 
@@ -201,6 +216,23 @@ def test_a_refusal_is_a_line_that_says_why_and_keeps_the_rounds_before_it(tmp_pa
     assert "| classical | sap | 1 of 1 | ≤ 0.500 |" in text
 
 
+def test_the_index_turns_where_it_comes_back_by_more_than_noise():
+    turns = pruning_answers._turns
+    assert turns(np.array([0.2, 0.15, 0.155, 0.1, 0.1, 0.3, 0.31, 0.2])) == [0, 3, 6, 7]
+    assert turns(np.array([0.2, 0.205, 0.2])) == [0]
+    own = [line(COLLAPSE, "classical", [(1.0, 0.1, 0.2), (0.5, 0.1, 0.1), (0.2, 0.2, 0.3), (0.1, 0.9, 0.1)])]
+    assert pruning_answers._course(Study([*uncut(), *own], {}), own).endswith("; it falls, rises and falls")
+    assert "does not fall" in pruning_answers._course(
+        Study([*uncut(), own[0]], {}), [line(COLLAPSE, "classical", SAP[:2])]
+    )
+
+
+def test_autosparse_stands_beside_its_scores_shuffled():
+    rows = [line("autosparse, 0.3", "classical", SAP[:2]), line("autosparse-shuffled, 0.3", "classical", TICKET[:2])]
+    text = "\n".join(pruning_answers.answers(judged([*uncut(), *rows])))
+    assert "autosparse, 0.3: 0.96 times the error of its scores shuffled, better in 1 of 1." in text
+
+
 def test_rank_correlations_are_printed(tmp_path):
     held = {"held out": "layers", "weights": 99, "regressor": 0.31, "|theta|": 0.25, "|g theta|": -0.02}
     own = line("autosparse, 0.3", "classical", SAP[:2], held_out=[held], pupil={**held, "regressor": 0.11})
@@ -213,7 +245,7 @@ def test_rank_correlations_are_printed(tmp_path):
 def test_autosparse_learns_from_where_its_weights_are_scored_and_published_restarts_stand():
     learning = [arm for arm in arms() if "autosparse" in arm.name or arm.name == TEACHER]
     assert {arm.settings(False).rewind_to for arm in learning} == {10}
-    other = (", fine-tuned", TRAINED_ON, ", fine-tuned, 0.3", "then lottery-ticket")
+    other = (", fine-tuned", TRAINED_ON, AT_ONCE, ", fine-tuned, 0.3", "then lottery-ticket")
     of_random = {"one-shot, 0.1", "greg-1, 0.1"}  # which go on
     for arm in arms():
         settings = arm.settings(False)
@@ -259,10 +291,10 @@ def test_the_study_runs_and_is_not_run_twice(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
         assert done.returncode == 0, done.stderr
     lines = [json.loads(text) for text in (tmp_path / "out" / "runs.jsonl").open()]
-    names = (REWOUND, TRAINED_ON, "sap (1, 2)", "random, counts of sap (1, 2)")
+    names = (REWOUND, TRAINED_ON, AT_ONCE, "sap (1, 2)", "random, counts of sap (1, 2)")
     of_families = [name for name in names for _ in FAMILIES] + ["structured-sap"] * 2
     assert [row["name"] for row in lines] == of_families
-    rewound, _, sap, random = (row["rounds"] for row in lines[0:12:3])
+    rewound, _, _, sap, random = (row["rounds"] for row in lines[0:15:3])
     assert random[-1]["nonzero"] == pytest.approx(sap[-1]["nonzero"], abs=2) and len(random) == 2 < len(sap)
     assert rewound[0]["nonzero"] <= rewound[1]["nonzero"]
     assert rewound[0]["validation_error"] != rewound[1]["validation_error"]  # it was trained all the same

@@ -157,3 +157,16 @@ def test_room_is_counted_against_what_there_was_before_units_were_cut_out():
     assert int(left["width"].sum()) == 8
     with pytest.raises(WavesimError, match="leaves 4 of 16, but 8 of each"):
         to_density(scores, everything(scores), config, 0.25)
+
+
+def test_the_global_scope_leaves_the_head_whole_and_others_give_up_more():
+    """The head starts at zero and stays small: its weights would be the first to go."""
+    scores = {"filters.weight": spiked(4, 20, 4, 1.0, 9.0), "coefficients.head.weight": spiked(2, 4, 0, 0.01, 0.01)}
+    config = PruningConfig(method="lottery-ticket", scope="global", multiple=2)
+    found = to_density(scores, everything(scores), config, 0.25)
+    assert {name: int(kept.sum()) for name, kept in found.items()} == dict(zip(scores, (14, 8), strict=True))
+    with pytest.raises(WavesimError, match="2 of each of 2 tensors and the whole head stay, 10 in all"):
+        to_density(scores, everything(scores), config, 0.1)
+    for scope in ("layer", "neuron"):
+        other = to_density(scores, everything(scores), config.model_copy(update={"scope": scope}), 0.25)
+        assert int(other["coefficients.head.weight"].sum()) == 2

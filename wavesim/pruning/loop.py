@@ -157,15 +157,18 @@ def one_round(run: Run, method: Method, progress: Progress | None = None) -> Run
     """Train where the method wants it, score, cut and retrain once."""
     start, before = time.perf_counter(), run.model
     trainings = trainings_of(run.settings) // rounds_of(run.settings)
-    done = 0
+    done = steps = 0
 
     def trained(model: Forecaster, callbacks: Sequence[lightning.Callback], training: TrainingConfig) -> None:
-        nonlocal done
+        nonlocal done, steps
         iterations, number = training.iterations, run.number
+        came_to = iterations
         passed = ((number - 1) * trainings + done) * iterations
         of_all = trainings_of(run.settings) * iterations
 
         def report(iteration: int, _: int, error: float) -> None:
+            nonlocal came_to
+            came_to = iteration  # a method may end a training
             if progress:
                 progress(passed + iteration, of_all, error)
 
@@ -173,7 +176,7 @@ def one_round(run: Run, method: Method, progress: Progress | None = None) -> Run
         windows = int(generator(run.job.seed, "pruning", number, *stage).integers(2**31))
         folder = run.job.folder / f"round_{number}_{done}"
         fit(model, run.job.data, training, windows, folder, report, callbacks, run.job.device, read=False)
-        done += 1
+        done, steps = done + 1, steps + came_to
 
     if method.approach:
         whole = replace(run, model=copy.deepcopy(run.model) if method.retrains else run.restarted())
@@ -188,7 +191,7 @@ def one_round(run: Run, method: Method, progress: Progress | None = None) -> Run
         model = run.restarted()
         trained(model, method.hooks(run, plan), retraining(run.job))
         run = replace(run, model=model)
-    return with_row(run, method, start, errors)
+    return with_row(run, method, start, steps, errors)
 
 
 def retraining(job: Job) -> TrainingConfig:
@@ -215,10 +218,18 @@ def same(model: Forecaster, other: Forecaster) -> bool:
     return all(one.shape == another.shape and bool((one == another).all()) for one, another in pairs)
 
 
-def with_row(run: Run, method: Method, start: float, errors_before: tuple[float, float] | None = None) -> Run:
-    """The run with the row of the round that led to it, begun at `start` on the performance counter."""
+def with_row(
+    run: Run, method: Method, start: float, steps: int = 0, errors_before: tuple[float, float] | None = None
+) -> Run:
+    """The run with the row of the round that led to it, begun at `start` on the performance counter, of so many
+    optimiser steps."""
     result = delivered(run.model, run.settings, run.number)
-    row: Row = {"round": run.number, "method": method.name, **measured(run, result, method.cuts_weights)}
+    row: Row = {
+        "round": run.number,
+        "method": method.name,
+        "steps": steps,
+        **measured(run, result, method.cuts_weights),
+    }
     row["one_step_error"], row["validation_error"] = errors = run.job.errors(result)
     row["validation_error_before_retraining"] = (errors_before or errors)[1]
     row["seconds"] = time.perf_counter() - start

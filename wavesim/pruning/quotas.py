@@ -5,8 +5,8 @@ Scopes, the groups over which counts are taken and the smallest scores are remov
     layer     each tensor of scores
     neuron    each row of a weight (what makes one output channel); a weight with rows shorter than 16 is one group,
               because a row of five taps is too short for an index
-In every scope the strongest `config.multiple` of each tensor stay. Without that, the global scope took the whole head
-of a trained forecaster in its first round: it starts at zero and stays small, and nothing learns behind it.
+In every scope the strongest `config.multiple` of each tensor stay. In the global scope the head stays whole: it starts
+at zero and stays small, so that its weights would be the first to go, and nothing learns behind the few that are left.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from wavesim.pruning.pq_index import count_to_remove
 from wavesim.pruning.scores import Scores
 
 SHORTEST_ROW = 16
+HEAD = "head.weight"
 
 Survivors = dict[str, torch.Tensor]
 """Name of a parameter or of a group of units -> what is left of it, bool, of the scores' shape."""
@@ -83,12 +84,22 @@ def places(density: float, size: int) -> int:
 def require_room(scores: Scores, config: PruningConfig, density: float, sizes: Mapping[str, int] | None = None) -> None:
     """Raises WavesimError where `density` leaves less than has to stay of every tensor; sizes: as in `pq_bound`."""
     total = sum((sizes or {}).get(name, values.numel()) for name, values in scores.items())
-    least = sum(min(config.multiple, values.numel()) for values in scores.values())
+    least = sum(
+        values.numel() if whole(name, config) else min(config.multiple, values.numel())
+        for name, values in scores.items()
+    )
     if places(density, total) < least:
+        head = " and the whole head" if any(whole(name, config) for name in scores) else ""
         raise WavesimError(
             f"density {density:g} leaves {places(density, total)} of {total:,}, but {config.multiple} of each of "
-            f"{len(scores)} tensors stay, {least} in all; give at least {least / total:.2g}, or a smaller multiple"
+            f"{len(scores)} tensors{head} stay, {least} in all; give at least {least / total:.2g}, or a smaller "
+            "multiple"
         )
+
+
+def whole(name: str, config: PruningConfig) -> bool:
+    """Whether a tensor stays whole."""
+    return config.scope == "global" and name.endswith(HEAD)
 
 
 def in_groups_with(flagged: Survivors, scope: str) -> Survivors:
@@ -118,7 +129,8 @@ def smallest_removed(
     values, alive = _flat(scores), _flat(survivors).clone()
     if not torch.isfinite(values).all():
         raise WavesimError("the scores of what is to be pruned are not all finite; what made them was unstable")
-    protected = torch.zeros_like(alive)
+    stays = {name: torch.full_like(left, whole(name, config)) for name, left in survivors.items()}
+    protected = _flat(stays)
     while True:
         after = _removed(values, alive, protected, _groups(scores, config.scope), left, sizes or {})
         short = [

@@ -5,7 +5,8 @@
               holds
     greg-2    lambda grows from 0 to 0.01 for all weights over the first quarter: those that matter less to the loss
               give way further. Then the pick; the others are left to the loss alone, and lambda goes on to 1 as above
-    structured-greg    as greg-1, by the importance of units; pressed are all weights of the units that will be cut out
+    structured-greg, structured-greg-2    as these, by the importance of units; pressed are, before the pick, all
+              weights, and then those of the units that will be cut out
 Wang et al., Neural pruning via growing regularization, ICLR 2021, arXiv 2012.09243. Published: lambda grows by 1e-4
 every 5 steps to 1 (50,000 steps) and holds for 40,000, sooner where kept weights are in the mean 1000 times as large;
 before the pick by 1e-5. Where ours differs:
@@ -148,4 +149,7 @@ STRUCTURED_GREG = Method(
     plan=rounded_up,
     approach=partial(pressed, pick=units_to_keep, share=0.0),
     cuts_weights=False,
+)
+STRUCTURED_GREG_2 = replace(
+    STRUCTURED_GREG, name="structured-greg-2", approach=partial(pressed, pick=units_to_keep, share=PICK)
 )

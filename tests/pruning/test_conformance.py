@@ -16,7 +16,7 @@ import torch
 from pruning_cases import FAMILIES, SMALL, Killed, Seen, assert_equal, timeless, watched, weights_of
 
 from wavesim.config import ForecasterConfig, PruningConfig
-from wavesim.pruning import METHODS, prune, trainings_of
+from wavesim.pruning import METHODS, prune
 from wavesim.pruning.materialise import materialise
 from wavesim.pruning.plans import Keep, Mask, Plan, axes, network, units
 from wavesim.pruning.scores import prunable
@@ -210,7 +210,7 @@ def test_killed_and_resumed_same_result(pruned, trained, standing_waves, tmp_pat
 
     rows = read_rows(pruned(method, family))
     trained_last = max(now["round"] for then, now in pairwise(rows) if now["survivors"] < then["survivors"])
-    each = trainings_of(settings(method)) // (len(rows) - 1) * settings(method).iterations
+    each = METHODS[method].trainings * settings(method).iterations
     last = trained_last * each  # an adaptive quota may meet the budget before its last round
     for iteration in (3, last - 1):  # inside of the first training and of the last
         with pytest.raises(Killed):
@@ -271,8 +271,8 @@ def test_rows_say_what_happened(pruned, method):
 
 @pytest.mark.slow
 def test_every_method_beside_the_random_control(standing_waves, tmp_path):
-    """At equal counts in each tensor or group of units, from the same network, with as many steps of training: what each method makes of
-    knowing which weights to keep. Losses are shown, not hidden: no method is asked to win.
+    """At equal counts in each tensor or group of units, from the same network, with as many steps of training: what
+    each method makes of knowing what to keep. Losses are shown, not hidden: no method is asked to win.
     """
     longer = TRAINING.model_copy(update={"iterations": 100, "validate_every": 20})
     dense = train(ForecasterConfig(**SMALL), longer, standing_waves, tmp_path / "dense.safetensors")
@@ -281,7 +281,7 @@ def test_every_method_beside_the_random_control(standing_waves, tmp_path):
         of_random = "random" if METHODS[method].cuts_weights else "structured-random"
         density = 0.2 if METHODS[method].cuts_weights else 0.4
         config = settings(method, density=density, iterations=40)
-        each = trainings_of(config) // METHODS[method].rounds * config.iterations
+        each = METHODS[method].trainings * config.iterations
         for seed in range(3):
             out, control = (tmp_path / f"{name}_{seed}.safetensors" for name in (method, f"like_{method}"))
             found = prune(dense, standing_waves, config, longer, out, seed)[-1]

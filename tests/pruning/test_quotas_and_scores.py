@@ -10,7 +10,8 @@ import torch
 
 from wavesim.config import PruningConfig
 from wavesim.errors import WavesimError
-from wavesim.pruning.methods.structured_sap import by_layer, rounded_up
+from wavesim.pruning.methods.structured_sap import by_layer
+from wavesim.pruning.parts import rounded_up
 from wavesim.pruning.pq_index import count_to_remove, pq_index
 from wavesim.pruning.quotas import everything, pq_bound, surviving_scores, to_density
 from wavesim.pruning.scores import importance, magnitude

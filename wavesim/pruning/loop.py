@@ -149,21 +149,19 @@ def restart_of(pruning: PruningConfig) -> str:
 
 def trainings_of(pruning: PruningConfig) -> int:
     """How many trainings of `iterations` steps a pruning makes at most."""
-    method = METHODS[pruning.method]
-    return rounds_of(pruning) * sum((method.approach is not None, method.retrains))
+    return rounds_of(pruning) * METHODS[pruning.method].trainings
 
 
 def one_round(run: Run, method: Method, progress: Progress | None = None) -> Run:
     """Train where the method wants it, score, cut and retrain once."""
     start, before = time.perf_counter(), run.model
-    trainings = trainings_of(run.settings) // rounds_of(run.settings)
     done = steps = 0
 
     def trained(model: Forecaster, callbacks: Sequence[lightning.Callback], training: TrainingConfig) -> None:
         nonlocal done, steps
         iterations, number = training.iterations, run.number
         came_to = iterations
-        passed = ((number - 1) * trainings + done) * iterations
+        passed = ((number - 1) * method.trainings + done) * iterations
         of_all = trainings_of(run.settings) * iterations
 
         def report(iteration: int, _: int, error: float) -> None:
@@ -172,7 +170,7 @@ def one_round(run: Run, method: Method, progress: Progress | None = None) -> Run
             if progress:
                 progress(passed + iteration, of_all, error)
 
-        stage = () if done + 1 == trainings else ("approach",)
+        stage = () if done + 1 == method.trainings else ("approach",)
         windows = int(generator(run.job.seed, "pruning", number, *stage).integers(2**31))
         folder = run.job.folder / f"round_{number}_{done}"
         fit(model, run.job.data, training, windows, folder, report, callbacks, run.job.device, read=False)

@@ -17,11 +17,11 @@ from typing import Literal, Protocol
 
 import lightning
 
-from wavesim.pruning.hooks import Freeze
-from wavesim.pruning.plans import Mask, Plan
+from wavesim.pruning.parts import frozen, masked
+from wavesim.pruning.plans import Plan
 from wavesim.pruning.quotas import Survivors
 from wavesim.pruning.run import Run
-from wavesim.pruning.scores import Scores, magnitude
+from wavesim.pruning.scores import Scores
 from wavesim.surrogate import Forecaster
 
 
@@ -32,21 +32,6 @@ class Fit(Protocol):
     """
 
     def __call__(self, model: Forecaster, callbacks: Sequence[lightning.Callback]) -> None: ...
-
-
-def masked(run: Run, scores: Scores, survivors: Survivors) -> Plan:
-    """The survivors, as a mask."""
-    return Mask(survivors)
-
-
-def frozen(run: Run, plan: Plan) -> Sequence[lightning.Callback]:
-    """A mask is kept through training; what is cut out needs no care."""
-    return (Freeze(plan),) if isinstance(plan, Mask) else ()
-
-
-def as_shown(run: Run) -> Scores:
-    """What an approach left to be scored by; |w| before it and after the cut."""
-    return run.scores or magnitude(run.model)
 
 
 @dataclass(frozen=True)
@@ -71,3 +56,8 @@ class Method:
     adaptive: bool = False
     retrains: bool = True
     cuts_weights: bool = True
+
+    @property
+    def trainings(self) -> int:
+        """In a round, at most."""
+        return sum((self.approach is not None, self.retrains))

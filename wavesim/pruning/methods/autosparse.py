@@ -19,7 +19,7 @@ import torch
 from wavesim.errors import WavesimError
 from wavesim.pruning.features import features
 from wavesim.pruning.method import Method
-from wavesim.pruning.methods.lottery_ticket import equal_shares
+from wavesim.pruning.parts import equal_shares
 from wavesim.pruning.regressor import read_regressor
 from wavesim.pruning.run import Run
 from wavesim.pruning.scores import Scores

@@ -32,8 +32,8 @@ from torch.nn.utils import parametrize
 
 from wavesim.errors import WavesimError
 from wavesim.pruning.hooks import LastCounts
-from wavesim.pruning.method import Fit, Method, as_shown
-from wavesim.pruning.methods.lottery_ticket import density_now, equal_shares
+from wavesim.pruning.method import Fit, Method
+from wavesim.pruning.parts import as_shown, density_now, equal_shares
 from wavesim.pruning.plans import network
 from wavesim.pruning.quotas import Survivors, in_groups_with, to_density
 from wavesim.pruning.run import Run

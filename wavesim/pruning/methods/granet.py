@@ -30,9 +30,9 @@ from wavesim.config import PruningConfig
 from wavesim.errors import WavesimError
 from wavesim.pruning.hooks import Freeze
 from wavesim.pruning.materialise import apply
-from wavesim.pruning.method import Fit, Method, as_shown
-from wavesim.pruning.methods.lottery_ticket import density_now, equal_shares
+from wavesim.pruning.method import Fit, Method
 from wavesim.pruning.methods.random import drawn
+from wavesim.pruning.parts import as_shown, density_now, equal_shares
 from wavesim.pruning.plans import Mask, network
 from wavesim.pruning.quotas import Survivors, places, require_room, smallest_removed
 from wavesim.pruning.run import Run

@@ -33,9 +33,8 @@ import lightning
 import torch
 
 from wavesim.pruning.hooks import LastCounts
-from wavesim.pruning.method import Fit, Method, as_shown
-from wavesim.pruning.methods.lottery_ticket import density_now, equal_shares
-from wavesim.pruning.methods.structured_sap import require_layer_scope, rounded_up
+from wavesim.pruning.method import Fit, Method
+from wavesim.pruning.parts import as_shown, density_now, equal_shares, require_layer_scope, rounded_up
 from wavesim.pruning.plans import Keep, Mask, Plan, left_by, network
 from wavesim.pruning.quotas import Survivors, to_density
 from wavesim.pruning.run import Run
@@ -126,7 +125,7 @@ def pressed(run: Run, train: Fit, pick: Callable[[Run, Forecaster], Plan], share
     return replace(run, scores={name: left[name] * (1 + values) for name, values in scores.items()})
 
 
-def of_the_units(run: Run) -> Scores:
+def as_picked(run: Run) -> Scores:
     """What the pick says; importance before it and after the cut."""
     return run.scores or importance(run.model)
 
@@ -143,7 +142,7 @@ GREG_2 = replace(GREG_1, name="greg-2", approach=partial(pressed, pick=weights_t
 STRUCTURED_GREG = Method(
     "structured-greg",
     "arXiv 2012.09243",
-    score=of_the_units,
+    score=as_picked,
     quota=units_by_density,
     restart="fine-tune",
     plan=rounded_up,

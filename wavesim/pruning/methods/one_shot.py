@@ -8,8 +8,7 @@ one-shot-dense   in rounds of equal shares, as the lottery ticket, but always th
 from __future__ import annotations
 
 from wavesim.pruning.method import Method
-from wavesim.pruning.methods.lottery_ticket import equal_shares
-from wavesim.pruning.methods.sap import of_the_model
+from wavesim.pruning.parts import equal_shares, of_the_weights
 from wavesim.pruning.run import Run
 from wavesim.pruning.scores import Scores, magnitude
 
@@ -20,7 +19,7 @@ def of_the_dense_one(run: Run) -> Scores:
 
 
 ONE_SHOT = Method(
-    "one-shot", "arXiv 1506.02626, in one round", score=of_the_model, quota=equal_shares, restart="fine-tune"
+    "one-shot", "arXiv 1506.02626, in one round", score=of_the_weights, quota=equal_shares, restart="fine-tune"
 )
 ONE_SHOT_DENSE = Method(
     "one-shot-dense",

@@ -15,8 +15,7 @@ import torch
 
 from wavesim.errors import WavesimError
 from wavesim.pruning.method import Method
-from wavesim.pruning.methods.lottery_ticket import density_now
-from wavesim.pruning.methods.structured_sap import require_layer_scope, rounded_up
+from wavesim.pruning.parts import density_now, require_layer_scope, rounded_up
 from wavesim.pruning.quotas import Survivors, smallest_removed, to_density
 from wavesim.pruning.run import Run
 from wavesim.pruning.scores import Scores, importance, magnitude

@@ -8,14 +8,10 @@ exactly as many weights go as the formula says, ties in order; no tensor is empt
 from __future__ import annotations
 
 from wavesim.pruning.method import Method
+from wavesim.pruning.parts import of_the_weights
 from wavesim.pruning.quotas import Survivors, pq_bound
 from wavesim.pruning.run import Run
-from wavesim.pruning.scores import Scores, magnitude
-
-
-def of_the_model(run: Run) -> Scores:
-    """|w| as last trained."""
-    return magnitude(run.model)
+from wavesim.pruning.scores import Scores
 
 
 def by_the_index(run: Run, scores: Scores) -> Survivors:
@@ -26,7 +22,7 @@ def by_the_index(run: Run, scores: Scores) -> Survivors:
 SAP = Method(
     "sap",
     "arXiv 2302.05601",
-    score=of_the_model,
+    score=of_the_weights,
     quota=by_the_index,
     restart="rewind",
     rounds=4,

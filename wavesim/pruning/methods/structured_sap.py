@@ -13,45 +13,17 @@ keeps all units, whatever gamma: set eta. eta = 0.1 keeps at most 0.83 of them a
 
 from __future__ import annotations
 
-import math
-
-from wavesim.errors import WavesimError
 from wavesim.pruning.method import Method
-from wavesim.pruning.plans import Keep
+from wavesim.pruning.parts import of_the_units, require_layer_scope, rounded_up
 from wavesim.pruning.quotas import Survivors, pq_bound
 from wavesim.pruning.run import Run
-from wavesim.pruning.scores import Scores, importance
-
-
-def of_the_units(run: Run) -> Scores:
-    """Importance, as last trained."""
-    return importance(run.model)
-
-
-def require_layer_scope(run: Run) -> None:
-    """Raises WavesimError for another scope than "layer": importances of ranks and of channels have no common scale."""
-    settings = run.settings
-    if settings.scope != "layer":
-        raise WavesimError(
-            f"scope '{settings.scope}' means nothing to {settings.method}; set scope = 'layer', or a method of single "
-            "weights, such as 'sap'"
-        )
+from wavesim.pruning.scores import Scores
 
 
 def by_layer(run: Run, scores: Scores) -> Survivors:
     """The index's survivors, group by group; as `require_layer_scope`."""
     require_layer_scope(run)
     return pq_bound(scores, run.survivors, run.settings, run.rows[0]["counts"])
-
-
-def rounded_up(run: Run, scores: Scores, survivors: Survivors) -> Keep:
-    """All survivors and, up to the next multiple, the most important of the other units that are there."""
-    kept, multiple = {}, run.settings.multiple
-    for group, left in survivors.items():
-        places = min(math.ceil(int(left.sum()) / multiple) * multiple, len(left))
-        best_first = scores[group].masked_fill(left, math.inf).argsort(descending=True, stable=True)
-        kept[group] = best_first[:places].sort().values
-    return Keep(kept)
 
 
 STRUCTURED_SAP = Method(

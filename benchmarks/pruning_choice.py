@@ -2,10 +2,10 @@
 
     times(k) = error of round k / error of the uncut forecaster after as many optimiser steps
 What is uncut was rewound and trained again, three times, whose mean stands for all that rewind; went on in short
-trainings, one after the other; and in one long one, for prunings at once that go on. Of every pruning two rounds are
-told of, the last one with times <= WITHIN against its own forecaster, and that against the classical one: how far it
-can be pruned, and what can take the classical one's place. Their milliseconds are those of 64 x 64 cells, in turns with
-the classical forecaster's.
+trainings, one after the other, of which the mean of three next to each other stands for those that go on; and in one
+long one, for prunings at once that go on. Of every pruning two rounds are told of, the last one with times <= WITHIN
+against its own forecaster, and that against the classical one: how far it can be pruned, and what can take the
+classical one's place. Their milliseconds are those of 64 x 64 cells, in turns with the classical forecaster's.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Study:
                     return line, (last,)
                 lengths = [steps_on(line, k) for k in range(last + 1)]
                 nearest = min(range(last + 1), key=lambda k: abs(lengths[k] - steps))
-                return (line, (nearest,)) if steps <= lengths[-1] else None
+                near = range(max(nearest - 1, 1), min(nearest + 1, last) + 1)
+                return (line, near) if steps <= lengths[-1] else None
         return None
 
     def times(self, row: Row, number: int, family: str | None = None) -> float | None:

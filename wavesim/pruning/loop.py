@@ -160,21 +160,18 @@ def one_round(run: Run, method: Method, progress: Progress | None = None) -> Run
     def trained(model: Forecaster, callbacks: Sequence[lightning.Callback], training: TrainingConfig) -> None:
         nonlocal done, steps
         iterations, number = training.iterations, run.number
-        came_to = iterations
         passed = ((number - 1) * method.trainings + done) * iterations
         of_all = trainings_of(run.settings) * iterations
 
         def report(iteration: int, _: int, error: float) -> None:
-            nonlocal came_to
-            came_to = iteration  # a method may end a training
             if progress:
                 progress(passed + iteration, of_all, error)
 
         stage = () if done + 1 == method.trainings else ("approach",)
         windows = int(generator(run.job.seed, "pruning", number, *stage).integers(2**31))
         folder = run.job.folder / f"round_{number}_{done}"
-        fit(model, run.job.data, training, windows, folder, report, callbacks, run.job.device, read=False)
-        done, steps = done + 1, steps + came_to
+        came = fit(model, run.job.data, training, windows, folder, report, callbacks, run.job.device, read=False)
+        done, steps = done + 1, steps + int(came.history[-1]["iteration"])  # a method may end a training
 
     if method.approach:
         whole = replace(run, model=copy.deepcopy(run.model) if method.retrains else run.restarted())

@@ -7,7 +7,7 @@ the same windows.
                  milliseconds buy
     families     other one-way filters of the same rank
     afterwards   the trained classical one, its kernels decomposed (CP by alternating least squares), and tuned on
-    time         the thin classical one, the one-way one and an effective medium for as many seconds as the classical
+    time         the thin classical one, the one-way one and two effective media for as many seconds as the classical
                  one takes
     networks     U-Nets, kernels of space and time (3-way) and encoders of an effective medium of both families, these
                  also with a twentieth of the parameters; published ones thinned

@@ -7,6 +7,7 @@ fewer bits at little more error. It writes results/runtimes.md, and results/runt
 compressed ones, with the aims.
 
     OMP_NUM_THREADS=1 python benchmarks/runtimes.py runs/apriori/data/packing-256-64 runs/apriori/data/random-688-64
+        runs/apriori/data/cavity-256-64
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def fastest(model: Forecaster, state: np.ndarray, medium: np.ndarray, graphs: Pa
     frames of each from `state` (2, y, x) in `medium`. Each frame stands until the one after next.
 
     An export takes 13 to 16 s on one core: whoever opens a window does not wait for it. Loops are faster than ONNX
-    Runtime with most of the networks that they know, and no faster with flattened and separable filters
+    Runtime with classical filters and `cp`, and slower with most other families, which they run as dense kernels
     (docs/compression.md); U-Nets and bundles of frames they do not know.
 
     Args:

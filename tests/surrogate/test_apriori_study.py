@@ -57,7 +57,7 @@ def test_the_words_follow_from_the_numbers(tmp_path):
     assert f"{said}; one-way, rank 8, 5 taps, has 0.93 with 0.10" in text
     assert "classical, 4 channels, of as many parameters and multiply-accumulates, has 2.00." in text
     assert "*Faster prediction, in compiled loops*: holds: 0.25" in text
-    assert "*Faster training in bfloat16*: does not hold: 3.00" in text and "float32" not in text
+    assert "*Faster training in bfloat16*: does not hold: 3.00" in text and "training in float32" not in text
     assert f"0.150 ± {np.std((0.1, 0.2), ddof=1):.3f}" in text
     assert (tmp_path / "apriori.png").stat().st_size > 10_000
     short = (tmp_path / "summary.md").read_text()

@@ -27,8 +27,8 @@ from wavesim.surrogate.layers.stages import Stage
 
 DENSE_PAYS = 7
 """Products of the dense kernel over those of the factors, up to which training runs the dense one. Of cp with 16
-channels and 5 taps on 64 x 64 cells it takes 1.05 of the time of the filters at rank 8 (ratio 19), 0.9 at rank 16 (10),
-and 0.6 and less at ranks 24 and 32 (6 and 5), but with 32 channels 2.1 at rank 16 (22): benchmarks/training_step.py. In
+channels and 5 taps on 64 x 64 cells it takes 1.15 of the time of the filters at rank 8 (ratio 19), 0.9 at rank 16 (10),
+and 0.6 and less at ranks 24 and 32 (6 and 5), but with 32 channels 2.3 at rank 16 (22): benchmarks/training_step.py. In
 half precision the dense one always pays, on processors that multiply matrices of it."""
 CONVOLUTIONS = {2: (F.conv2d, F.avg_pool2d), 3: (F.conv3d, F.avg_pool3d)}
 

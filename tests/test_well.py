@@ -32,8 +32,11 @@ def wave(number: int, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return pressure, velocity, -omega * np.cos(k_x * x + s) * np.cos(k_y * y) * np.sin(omega * t)
 
 
-def write_well(path: Path, kind: str = "WALL", numbers: tuple[int, ...] = (0, 1, 2)) -> None:
-    """A file of their layout: docs/data_format.md of The Well, with the fields of acoustic_scattering."""
+def write_well(path: Path, kind: str = "WALL", numbers: tuple[int, ...] = (0, 1, 2), denser: float = 1.0) -> None:
+    """A file of their layout: docs/data_format.md of The Well, with the fields of acoustic_scattering.
+
+    denser: the density over RHO; at the same wave speed the pressure is the same, and the velocity so many times less.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     pressure, velocity, _ = (np.stack(part) for part in zip(*(wave(k, kind) for k in numbers), strict=True))
     with h5py.File(path, "w") as file:
@@ -51,9 +54,9 @@ def write_well(path: Path, kind: str = "WALL", numbers: tuple[int, ...] = (0, 1,
             group["mask"] = np.isin(np.arange(size), (0, size - 1))
         fields = {
             "t0_fields/pressure": (pressure, True, True, (True, True)),
-            "t0_fields/density": (np.full(CELLS, RHO), False, False, (True, True)),
+            "t0_fields/density": (np.full(CELLS, denser * RHO), False, False, (True, True)),
             "t0_fields/speed_of_sound": (np.full((len(numbers), CELLS[0]), 2.0), True, False, (True, False)),
-            "t1_fields/velocity": (velocity, True, True, (True, True)),
+            "t1_fields/velocity": (velocity / denser, True, True, (True, True)),
         }
         for name, (values, by_row, by_time, by_axis) in fields.items():
             file[name] = values.astype(np.float32)
@@ -204,9 +207,10 @@ def test_a_forecaster_trains_on_what_was_imported(tmp_path):
     from wavesim.surrogate import load, train
     from wavesim.surrogate.train import courant_of
 
-    for split, numbers in (("train", (0, 1)), ("valid", (2, 3))):
-        write_well(tmp_path / f"{split}.hdf5", numbers=numbers)
-        import_well(tmp_path / f"{split}.hdf5", tmp_path / "ours", split)
+    root = tmp_path / "theirs"
+    for split, number, denser in (("train", 0, 1), ("train", 1, 2), ("valid", 2, 1)):
+        write_well(root / "data" / split / f"{number}.hdf5", numbers=(number,), denser=denser)
+    import_well(root, tmp_path / "ours")
     assert courant_of(WaveDataset(tmp_path / "ours", "train")) == pytest.approx(INTERVAL * 32)
     forecaster = ForecasterConfig(width=8, ranks=(4,), encoder_width=8, encoder_ranks=(4, 4), substeps=8)
     training = TrainingConfig(unrolls=(1, 2), shares=(0.5, 0.5), iterations=4, batch=1)

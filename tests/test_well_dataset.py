@@ -21,8 +21,10 @@ TRAINING = TrainingConfig(unrolls=(2,), shares=(1,), iterations=4, batch=2, vali
 
 
 def theirs(root: Path, kind: str = "WALL") -> Path:
-    for split, numbers in (("train", (0, 1, 2)), ("valid", (3, 4))):
+    """Three modes that train, the third in a medium twice as dense, and two that validate."""
+    for split, numbers in (("train", (0, 1)), ("valid", (3, 4))):
         write_well(root / "data" / split / f"acoustic_{split}.hdf5", kind, numbers)
+    write_well(root / "data" / "train" / "acoustic_train_dense.hdf5", kind, (2,), denser=2)
     (root / "stats.yaml").write_text("mean: {pressure: 0.0}\n")
     return root
 
@@ -38,7 +40,8 @@ def test_a_window_of_theirs_is_the_exact_mode(tmp_path: Path) -> None:
         window = data.window(k, 2, 3)
         np.testing.assert_allclose(window[:, 0], pressure, atol=1e-6)
         assert np.abs(window[:, 1] / INTERVAL - rate).max() < 1e-4 * np.abs(rate).max()
-        np.testing.assert_allclose(data.medium(k), np.broadcast_to([[[2.0]], [[0.5]]], (2, *CELLS[::-1])), rtol=1e-6)
+        medium = (2 if k == 2 else 1) * np.array([[[2.0]], [[0.5]]])
+        np.testing.assert_allclose(data.medium(k), np.broadcast_to(medium, (2, *CELLS[::-1])), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["WALL", "PERIODIC", "OPEN"])
@@ -61,6 +64,13 @@ def test_a_forecaster_is_trained_on_theirs_where_they_lie(tmp_path: Path, kind: 
     model = load(train(FORECASTER, TRAINING, root, tmp_path / "m.safetensors"))
     assert model.courant == pytest.approx(INTERVAL * 32, rel=1e-5) and model.config.sides[:2] == (side, side)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+def test_a_single_medium_of_theirs_is_refused(tmp_path: Path) -> None:
+    root = theirs(tmp_path / "theirs")
+    (root / "data" / "train" / "acoustic_train_dense.hdf5").unlink()
+    with pytest.raises(WavesimError, match="trains in a single medium"):
+        train(FORECASTER, TRAINING, root, tmp_path / "m.safetensors")
 
 
 def test_what_has_no_rate_and_no_velocity_is_refused_in_one_line(tmp_path: Path) -> None:

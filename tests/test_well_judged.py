@@ -28,8 +28,9 @@ COURANT = INTERVAL * CELLS[0] / LENGTHS[0]
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("theirs")
-    for split, numbers in (("train", (0, 1)), ("valid", (2,)), ("test", (3, 4))):
+    for split, numbers in (("train", (0,)), ("valid", (2,)), ("test", (3, 4))):
         write_well(root / "data" / split / f"acoustic_{split}.hdf5", "WALL", numbers)
+    write_well(root / "data" / "train" / "acoustic_train_dense.hdf5", "WALL", (1,), denser=2)
     return root
 
 

@@ -56,7 +56,7 @@ class OutOfRangeError(WavesimError, IndexError):
 class Trajectory:
     """One simulation. state: (time, channel, y, x) of (p, dt p_t); medium: (channel, y, x) of (kappa, rho); float32.
 
-    lengths: (Lx, Ly) of the domain.
+    lengths: (Lx, Ly) of the domain; sides: its left, right, bottom and top one, where they are known.
     """
 
     state: np.ndarray
@@ -66,6 +66,7 @@ class Trajectory:
     about: Mapping[str, Any]
     split: str = ""
     lengths: tuple[float, float] = (1.0, 1.0)
+    sides: tuple[Side, Side, Side, Side] | None = None
 
     def __repr__(self) -> str:
         frames, split = len(self.state), f" of {self.split}" if self.split else ""
@@ -206,6 +207,7 @@ class WaveDataset:
             about=self.about(index),
             split=self.split,
             lengths=self.lengths,
+            sides=self.sides,
         )
 
 

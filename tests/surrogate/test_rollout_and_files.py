@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from wavesim.dataset import Trajectory
 from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, load, rollout, save, step
 from wavesim.surrogate.checkpoint import read_header
+from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.surrogate.rollout import UnboundedError
 
 
@@ -74,6 +76,17 @@ def test_a_trajectory_of_another_frame_interval_is_refused_and_one_of_the_same_i
             rollout(stepper, of_interval(0.05))
     with pytest.raises(WavesimError, match="a bare state says no medium"):
         rollout(model, same.state[0])
+
+
+def test_a_trajectory_between_other_sides_is_refused(tmp_path: Path) -> None:
+    model, same = forecaster(), of_interval(0.1)
+    export_onnx(model, tmp_path / "model", (16, 20))
+    for stepper in (model, OnnxForecaster(tmp_path / "model"), CompiledForecaster(model)):
+        rollout(stepper, replace(same, sides=("rigid",) * 4), frames=1)
+        with pytest.raises(
+            WavesimError, match=r"mine:0 runs between the sides rigid, rigid, soft, rigid .*for rigid, "
+        ):
+            rollout(stepper, replace(same, sides=("rigid", "rigid", "soft", "rigid")), frames=1)
 
 
 def test_a_forecast_without_frames_is_refused() -> None:

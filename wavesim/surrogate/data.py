@@ -197,13 +197,13 @@ def _media(model: Forecaster, data: WaveDataset) -> dict[bytes, str]:
 
 
 def _require_media_apart(train: dict[bytes, str], valid: dict[bytes, str], data: WaveDataset) -> None:
-    if "imported" in data.about(0):
-        return  # what others made has the media and the splits that they gave it
     if len(train) == 1:
         raise WavesimError(
-            f"{data.root} trains in a single medium, and nothing is learned there of any other: generate waves through "
-            "two media or more"
+            f"{data.root} trains in a single medium, and nothing is learned there of any other: give waves through two "
+            "media or more"
         )
+    if "imported" in data.about(0):
+        return  # what others made has the splits that they gave it
     for key in train.keys() & valid.keys():
         raise WavesimError(
             f"{data.root}: {train[key]} of train and {valid[key]} of valid run through the same medium, so that the "

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from wavesim.config import ForecasterConfig, Side
 from wavesim.surrogate.coarse import EDGES, FACES, CoarseStep
+from wavesim.surrogate.layers import pointwise
 from wavesim.surrogate.layers.padding import Boundary
 from wavesim.surrogate.learned import LearnedStep
 from wavesim.surrogate.networks.network import GatedByMedium, Seen, in_training_order
@@ -59,14 +60,14 @@ class Coefficients(GatedByMedium):
     for each medium: its width and depth cost a frame nothing.
     """
 
-    head: nn.Conv2d
+    head: nn.Conv2d | nn.Conv3d
 
     def __init__(self, config: ForecasterConfig):
         super().__init__(config)
         self.make_look()
         wide = config.encoder_width
         self.filters = nn.ModuleList(self.filter(wide, wide, rank, medium=True) for rank in config.ranks)
-        self.head = nn.Conv2d(config.encoder_width, len(FACES) + len(CORNERS) + 3, 1)
+        self.head = pointwise(config.encoder_width, len(FACES) + len(CORNERS) + 3, bias=True)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 

@@ -179,8 +179,8 @@ class OnnxForecaster:
             raise WavesimError(
                 f"{self.graphs[0]} and {self.graphs[1].name} are not of one export; export the forecaster again"
             )
-        self.courant = self.facts.courant
-        self._coarse = CoarseStep(self.courant, self.facts.substeps, self.facts.sides)
+        self.courant, self.sides = self.facts.courant, self.facts.sides
+        self._coarse = CoarseStep(self.courant, self.facts.substeps, self.sides)
 
     def start(self, state: np.ndarray, medium: np.ndarray) -> dict[str, np.ndarray]:
         """The context of a medium (1 or batch, 2, y, x) and the budget of a state (batch, 2, y, x), both float32.

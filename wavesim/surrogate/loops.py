@@ -38,7 +38,7 @@ class CompiledForecaster:
     def __init__(self, model: Forecaster, precision: Literal["float32", "bfloat16"] = "float32"):
         _refuse_others(model, precision)
         self.model = copy.deepcopy(model).eval().cpu()
-        self.courant, self.precision = model.courant, precision
+        self.courant, self.sides, self.precision = model.courant, model.config.sides, precision
         self._loops = _loops(self.model, precision)
 
     def start(self, state: np.ndarray, medium: np.ndarray, budget: float | None = None) -> list[Bound]:

@@ -109,11 +109,13 @@ def rollout(
     Returns:
         (time, 2, y, x) or (batch, time, 2, y, x) float32, the initial state not included.
     Raises:
-        WavesimError: as `init`, no frames, or a trajectory of another frame interval than the forecaster's.
+        WavesimError: as `init`, no frames, or a trajectory of another frame interval or other sides than the
+            forecaster's.
             UnboundedError: a forecast that grew without bound, with its frame.
     """
     if isinstance(state, Trajectory):
         _require_interval(model, state)
+        _require_sides(model, state)
         frames = len(state.state) - 1 if frames is None else frames
         return rollout(model, state.state[0], state.medium if medium is None else medium, frames)
     if medium is None or frames is None:
@@ -152,6 +154,17 @@ def _require_interval(model: Forecaster | Stepper, trajectory: Trajectory) -> No
             f"the forecaster was trained on frames of {mine:.3f} cells (frame interval over cell size), trajectory "
             f"{trajectory.name} has {theirs:.3f}: train one on such data, or make data with frame_interval "
             f"{mine * cell:.5g}"
+        )
+
+
+def _require_sides(model: Forecaster | Stepper, trajectory: Trajectory) -> None:
+    """Raises WavesimError where the trajectory runs between other sides than the forecaster was made for."""
+    mine = model.config.sides if isinstance(model, Forecaster) else getattr(model, "sides", None)
+    theirs = trajectory.sides
+    if mine is not None and theirs is not None and mine != theirs:
+        raise WavesimError(
+            f"trajectory {trajectory.name} runs between the sides {', '.join(theirs)} (left, right, bottom, "
+            f"top), the forecaster was made for {', '.join(mine)}: train one on such data"
         )
 
 

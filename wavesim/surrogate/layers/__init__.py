@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from wavesim.errors import WavesimError
 from wavesim.surrogate.layers.convolution import Convolution
 from wavesim.surrogate.layers.cp import CPConvolution
@@ -32,8 +34,15 @@ __all__ = [
     "Convolution",
     "continued",
     "make_conv",
+    "pointwise",
     "returned",
 ]
+
+
+def pointwise(channels_in: int, channels_out: int, *, dim: int = 2, bias: bool = False) -> nn.Conv2d | nn.Conv3d:
+    """What mixes channels in each cell alone, and is the same in every family: a stem, a head, gates."""
+    made: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if dim == 2 else nn.Conv3d
+    return made(channels_in, channels_out, 1, bias=bias)
 
 
 def make_conv(

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from wavesim.config import ForecasterConfig
+from wavesim.surrogate.layers import pointwise
 from wavesim.surrogate.networks.network import GatedByMedium, Seen, in_training_order
 
 
@@ -24,13 +25,12 @@ class Gated(GatedByMedium):
     def __init__(self, config: ForecasterConfig):
         super().__init__(config)
         width, ranks = config.width, config.ranks
-        pointwise: type[nn.Conv2d] | type[nn.Conv3d] = nn.Conv2d if self.dim == 2 else nn.Conv3d
-        self.stem = pointwise(self.channels_in, width, 1, bias=False)
+        self.stem = pointwise(self.channels_in, width, dim=self.dim)
         self.filters = nn.ModuleList(self.filter(width, width, rank, dim=self.dim) for rank in ranks)
-        self.head = pointwise(width, self.channels_out, 1, bias=False)
+        self.head = pointwise(width, self.channels_out, dim=self.dim)
         nn.init.zeros_(self.head.weight)
         self.make_look()
-        self.gates = nn.Conv2d(config.encoder_width, width * len(ranks), 1)
+        self.gates = pointwise(config.encoder_width, width * len(ranks), bias=True)
 
     @property
     def least(self) -> int:

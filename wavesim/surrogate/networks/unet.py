@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from wavesim.config import ForecasterConfig
+from wavesim.surrogate.layers import pointwise
 from wavesim.surrogate.networks.network import GatedByMedium, Seen
 from wavesim.surrogate.sides import brought_up, extended, fewest
 
@@ -26,7 +27,7 @@ from wavesim.surrogate.sides import brought_up, extended, fewest
 class UNet(GatedByMedium):
     """One level for each of `config.ranks`, with `config.blocks` filters on the way down and as many on the way up."""
 
-    head: nn.Conv2d
+    head: nn.Conv2d | nn.Conv3d
 
     def __init__(self, config: ForecasterConfig):
         super().__init__(config)
@@ -39,20 +40,20 @@ class UNet(GatedByMedium):
         levels = list(zip(self.widths, ranks, strict=True))
         coarser = list(zip(self.widths, self.widths[1:], ranks, ranks[1:], strict=False))
 
-        self.stem = nn.Conv2d(self.channels_in, config.width, 1, bias=False)
+        self.stem = pointwise(self.channels_in, config.width)
         self.blocks = nn.ModuleList(
             nn.ModuleList(self.filter(width, width, rank) for _ in range(count))
             for (width, rank), count in zip(levels, self.counts, strict=True)
         )
         self.down = nn.ModuleList(self.filter(fine, coarse, rank, stride=2) for fine, coarse, _, rank in coarser)
         self.up = nn.ModuleList(self.filter(coarse, fine, rank) for fine, coarse, rank, _ in coarser)
-        self.head = nn.Conv2d(config.width, self.channels_out, 1, bias=False)
+        self.head = pointwise(config.width, self.channels_out)
         nn.init.zeros_(self.head.weight)
         self.make_look()
         rank = config.encoder_ranks[1]
         self.look_down = nn.ModuleList(self.filter(seen, seen, rank, stride=2, medium=True) for _ in coarser)
         self.gates = nn.ModuleList(
-            nn.Conv2d(seen, width * count, 1) for width, count in zip(self.widths, self.counts, strict=True)
+            pointwise(seen, width * count, bias=True) for width, count in zip(self.widths, self.counts, strict=True)
         )
 
     @property

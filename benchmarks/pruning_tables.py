@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 import pruning_answers
+from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, FuncFormatter, LogLocator, NullFormatter
 from pruning_choice import AT_ONCE, REWOUND, TRAINED_ON, WITHIN, Row, Study, said, steps_on
 
 DENSITIES = (0.5, 0.3, 0.1)
 AFTER = (0, 4, 8, 12)  # trainings that go on
 INDEX = [1.0, 2.0]  # exponents of what is drawn
+COLOURS = list(colormaps["tab20"](np.r_[0:20:2, 1:20:2]))  # the strong ones first
 
 
 def write(study: Study, out: Path) -> None:
@@ -165,7 +167,7 @@ def figure(study: Study, path: Path) -> None:
             if owner != family:
                 continue
             place = names.index(name.split(", 0.")[0])
-            style: dict[str, Any] = {"color": f"C{place % 10}", "marker": "osv^D<>"[place // 10], "ms": 3, "lw": 1}
+            style: dict[str, Any] = {"color": COLOURS[place % 20], "marker": "osv"[place // 20], "ms": 3, "lw": 1}
             rounds = min(len(row["rounds"]) for row in own)
             mean = {key: [np.mean([row["rounds"][k][key] for row in own]) for k in range(rounds)]
                     for key in ("density", "stored_bytes", "milliseconds", "pq_index")}  # fmt: skip
@@ -173,7 +175,8 @@ def figure(study: Study, path: Path) -> None:
             style["label"] = name.split(", 0.")[0]
             start = 0 if rounds > 2 else 1  # what is cut at once is a point
             for axis, (key, _) in zip(line, across, strict=False):
-                axis.plot(mean[key][start:], times[start:], **style)
+                joined = "none" if key == "milliseconds" else "-"  # taken under whatever load there was
+                axis.plot(mean[key][start:], times[start:], ls=joined, **style)
             if rounds > 2 and own[0]["exponents"] == INDEX:
                 line[3].plot(mean["pq_index"], **style)
         for axis, (_, words) in zip(line, across, strict=False):
@@ -182,6 +185,10 @@ def figure(study: Study, path: Path) -> None:
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))
             axis.yaxis.set_major_formatter(FormatStrFormatter("%.2g"))
             axis.yaxis.set_minor_formatter(NullFormatter())
+            if axis.get_xscale() == "log":
+                axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+                axis.xaxis.set_minor_formatter(NullFormatter())
         line[0].set_ylabel(f"{family}\ntimes the error of what is uncut")
         line[3].set(xlabel="round", ylabel="PQ index (1, 2) of what is left,\nmean over what is compared")
     handles = {line.get_label(): line for axis in grid[:, 0] for line in axis.get_lines() if line.get_label()[0] != "_"}

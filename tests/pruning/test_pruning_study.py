@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -280,6 +281,16 @@ def test_prunings_with_other_settings_are_in_no_table():
     own = line(arm.name, arm.family, SAP, preset=arm.preset, key=key_of(arm, 0, Scale()))
     others = [{**own, "key": "another"}, {**own, "name": "an arm that there was"}]
     assert of_these_settings([own, *others], Scale()) == [own]
+
+
+def test_the_table_in_the_repository_is_that_of_its_lines(tmp_path):
+    """All but its first words, which are the machine's and the day's."""
+    for name in ("runs.jsonl", "chosen.jsonl"):
+        shutil.copy(pruning.RESULTS / name, tmp_path)
+    command = [sys.executable, BENCHMARKS / "pruning.py", "--finished", "--folder", tmp_path, "--out", tmp_path]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    kept, made = ((folder / "pruning.md").read_text().split("; ", 1)[1] for folder in (pruning.RESULTS, tmp_path))
+    assert kept == made
 
 
 @pytest.mark.skipif(find_spec("dolfinx") is None, reason="the truth needs dolfinx")

@@ -13,8 +13,8 @@ SUBSTEPS = 8  # of the coarse step: the stiffest of the packings take 7
 # On the first state of a rollout, over its rms; without, one-way networks blow up on random media after 30 frames. Peak
 # rates of filters of the one-way family and of effective media, and of all others (docs/decisions.md has the trials).
 NOISE, RATE_OF_FACTORS, RATE = 1e-2, 5e-3, 2e-3
-# Of trainings, where errors are as in float32, in little more than half of the time. They are on packings, at 10 % and
-# more; on random media, at 1 %, the classical network's was 0.030 with bfloat16, and 0.005 to 0.021 with float32.
+# Of trainings, where errors are as in float32, and steps of dense kernels take less time. They are on packings, at 10 %
+# and more; on random media, at 1 %, the classical network's was 0.030 with bfloat16, and 0.005 to 0.021 with float32.
 PRECISIONS: dict[str, Literal["float32", "bfloat16"]] = dict.fromkeys(
     ("packing", "packing-contrasts", "packing-32"), "bfloat16"
 )

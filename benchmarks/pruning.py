@@ -211,7 +211,7 @@ def main() -> None:
         and (not given.quick or arm.name in QUICK_ARMS)
     ]  # fmt: skip
     out = given.out or (given.folder / "quick" if given.quick else RESULTS)
-    begin = time.perf_counter()
+    begin, broken = time.perf_counter(), []
     with sole_user(given.folder):  # two at once would train the same forecaster, and lose each other's lines
         for arm, seed in jobs(chosen, given.seeds) if not given.finished else ():
             done = {line["key"] for line in read_lines(out / "runs.jsonl")}
@@ -222,11 +222,17 @@ def main() -> None:
             who = {"group": arm.group, "name": arm.name, "preset": arm.preset, "family": arm.family, "seed": seed}
             if line := told(arm, seed, scale, given.folder):
                 log_lines(out / "runs.jsonl", [{**who, **line}], key=key)
+            else:
+                broken.append(f"{arm.preset}, {arm.family}: {arm.name}, seed {seed}")
         rows = of_these_settings(read_lines(out / "runs.jsonl"), scale)
         if not given.finished:
             data = {preset: apriori.dataset(preset, scale, given.folder) for preset in {row["preset"] for row in rows}}
             pruning_choice.judge(rows, networks_of(scale, given.folder), data, out)
         pruning_tables.write(pruning_choice.read(rows, out), out)
+    if broken:
+        raise SystemExit(
+            f"{len(broken)} broke, as told above, and are tried again by the next call: {'; '.join(broken)}"
+        )
 
 
 def networks_of(scale: Scale, folder: Path) -> dict[str, Path]:

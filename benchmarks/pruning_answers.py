@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 from pruning_arms import COLLAPSE
-from pruning_choice import WITHIN, Row, Study, said
+from pruning_choice import WITHIN, Row, Study, has_cut, said
 
 AIM = {"stored_bytes": 100, "milliseconds": 10}  # times fewer, at that error
 SCOPES = {
@@ -102,14 +102,15 @@ def _smaller(study: Study, there: dict[str, Lines]) -> str:
 
 
 def _controls(study: Study, arms: dict[tuple[str, str], Lines], family: str, where: str) -> list[str]:
-    """Methods beside random weights, as many in each tensor: better, or not."""
+    """Methods beside random weights, as many in each tensor, both against what is uncut after as many steps."""
     words = []
     for (owner, name), own in arms.items():
         of = name.removeprefix("random, counts of ")
         if owner != family or of == name or (family, of) not in arms:
             continue
-        errors = {row["seed"]: row["rounds"][row["result"]]["validation_error"] for row in arms[family, of]}
-        pairs = [(errors[row["seed"]], row["rounds"][-1]["validation_error"]) for row in own if row["seed"] in errors]
+        errors = {row["seed"]: study.times(row, row["result"]) for row in arms[family, of]}
+        both = [(errors.get(row["seed"]), study.times(row, len(row["rounds"]) - 1)) for row in own]
+        pairs = [(one, other) for one, other in both if one and other]
         if pairs:
             better, ratio = sum(one < other for one, other in pairs), np.mean([one / other for one, other in pairs])
             words.append(f"{of} {ratio:.2f} times its error, better in {better} of {len(pairs)}")
@@ -167,7 +168,8 @@ def _winners(study: Study, preset: str, arms: dict[tuple[str, str], Lines]) -> l
     found: dict[str, dict[str, float]] = {}
     for (family, name), own in arms.items():
         rounds = [(row, study.last_within(row, "classical")) for row in own]
-        seen = [(row, k, study.judged[row["key"], k]) for row, k in rounds if k and (row["key"], k) in study.judged]
+        seen = [(row, k, study.judged[row["key"], k]) for row, k in rounds
+                if k and has_cut(row, k) and (row["key"], k) in study.judged]  # fmt: skip
         tested = [study.test_times(row, k, "classical") for row, k, _ in seen]
         if len(seen) < len(own) or None in tested or not all(row["seed"] in bases for row in own):
             continue

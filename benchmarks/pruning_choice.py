@@ -102,6 +102,11 @@ class Study:
         return list(found)
 
 
+def has_cut(row: Row, number: int) -> bool:
+    """Whether anything is gone after a round; a round may find nothing to cut."""
+    return bool(row["rounds"][number]["density"] < row["rounds"][0]["density"])
+
+
 def steps_on(row: Row, number: int) -> int:
     """Optimiser steps beyond the forecaster's own; after a rewind there are none."""
     return row["before"] + sum(one["steps"] for one in row["rounds"][: number + 1] if row["going_on"])

@@ -15,7 +15,7 @@ import pruning_answers
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, FuncFormatter, LogLocator, NullFormatter
-from pruning_choice import AT_ONCE, REWOUND, TRAINED_ON, WITHIN, Row, Study, said, steps_on
+from pruning_choice import AT_ONCE, REWOUND, TRAINED_ON, WITHIN, Row, Study, has_cut, said, steps_on
 
 DENSITIES = (0.5, 0.3, 0.1)
 AFTER = (0, 4, 8, 12)  # trainings that go on
@@ -70,8 +70,8 @@ def _uncut(study: Study) -> list[str]:
         rows.append([family, str(len(own)), f"{first[0]['parameters']:,}", size, fastest, ends[0],
                      *(said(errors, 3) for errors in other.values()), *ends[1:]])  # fmt: skip
     each = next((steps_on(row, 1) for row in study.rows if row["name"] == TRAINED_ON and len(row["rounds"]) > 1), 0)
-    heads = ["forecaster", "seeds", "weights", "kB", "ms a frame", "validation error", "trained again", "on at once",
-             *(f"{each * k:,} steps on" for k in AFTER[1:])]  # fmt: skip
+    heads = ["forecaster", "seeds", "weights", "kB", "ms a frame, 32 x 32", "validation error", "trained again",
+             "on at once", *(f"{each * k:,} steps on" for k in AFTER[1:])]  # fmt: skip
     return _table(heads, rows, 1)
 
 
@@ -79,12 +79,11 @@ def _smallest(study: Study) -> list[str]:
     """How far each method goes, in the last round that is as good as what is uncut."""
     rows = []
     for (family, name), own in study.arms().items():
-        found = [(row, number) for row in own if (number := study.last_within(row))]
+        found = [(row, number) for row in own if (number := study.last_within(row)) and has_cut(row, number)]
         cells = [family, name, f"{len(found)} of {len(own)}"]
         if not found:
-            best = min(
-                filter(None, (study.times(row, k) for row in own for k in range(1, len(row["rounds"])))), default=0
-            )
+            tried = (study.times(row, k) for row in own for k in range(len(row["rounds"])) if has_cut(row, k))
+            best = min(filter(None, tried), default=0)
             rows.append([*cells, "", "", "", "", f"best {best:.2f}" if best else "", ""])
             continue
         ends = [row["rounds"][number] for row, number in found]

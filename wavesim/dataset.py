@@ -27,7 +27,7 @@ from wavesim.config import Side
 from wavesim.errors import WavesimError
 from wavesim.given import refuse_pickle, require_dataset_folder
 from wavesim.provenance import file_hash, whole_file
-from wavesim.shard import CONSTANT, MEDIUM, STATE, Made, Shard, inspect, open_shard, write_shard
+from wavesim.shard import CONSTANT, MEDIUM, STATE, Made, Shard, inspect, is_whole, open_shard, write_shard
 
 __all__ = [
     "CONSTANT",
@@ -169,9 +169,14 @@ class WaveDataset:
         return None if found is None or found.ndim != 2 else found[row]
 
     def medium(self, index: int) -> np.ndarray:
-        """(channel, y, x) float32 of (bulk modulus, density). Raises WavesimError for values that are not finite."""
+        """(channel, y, x) float32 of (bulk modulus, density), which is infinite in rigid obstacles.
+
+        Raises WavesimError for other values that are not finite.
+        """
         file, row = self._file(index)
-        return self._finite(index, np.stack([file["t0_fields"][name][row].T for name in MEDIUM]))
+        both = np.stack([file["t0_fields"][name][row].T for name in MEDIUM])
+        self._require_whole(index, dict(zip(MEDIUM, both, strict=True)))
+        return both
 
     def window(self, index: int, start: int, length: int) -> np.ndarray:
         """States `start` to `start + length - 1` as (time, channel, y, x) float32, (p, dt p_t). Raises as `medium`."""
@@ -179,7 +184,8 @@ class WaveDataset:
             raise OutOfRangeError(f"window {start}..{start + length} of a trajectory of {self.frames} frames")
         state = self._state(index, start, length)
         state[:, 1] *= np.float32(self.frame_interval)
-        return self._finite(index, state)
+        self._require_whole(index, {"state": state})
+        return state
 
     def _state(self, index: int, start: int, length: int) -> np.ndarray:
         """(time, channel, y, x) of (p, p_t)."""
@@ -187,11 +193,10 @@ class WaveDataset:
         fields = [file["t0_fields"][name][row, start : start + length].swapaxes(-1, -2) for name in STATE]
         return np.stack(fields, axis=1)
 
-    def _finite(self, index: int, values: np.ndarray) -> np.ndarray:
-        if not np.isfinite(values).all():
+    def _require_whole(self, index: int, fields: Mapping[str, np.ndarray]) -> None:
+        if not all(is_whole(name, values) for name, values in fields.items()):
             path, row = self.place(index)
             raise WavesimError(f"{path}: trajectory {row} is not finite throughout; move it away and make it again")
-        return values
 
     def trajectory(self, index: int) -> Trajectory:
         """The whole trajectory with its medium.
@@ -258,7 +263,7 @@ def _media(path: Path) -> list[str]:
         fields = file["t0_fields"]
         for name in (*STATE, *CONSTANT):
             for row, values in enumerate(fields[name]):
-                if not np.isfinite(values).all():
+                if not is_whole(name, values):
                     raise WavesimError(f"{path}: {name} of trajectory {row} is not finite")
         if (fields["bulk_modulus"][:] <= 0).any() or (fields["density"][:] <= 0).any():
             raise WavesimError(f"{path}: bulk modulus and density must be positive")
@@ -313,7 +318,8 @@ def _sums(path: Path) -> np.ndarray:
         for name, own in zip((*STATE, *CONSTANT), sums, strict=True):
             for row in file[f"t0_fields/{name}"]:
                 values = np.asarray(row, float)
-                own[0] += values.size, values.sum(), np.vdot(values, values)
+                finite = values[np.isfinite(values)]  # an obstacle's density is infinite
+                own[0] += finite.size, finite.sum(), np.vdot(finite, finite)
                 if name in STATE:
                     change = np.diff(values, axis=0)
                     own[1] += change.size, change.sum(), np.vdot(change, change)

@@ -37,11 +37,17 @@ KINDS = {"rigid": ("wall", "WALL"), "soft": ("soft_wall", "WALL"), "periodic": (
          "absorbing": ("open", "OPEN")}  # fmt: skip
 
 
+def is_whole(name: str, values: np.ndarray) -> bool:
+    """Whether a field holds what it may: finite values, and as density infinite ones, which are rigid obstacles."""
+    return bool((np.isfinite(values) | (np.isposinf(values) if name == "density" else False)).all())
+
+
 @dataclass(frozen=True)
 class Shard:
     """The trajectories of one file, in the project's axis order, nondimensional.
 
-    pressure, pressure_rate: (trajectory, time, y, x); bulk_modulus, density: (trajectory, y, x);
+    pressure, pressure_rate: (trajectory, time, y, x); bulk_modulus, density: (trajectory, y, x), the density infinite
+    in rigid obstacles;
     time: (time,); x: (x,), y: (y,) cell centres. parameters: numbers that hold for the whole file. about: provenance,
     anything that JSON can hold. sides: left, right, bottom, top. series: numbers that change, (trajectory, time).
     mesh: arrays of the mesh that the fields were computed on, where it is no rectangle's own.
@@ -93,7 +99,8 @@ def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -
     with np.errstate(over="ignore"):  # what single precision cannot hold becomes infinite, and is refused below
         fields = {name: getattr(shard, name).astype(np.float32, copy=False) for name in (*STATE, *MEDIUM)}
     for name, values in fields.items():
-        if not np.isfinite(values).all():
+        rigid = np.isposinf(shard.density) if name == "density" else False
+        if not (np.isfinite(values) | rigid).all():
             raise WavesimError(f"{path}: {name} is not finite; the run that made it was unstable: nothing was written")
         if name in MEDIUM and not (values > 0).all():
             raise WavesimError(f"{path}: {name} must be positive, got {values.min():.3g}; nothing was written")

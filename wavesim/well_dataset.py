@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from wavesim.dataset import SPLITS, WaveDataset
-from wavesim.shard import Made
+from wavesim.shard import MEDIUM, Made
 from wavesim.well_source import Source, fields, inspect, medium, opened
 
 
@@ -68,7 +68,9 @@ class WellDataset(WaveDataset):
         """(channel, y, x) float32 of (bulk modulus, density)."""
         file, row = self._file(index)
         values = medium(self._sources[self.place(index)[0]], file, slice(row, row + 1))
-        return self._finite(index, np.stack([one[0].T for one in values]))
+        both = np.stack([one[0].T for one in values])
+        self._require_whole(index, dict(zip(MEDIUM, both, strict=True)))
+        return both
 
     def _state(self, index: int, start: int, length: int) -> np.ndarray:
         file, row = self._file(index)

@@ -10,6 +10,7 @@ conserves its own energy (LeVeque, Finite Volume Methods, 2002, section 9). A fa
     periodic    its neighbour is at the other end
     absorbing   dp/dn = -p_t / c, what an outgoing wave at normal incidence has: a -= d v with d = C sqrt(kappa/rho)
 The damping d acts in the middle of each kick, v (1 - d/2n) / (1 + d/2n), and takes energy away at every sub-step.
+A cell of infinite density is a rigid obstacle, whose faces carry nothing (obstacles.py).
 """
 
 from __future__ import annotations

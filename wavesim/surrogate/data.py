@@ -240,7 +240,8 @@ def described(train: WaveDataset, valid: WaveDataset) -> dict[str, Any]:
     """What a model's file says of its data; rms and mean values are those of at most 32 training trajectories."""
     chosen = spread(len(train), SAMPLED)
     squares = np.mean([np.mean(train.window(k, 0, train.frames) ** 2, axis=(0, 2, 3), dtype=float) for k in chosen], 0)
-    log_media = np.log(np.stack([train.medium(k) for k in chosen]).astype(float))
+    media = np.stack([train.medium(k) for k in chosen]).astype(float)
+    log_media = np.log(np.where(np.isinf(media), 1.0, media))  # an obstacle is seen as background (obstacles.py)
     return {
         "hash": data_hash(train.root, (train, valid)),
         "trajectories": {data.split: len(data) for data in (train, valid)},

@@ -30,6 +30,7 @@ from wavesim.surrogate.layers import pointwise
 from wavesim.surrogate.layers.padding import Boundary
 from wavesim.surrogate.learned import LearnedStep
 from wavesim.surrogate.networks.network import GatedByMedium, Seen, in_training_order
+from wavesim.surrogate.obstacles import without_obstacles
 from wavesim.surrogate.sides import Padding, around, padding
 
 WALLS: dict[Side, Boundary] = {"rigid": "mirror", "soft": "odd", "periodic": "periodic", "absorbing": "mirror"}
@@ -108,7 +109,7 @@ class EffectiveStep(LearnedStep):
         return self.coefficients.least
 
     def stencil(self, medium: torch.Tensor) -> torch.Tensor:
-        faces, corners, second, bulk = self.coefficients.encode(medium)
+        faces, corners, second, bulk = self.coefficients.encode(without_obstacles(medium))
         opposite = torch.cat([self._at(faces[:, face ^ 1, None], *NEIGHBOURS[face]) for face in range(4)], dim=1)
         conductance = self.conductance(medium[:, 1:]) * torch.exp(faces + opposite)
         right, left, top, bottom = conductance.split(1, dim=1)
@@ -192,7 +193,7 @@ class EffectiveStep(LearnedStep):
         height, width = stencil.shape[-2:]
         for size, (y, x) in zip(links.abs().split(1, dim=1), NEIGHBOURS, strict=True):
             image = torch.addcmul(image, size, wide[..., REACH + y :, REACH + x :][..., :height, :width])
-        return image / field
+        return image / field.clamp_min(torch.finfo(field.dtype).tiny)  # nothing lies in an obstacle
 
     def energy(self, state: torch.Tensor, stencil: torch.Tensor, medium: torch.Tensor) -> torch.Tensor:
         return super().energy(state, stencil, self.kappa(stencil))

@@ -65,7 +65,7 @@ class _Start(nn.Module):
 
     def forward(self, state: torch.Tensor, medium: torch.Tensor) -> tuple[torch.Tensor, ...]:
         context = self.model.encode(medium)
-        return context.stencil, *context.seen, self.model.budget(state, context)
+        return context.stencil, *context.seen, context.mask, self.model.budget(state, context)
 
 
 class _Frame(nn.Module):
@@ -74,8 +74,8 @@ class _Frame(nn.Module):
         self.model = model
 
     def forward(self, state: torch.Tensor, medium: torch.Tensor, *known: torch.Tensor) -> torch.Tensor:
-        stencil, *seen, budget = known
-        context = Context(medium, stencil, tuple(seen))
+        stencil, *seen, mask, budget = known
+        context = Context(medium, stencil, tuple(seen), mask)
         frames = [self.model.conserved(after, context, budget) for after in self.model.bundle(state, context).unbind(1)]
         return torch.stack(frames, dim=1)
 
@@ -115,7 +115,7 @@ def export_onnx(
     state, medium = torch.zeros(batch, 2, *grid), torch.ones(batch, 2, *grid)
     with torch.no_grad():
         known = _Start(model)(state, medium)
-    names = ["stencil", *(f"seen{level}" for level in range(len(known) - 2)), "budget"]
+    names = ["stencil", *(f"seen{level}" for level in range(len(known) - 3)), "mask", "budget"]
     start, frame = base.with_name(base.name + ".start.onnx"), base.with_name(base.name + ".frame.onnx")
     _export(_Start(model), (state, medium), ["state", "medium"], names, start, texts)
     _export(_Frame(model), (state, medium, *known), ["state", "medium", *names], ["next_states"], frame, texts)

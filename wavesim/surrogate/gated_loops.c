@@ -9,6 +9,7 @@ typedef struct {
     cascade network;
     const float *stencil;  /* (4, rows, stride): right, left, above, below; 0 at walls and beyond columns */
     const float *softness; /* (rows, stride): 1 / kappa, 0 beyond columns */
+    const float *mask;     /* (rows, stride): 0 in obstacles; none: there are none */
     float *before;         /* (2, rows, stride) */
     float *after;          /* (2, rows + 2, pitch), with a row before and after and LANES numbers on both sides */
 } frame;
@@ -69,6 +70,10 @@ static void corrected(const frame *f) {
     long stride = f->stride, size = f->rows * stride, pitch = stride + 2 * LANES;
     const field in[4] = {{f->before, stride}, {f->before + size, stride}, {at(f, 0, 0), pitch}, {at(f, 1, 0), pitch}};
     forward(&f->network, in, 4, in + 2, 2);
+    if (f->mask)
+        for (long c = 0; c < 2; c++)
+            for (long y = 0; y < f->rows; y++)
+                for (long x = 0; x < stride; x += LANES) AT(at(f, c, y) + x) *= AT(f->mask + y * stride + x);
 }
 
 /* (2, rows, columns), one frame later in place. */

@@ -26,7 +26,7 @@ class _Frame(ctypes.Structure):
         *((name, ctypes.c_long) for name in ("rows", "columns", "stride", "substeps")),
         ("budget", ctypes.c_float),
         ("network", Cascade),
-        *((name, ctypes.c_void_p) for name in ("stencil", "softness", "before", "after")),
+        *((name, ctypes.c_void_p) for name in ("stencil", "softness", "mask", "before", "after")),
     ]
 
 
@@ -59,6 +59,10 @@ class GatedLoops:
         rows, columns, stride, lanes = network.rows, network.columns, network.stride, self._packed.lanes
         faces, softness = zeros(4, rows, stride), zeros(rows, stride)
         faces[..., :columns], softness[:, :columns] = stencil, 1 / medium[0]
-        tables = [faces, softness, zeros(2, rows, stride), zeros(2, rows + 2, stride + 2 * lanes)]
+        mask = None
+        if not context.mask.all():
+            mask = zeros(rows, stride)
+            mask[:, :columns] = context.mask[0, 0].numpy()
+        tables = [faces, softness, mask, zeros(2, rows, stride), zeros(2, rows + 2, stride + 2 * lanes)]
         frame = _Frame(rows, columns, stride, self._substeps, budget, network, *map(pointer, tables))
         return Bound(frame, [*arrays, *tables])

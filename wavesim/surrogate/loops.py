@@ -88,7 +88,7 @@ def _of(context: Context, index: int) -> Context:
     seen = tuple(part[one] for part in context.seen)
     each = context.substeps
     substeps = int(each[index]) if isinstance(each, torch.Tensor) else each
-    return Context(context.medium[one], context.stencil[one], seen, substeps)
+    return Context(context.medium[one], context.stencil[one], seen, context.mask[one], substeps)
 
 
 def _loops(model: Forecaster, precision: Literal["float32", "bfloat16"]) -> GatedLoops | StructuredLoops | StepLoops:

@@ -6,7 +6,8 @@ frames of one call, one by default. The network's last layer starts at zero: an 
 and one without a network stays it.
 
 A network that is not linear in the state is given fields whose largest value is 1, and its correction is scaled back:
-the exact step commutes with a change of amplitude, and so does every forecaster.
+the exact step commutes with a change of amplitude, and so does every forecaster. Where the medium has rigid obstacles
+(`obstacles.py`) there is no correction.
 
 Two networks do not correct the coarse step but take its place, with an operator that is learned and semidefinite for
 any weights (`learned.py`): "structured" and "effective". Untrained they are the coarse step, too.
@@ -28,6 +29,7 @@ from wavesim.errors import WavesimError
 from wavesim.surrogate.coarse import CoarseStep, Substeps
 from wavesim.surrogate.effective import EffectiveStep
 from wavesim.surrogate.networks import Seen, make_network
+from wavesim.surrogate.obstacles import mask, without_obstacles
 from wavesim.surrogate.sides import brought_up
 from wavesim.surrogate.structured import StructuredStep
 
@@ -42,11 +44,13 @@ STEPS: dict[str, type[StructuredStep | EffectiveStep]] = {"structured": Structur
 
 class Context(NamedTuple):
     """What is known of a medium: medium (batch, 2, y, x), stencil (batch, weights, y, x), what the network has seen;
-    substeps: of a frame, in each medium where they differ, none: those of the settings."""
+    mask: 0 in obstacles, (batch, 1, y, x); substeps: of a frame, in each medium where they differ, none: those of the
+    settings."""
 
     medium: torch.Tensor
     stencil: torch.Tensor
     seen: Seen
+    mask: torch.Tensor
     substeps: Substeps | None = None
 
 
@@ -85,8 +89,8 @@ class Forecaster(nn.Module):
     def encode(self, medium: torch.Tensor) -> Context:
         """Everything that depends on the medium (batch, 2, y, x) of (kappa, rho) alone; computed once for each."""
         stencil = self.coarse.stencil(medium)
-        seen = self.network.encode(medium) if self.network else ()
-        return Context(medium, stencil, seen, self.coarse.substeps_in(stencil, medium))
+        seen = self.network.encode(without_obstacles(medium)) if self.network else ()
+        return Context(medium, stencil, seen, mask(medium), self.coarse.substeps_in(stencil, medium))
 
     def bundle(self, state: torch.Tensor, context: Context) -> torch.Tensor:
         """The next `config.bundle` frames (batch, frame, 2, y, x) of a state (batch, 2, y, x), in one call."""
@@ -98,9 +102,9 @@ class Forecaster(nn.Module):
             return coarse
         fields = torch.cat(states, dim=1)
         if self.network.linear:
-            return coarse + self.network(fields, context.seen).unflatten(1, (-1, 2))
+            return coarse + (context.mask * self.network(fields, context.seen)).unflatten(1, (-1, 2))
         size = state.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(torch.finfo(state.dtype).tiny)
-        return coarse + (size * self.network(fields / size, context.seen)).unflatten(1, (-1, 2))
+        return coarse + (size * context.mask * self.network(fields / size, context.seen)).unflatten(1, (-1, 2))
 
     def forward(self, state: torch.Tensor, context: Context) -> torch.Tensor:
         """The state (batch, 2, y, x) one frame later."""

@@ -21,6 +21,7 @@ from wavesim.dataset import Trajectory
 from wavesim.errors import WavesimError
 from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.surrogate.models import Forecaster
+from wavesim.surrogate.obstacles import mask, without_obstacles
 
 Array = np.ndarray | torch.Tensor
 # A state this many times as large as the first, in the root of its sum of squares, has blown up. Those of the truth
@@ -63,6 +64,8 @@ class ForecastState:
 def init(model: Forecaster | Stepper, state: Array, medium: Array) -> ForecastState:
     """Start a forecast from a state (2, y, x) or (batch, 2, y, x) of (p, dt p_t) in a medium of (kappa, rho).
 
+    A cell of infinite density is a rigid obstacle: nothing starts and nothing enters there (obstacles.py).
+
     Raises:
         WavesimError: shapes that do not fit, values that are not finite, a medium that is not positive, or one in
             which the coarse step is unstable.
@@ -70,8 +73,12 @@ def init(model: Forecaster | Stepper, state: Array, medium: Array) -> ForecastSt
     state, medium = _batched(state, "state"), _batched(medium, "medium")
     if state.shape[-2:] != medium.shape[-2:] or len(medium) not in (1, len(state)):
         raise WavesimError(f"state {tuple(state.shape)} and medium {tuple(medium.shape)} must share grid and batch")
+    for values, what in ((state, "state"), (medium[:, :1], "medium"), (without_obstacles(medium), "medium")):
+        if not torch.isfinite(values).all():
+            raise WavesimError(f"{what} holds values that are not finite")
     if not (medium > 0).all():
         raise WavesimError("the medium's bulk modulus and density must be positive in every cell")
+    state = mask(medium) * state
     if not isinstance(model, Forecaster):
         return ForecastState(state.numpy(), model.start(state.numpy(), medium.numpy()), None)
     model.require((state.shape[-2], state.shape[-1]))
@@ -184,6 +191,4 @@ def _batched(values: Array, what: str) -> torch.Tensor:
         tensor = tensor[None]
     if tensor.ndim != 4 or tensor.shape[1] != 2:
         raise WavesimError(f"{what} has shape {tuple(np.shape(values))}; expected (2, y, x) or (batch, 2, y, x)")
-    if not torch.isfinite(tensor).all():
-        raise WavesimError(f"{what} holds values that are not finite")
     return tensor.contiguous()

@@ -22,6 +22,7 @@ from wavesim.surrogate.coarse import FACES
 from wavesim.surrogate.learned import LearnedStep
 from wavesim.surrogate.networks.gated import Gated
 from wavesim.surrogate.networks.network import Seen
+from wavesim.surrogate.obstacles import without_obstacles
 from wavesim.surrogate.sides import MEDIUM, within
 
 
@@ -59,7 +60,8 @@ class StructuredStep(LearnedStep):
     def stencil(self, medium: torch.Tensor) -> torch.Tensor:
         coarse, kappa = super().stencil(medium), medium[:, :1]
         roots = torch.sqrt(coarse[:, : self.links] / (2 * kappa))
-        return torch.cat((roots, coarse[:, self.links :], kappa, *self.network.encode(medium)), dim=1)
+        gates = self.network.encode(without_obstacles(medium))
+        return torch.cat((roots, coarse[:, self.links :], kappa, *gates), dim=1)
 
     def both_ways(self) -> Iterable[nn.Module]:
         return self.network.filters

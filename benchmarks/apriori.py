@@ -38,7 +38,7 @@ import torch
 from apriori_arms import AS_LONG, CLASSICAL, ONE_WAY, RATE_OF_FACTORS, Arm, arms
 from apriori_costs import SHARES, UNROLLS, costs
 
-from wavesim.config import TrainingConfig
+from wavesim.config import Settings, TrainingConfig
 from wavesim.dataset import WaveDataset
 from wavesim.lock import sole_user
 from wavesim.metrics import one_crossing, relative_l2, vrmse
@@ -48,6 +48,7 @@ from wavesim.surrogate.data import spread
 from wavesim.surrogate.loops import in_loops
 
 RESULTS = Path(__file__).parent / "results" / "apriori"
+SINCE = {"optimizer": "adam"}
 FIRST_FRAMES = 10
 PARTICLES = 64
 TOGETHER = {"packing": 4}  # trajectories through one medium; elsewhere one
@@ -202,8 +203,14 @@ def errors(model: Forecaster, data: Path, split: str) -> dict[str, Any]:
 
 def key_of(arm: Arm, seed: int, scale: Scale, iterations: int) -> str:
     settings = {"forecaster": arm.forecaster(), "training": training_of(arm, scale, iterations)}
-    about = {**asdict(arm), "scale": asdict(scale), **{name: one.model_dump() for name, one in settings.items()}}
+    about = {**asdict(arm), "scale": asdict(scale), **{name: keyed(one) for name, one in settings.items()}}
     return settings_hash([about, seed])
+
+
+def keyed(settings: Settings) -> dict[str, Any]:
+    """As a key has them: what settings have gained since the first trainings counts where it is not the default."""
+    found = settings.model_dump()
+    return {name: value for name, value in found.items() if SINCE.get(name, ...) != value}
 
 
 def of_these_settings(rows: list[dict[str, Any]], scale: Scale) -> list[dict[str, Any]]:

@@ -176,7 +176,7 @@ def result_of(arm: Arm, seed: int, scale: Scale, folder: Path) -> Path:
 def key_of(arm: Arm, seed: int, scale: Scale) -> str:
     training = apriori.training_of(base_of(arm), scale, 1)
     forecaster = base_of(arm).forecaster().model_dump()
-    return settings_hash([asdict(arm), USUAL, forecaster, asdict(scale), training.model_dump(), seed])
+    return settings_hash([asdict(arm), USUAL, forecaster, asdict(scale), apriori.keyed(training), seed])
 
 
 def of_these_settings(rows: list[dict[str, Any]], scale: Scale) -> list[dict[str, Any]]:

@@ -105,7 +105,11 @@ class TrainingConfig(Settings):
     )
     iterations: Count = Field(default=1200, description="optimiser steps")
     batch: Count = Field(default=4, description="windows a step")
-    learning_rate: Positive = Field(default=5e-3, description="peak of the one-cycle schedule (Adam)")
+    optimizer: Literal["adam", "muon"] = Field(
+        default="adam",
+        description="what takes the steps: Adam, or Muon, which needs fewer (learning_rate about 0.02)",
+    )
+    learning_rate: Positive = Field(default=5e-3, description="peak of the one-cycle schedule")
     gradient_clip: Positive = Field(default=1.0, description="largest gradient norm")
     loss_frames: Count | None = Field(
         default=None,

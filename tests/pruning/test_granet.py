@@ -5,7 +5,7 @@ from __future__ import annotations
 import lightning
 import pytest
 import torch
-from pruning_cases import TRAINING
+from pruning_cases import TRAINING, weights_of
 
 from wavesim.config import PruningConfig
 from wavesim.errors import WavesimError
@@ -112,3 +112,16 @@ def test_a_sparse_start_takes_the_global_scope_alone(trained, standing_waves, tm
     config = PruningConfig(method="granet-st", density=0.3, iterations=2, multiple=1)
     with pytest.raises(WavesimError, match=r"'layer' means nothing to granet-st.*scope = 'global'"):
         prune(trained["one-way"], standing_waves, config, TRAINING, tmp_path / "out.safetensors")
+
+
+def test_it_prunes_where_muon_takes_the_steps(trained, standing_waves, tmp_path):
+    """To the same counts; of matrices that has one moment and of others two, and a step of it moves what is masked."""
+    config = PruningConfig(method="granet", scope="global", density=0.3, iterations=20)
+    muon = TRAINING.model_copy(update={"optimizer": "muon", "learning_rate": 0.02})
+    adams, rows = (
+        prune(trained["one-way"], standing_waves, config, training, tmp_path / f"{training.optimizer}.safetensors")
+        for training in (TRAINING, muon)
+    )
+    assert rows[-1]["density"] == pytest.approx(adams[-1]["density"], rel=0.02) < 0.33  # less what is cut off by others
+    left = sum(int(weight.count_nonzero()) for weight in weights_of(tmp_path / "muon.safetensors").values())
+    assert left == rows[-1]["nonzero"]

@@ -49,6 +49,15 @@ def require_fit(model: Forecaster, method: Method) -> None:
     )
 
 
+def require_adam(pruning: PruningConfig, training: TrainingConfig) -> None:
+    """Raises WavesimError where a method steps by the moments of Adam and training has another optimizer."""
+    if pruning.method == "espn" and training.optimizer != "adam":
+        raise WavesimError(
+            f"method 'espn' closes its gates by the moments that Adam has of them, and training has optimizer "
+            f"'{training.optimizer}'; set optimizer = 'adam', or take another method"
+        )
+
+
 def require_rewind(pruning: PruningConfig) -> None:
     """Raises WavesimError for steps to rewind to where restarts do not rewind."""
     if pruning.restart != "rewind" and pruning.rewind_to:

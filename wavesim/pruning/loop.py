@@ -24,6 +24,7 @@ from wavesim.given import model_file
 from wavesim.provenance import file_hash, generator, settings_hash, whole_file
 from wavesim.pruning import kept
 from wavesim.pruning.beforehand import (
+    require_adam,
     require_apart,
     require_every_round,
     require_fit,
@@ -77,6 +78,7 @@ def prune(
     method = METHODS[pruning.method]
     pruning = pruning.model_copy(update={"rounds": rounds_of(pruning), "restart": restart_of(pruning)})
     require_rewind(pruning)
+    require_adam(pruning, training)
     model = load(model_path)
     require_prunable(model)
     require_fit(model, method)

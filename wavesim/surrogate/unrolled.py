@@ -26,6 +26,7 @@ from wavesim.metrics import relative_l2
 from wavesim.surrogate.averaging import Averaged
 from wavesim.surrogate.effective import EffectiveStep
 from wavesim.surrogate.models import Forecaster
+from wavesim.surrogate.optimizers import optimizer_of
 
 
 class Unrolled(lightning.LightningModule):
@@ -115,11 +116,15 @@ class Unrolled(lightning.LightningModule):
             self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate)
+        optimizer = optimizer_of(self.model.parameters(), self.config)
         steps = self.config.iterations + 1
         rise = 0.1 if steps != 10 else 0.11  # the schedule divides by the steps of its rise, less one
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.config.learning_rate, total_steps=steps, pct_start=rise
+            optimizer,
+            self.config.learning_rate,
+            total_steps=steps,
+            pct_start=rise,
+            cycle_momentum=self.config.optimizer == "adam",
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

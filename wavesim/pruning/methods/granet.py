@@ -101,7 +101,8 @@ class Regrow(Freeze):
         for name, weight in weights.items():
             assert weight.grad is not None
             kept, masks[name] = exchanged(left[name], scores[name], weight.grad.abs().cpu(), self.allowed[name], share)
-            held = [weight, *(optimizer.state[weight][moment] for moment in ("exp_avg", "exp_avg_sq"))]
+            moments = [one for one in optimizer.state[weight].values() if torch.is_tensor(one) and one.ndim]
+            held = [weight, *moments]
             if module.averaged:
                 held.append(module.averaged.mean[f"network.{name}"])
             for tensor in held:

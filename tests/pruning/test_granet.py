@@ -122,6 +122,7 @@ def test_it_prunes_where_muon_takes_the_steps(trained, standing_waves, tmp_path)
         prune(trained["one-way"], standing_waves, config, training, tmp_path / f"{training.optimizer}.safetensors")
         for training in (TRAINING, muon)
     )
-    assert rows[-1]["density"] == pytest.approx(adams[-1]["density"], rel=0.02) < 0.33  # less what is cut off by others
+    assert rows[-1]["density"] < 0.33
+    assert rows[-1]["density"] == pytest.approx(adams[-1]["density"], rel=0.02)  # less what is cut off by others
     left = sum(int(weight.count_nonzero()) for weight in weights_of(tmp_path / "muon.safetensors").values())
     assert left == rows[-1]["nonzero"]

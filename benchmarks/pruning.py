@@ -153,7 +153,7 @@ def told(arm: Arm, seed: int, scale: Scale, folder: Path) -> dict[str, Any] | No
         out = result_of(arm, seed, scale, folder)
         rows = read_rows(out) if rows_beside(out).is_file() else []  # of the rounds before
         before = begun_after(arm, seed, scale, folder) if rows else {"before": 0}
-        return {"refused": str(error), **about(arm, scale), **lines_of(rows), **before}
+        return {"refused": str(error).replace(f"{folder}/", ""), **about(arm, scale), **lines_of(rows), **before}
     except Exception:
         traceback.print_exc()
         return None

@@ -107,7 +107,7 @@ class TrainingConfig(Settings):
     batch: Count = Field(default=4, description="windows a step")
     optimizer: Literal["adam", "muon"] = Field(
         default="adam",
-        description="what takes the steps: Adam, or Muon, which needs fewer (learning_rate 0.01 to 0.02)",
+        description="what takes the steps: Adam, or Muon, which needs fewer (learning_rate about 0.01)",
     )
     learning_rate: Positive = Field(default=5e-3, description="peak of the one-cycle schedule")
     gradient_clip: Positive = Field(default=1.0, description="largest gradient norm")

@@ -104,6 +104,8 @@ def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -
             raise WavesimError(f"{path}: {name} is not finite; the run that made it was unstable: nothing was written")
         if name in MEDIUM and not (values > 0).all():
             raise WavesimError(f"{path}: {name} must be positive, got {values.min():.3g}; nothing was written")
+    if any((fields[name] * np.isinf(fields["density"])[:, None]).any() for name in STATE):
+        raise WavesimError(f"{path}: fields in a rigid obstacle (infinite density) must be 0; nothing was written")
     fields["speed_of_sound"] = np.sqrt(shard.bulk_modulus / shard.density).astype(np.float32)
 
     with whole_hdf5(path) as file:

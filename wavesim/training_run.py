@@ -16,14 +16,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from wavesim.config import as_toml
+from wavesim.config import as_toml, parse
 from wavesim.dataset import WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.given import MODEL
 from wavesim.lock import sole_user
 from wavesim.metrics import relative_l2
 from wavesim.provenance import discard_parts, file_hash, machine, revision, versions, whole_file
-from wavesim.recipes import RecipeConfig
+from wavesim.recipes import OF_A_RUN, RecipeConfig
 from wavesim.settings import differences
 from wavesim.surrogate import Forecaster, load, save
 from wavesim.surrogate.checkpoint import read_header
@@ -95,7 +95,10 @@ def _claimed(out: Path, settings: str) -> bool:
         if out.exists() and any(path.name != ".lock" for path in out.iterdir()):
             raise WavesimError(f"{out} is there and holds no training (no config.toml); give another --out")
         return False
-    found, wanted = (tomllib.loads(text) for text in ((out / "config.toml").read_text(), settings))
+    found, wanted = tomllib.loads((out / "config.toml").read_text()), tomllib.loads(settings)
+    own = {key: value for key, value in found.items() if key not in OF_A_RUN}
+    known = parse(own, RecipeConfig, str(out / "config.toml"))  # with the defaults of settings that came later
+    found = {**found, **tomllib.loads(as_toml(known))}
     changed = differences(found, {**wanted, "data": found.get("data")})
     if changed:
         said = ", ".join(line.replace("data_hash", "other data: hash") for line in changed)

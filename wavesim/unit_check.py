@@ -65,9 +65,9 @@ def _check_trajectory(data: WaveDataset, index: int) -> None:
             f"{where}: the pressure changes {wrong:.3g} times as fast as pressure_rate says; give p_t per unit of "
             "the file's own time"
         )
-    with np.errstate(invalid="ignore"):  # of two obstacles, which are infinite: not smooth
-        contrast = np.mean([np.abs(np.diff(np.log(kappa * rho), axis=axis)).mean() for axis in (0, 1)])
-    smooth = slow and contrast <= STEPS and rho.max() <= DENSITIES * rho.min()
+    logs = np.log(np.where(np.isinf(rho), np.nan, kappa * rho))  # of what waves go through, without obstacles
+    contrast = np.mean([np.nanmean(np.abs(np.diff(logs, axis=axis))) for axis in (0, 1)])
+    smooth = slow and contrast <= STEPS and rho[np.isfinite(rho)].max() <= DENSITIES * rho.min()
     wrong = _off(rate, pull, BAND if smooth else WIDE)
     if wrong is not None:
         raise WavesimError(

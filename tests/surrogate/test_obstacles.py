@@ -1,6 +1,8 @@
 """Rigid obstacles: smaller domains, finite elements around a block, and fields that stay zero in every forecaster."""
 
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from wavesim.dataset import Shard, WaveDataset, check, write_shard, write_statis
 from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, load, rollout
 from wavesim.surrogate import train as train_model
-from wavesim.surrogate.data import validation_batch
+from wavesim.surrogate.data import Windows, validation_batch
 from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.surrogate.unrolled import rollout_error
 from wavesim.unit_check import check_units
@@ -174,11 +176,50 @@ def waves_around_blocks(rows: list[int], seed: int, cells: int = 16, frames: int
     return Shard(means[:, :, 0], rate, media[:, 0], media[:, 1], time, axis, axis, {}, {"config": {}})
 
 
+def assert_units_count(root: Path, split: str) -> None:
+    """Around obstacles, too, a density of other units is found."""
+    data = WaveDataset(root, split)
+    for factor in (0.5, 2.0):
+        off = np.array((1.0, factor), np.float32)[:, None, None]
+        with patch.object(data, "medium", lambda index, off=off: WaveDataset(root, split).medium(index) * off):
+            with pytest.raises(WavesimError, match="p_tt is"):
+                check_units(data)
+
+
+def test_noise_and_fields_stay_out_of_obstacles(tmp_path: Path) -> None:
+    shard = waves_around_blocks([4, 5], seed=0, frames=3)
+    write_shard(tmp_path / "data" / "train" / "a.hdf5", shard)
+    windows = Windows(WaveDataset(tmp_path, "train"), 2, seed=0, noise=0.1)
+    plain = Windows(WaveDataset(tmp_path, "train"), 2, seed=0)
+    for index in range(4):
+        (noisy, medium), (states, _) = windows[index], plain[index]
+        blocked = np.isinf(medium[1])
+        assert blocked.any() and not noisy[:, :, blocked].any() and (noisy[0] - states[0])[:, ~blocked].std() > 0
+    with pytest.raises(WavesimError, match=r"fields in a rigid obstacle .* must be 0; nothing was written"):
+        write_shard(tmp_path / "b.hdf5", replace(shard, pressure=shard.pressure + 1))
+
+
+def test_what_single_precision_cannot_hold_is_no_obstacle() -> None:
+    states, media = around_a_block()
+    media = media.astype(float)
+    media[0, 1, 0, 0] = 1e39
+    with pytest.raises(WavesimError, match="medium holds values that single precision does not"):
+        init(Forecaster(ForecasterConfig(ranks=(), substeps=16), 2.0), states, media)
+
+
+def test_a_medium_of_nothing_but_obstacles_is_at_rest() -> None:
+    states, media = around_a_block()
+    media[0, 1] = np.inf
+    found = rollout(learned("effective"), states, media, 3)
+    assert not found[0].any() and np.isfinite(found).all() and found[1].any()
+
+
 def test_a_network_learns_waves_around_obstacles_from_a_dataset(tmp_path: Path) -> None:
     """It beats the coarse step around blocks at other places, and the dataset passes every check."""
     for split, rows, seed in (("train", [4, 5, 7, 8] * 3, 0), ("valid", [6] * 4, 1)):
         write_shard(tmp_path / "data" / split / f"{split}.hdf5", waves_around_blocks(rows, seed))
         check_units(WaveDataset(tmp_path, split))
+        assert_units_count(tmp_path, split)
     assert np.isfinite(write_statistics(tmp_path)["mean"]["density"])
     assert check(tmp_path) == {"train": 12, "valid": 4}
     small = ForecasterConfig(

@@ -15,15 +15,15 @@ from wavesim.surrogate.optimizers import is_matrix, optimizer_of
 
 SMALL = ForecasterConfig(width=8, ranks=(4, 4), encoder_width=8, encoder_ranks=(2, 2), kernel_size=3, substeps=4)
 MUON = TrainingConfig(optimizer="muon", learning_rate=0.02, unrolls=(1, 4), shares=(0.3, 0.7), iterations=150, batch=2)
-NEWTON_SCHULZ = (0.65, 1.25)  # five iterations bring singular values to about 1: 0.68 to 1.13, in half precision
+NEWTON_SCHULZ = (0.6, 1.25)  # five iterations bring singular values to about 1: 0.68 to 1.13, in half precision
 
 
 def test_a_step_of_muon_is_orthogonal_and_one_of_adam_a_sign() -> None:
-    """The singular vectors are the gradient's; of singular values over 1e4 from each other all become about one."""
+    """The singular vectors are the gradient's; of singular values from one to a hundredth all become about one."""
     generator = torch.Generator().manual_seed(0)
     u, _ = torch.linalg.qr(torch.randn(6, 6, generator=generator))
     v, _ = torch.linalg.qr(torch.randn(20, 6, generator=generator))
-    gradient = (u * torch.tensor([1.0, 0.8, 0.5, 0.3, 0.2, 0.1])) @ v.T
+    gradient = (u * torch.tensor([1.0, 0.6, 0.3, 0.1, 0.03, 0.01])) @ v.T
     filters, bias = torch.nn.Parameter(torch.zeros(6, 4, 5)), torch.nn.Parameter(torch.zeros(7))
     depthwise = torch.nn.Parameter(torch.zeros(3, 1, 5))
     assert [is_matrix(weight) for weight in (filters, bias, depthwise)] == [True, False, False]

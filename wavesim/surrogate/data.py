@@ -51,10 +51,12 @@ class Windows(Dataset):
         turn, flip = int(rng.integers(4)), int(rng.integers(2))
         orientation = self.allowed[(2 * turn + flip) % len(self.allowed)]
         states = oriented(self.data.window(trajectory, start, self.length), *orientation)
+        medium = oriented(self.data.medium(trajectory), *orientation)
         if self.noise:
             size = self.noise * np.sqrt(np.mean(states[0] ** 2))
-            states[0] += size * generator(self.seed, "noise", index).standard_normal(states[0].shape, np.float32)
-        return states, oriented(self.data.medium(trajectory), *orientation)
+            noise = generator(self.seed, "noise", index).standard_normal(states[0].shape, np.float32)
+            states[0] += size * noise * np.isfinite(medium[1])  # none in obstacles
+        return states, medium
 
 
 def oriented(field: np.ndarray, turn: int, flip: bool) -> np.ndarray:
@@ -241,7 +243,7 @@ def described(train: WaveDataset, valid: WaveDataset) -> dict[str, Any]:
     chosen = spread(len(train), SAMPLED)
     squares = np.mean([np.mean(train.window(k, 0, train.frames) ** 2, axis=(0, 2, 3), dtype=float) for k in chosen], 0)
     media = np.stack([train.medium(k) for k in chosen]).astype(float)
-    log_media = np.log(np.where(np.isinf(media), 1.0, media))  # an obstacle is seen as background (obstacles.py)
+    log_media = np.log(np.where(np.isinf(media[:, 1:]), 1.0, media))  # an obstacle is seen as background (obstacles.py)
     return {
         "hash": data_hash(train.root, (train, valid)),
         "trajectories": {data.split: len(data) for data in (train, valid)},

@@ -183,7 +183,7 @@ class EffectiveStep(LearnedStep):
             if (bound < enough).all():
                 break
             field = bound * field
-            field = field / field.amax(dim=(1, 2, 3), keepdim=True)
+            field = field / field.amax(dim=(1, 2, 3), keepdim=True).clamp_min(torch.finfo(field.dtype).tiny)
         return field
 
     def _bound(self, stencil: torch.Tensor, field: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """A forecaster as two ONNX graphs, and the same forecaster run by ONNX Runtime.
 
-    NAME.start.onnx   state, medium -> stencil, seen, budget             once for each medium
-    NAME.frame.onnx   state, medium, stencil, seen, budget -> states     once for each call: a frame, or a bundle
+    NAME.start.onnx   state, medium -> stencil, seen, mask, budget             once for each medium
+    NAME.frame.onnx   state, medium, stencil, seen, mask, budget -> states     once for each call: a frame, or a bundle
 `seen` is what the network has seen of the medium, one tensor for each of its levels. Grid and batch are fixed at
 export: ONNX Runtime then plans its memory and layouts once. Both say in their metadata what they are for (graph_facts).
 """

@@ -1,9 +1,11 @@
 """What takes a training's steps: Adam, or Muon for the matrices among the weights and Adam for all others.
 
     Muon:   M <- mu M + G,    W <- W - lr 0.2 sqrt(max(rows, columns)) orthogonal(G + mu M)
-orthogonal(M) = U V' of M = U S V', by five iterations of Newton and Schulz: every direction of the gradient counts
-alike, however small. A filter's weight (out, in, taps...) is a matrix (out, in taps); depthwise filters and biases are
-none. The factor makes a step's root mean square 0.2 lr, about Adam's, so that one rate serves both.
+orthogonal(M) = U V' of M = U S V', by five iterations of Newton and Schulz: every direction of the gradient, down to
+about a hundredth of the largest, counts alike. A filter's weight (out, in, taps...) is a matrix (out, in taps);
+depthwise filters and biases are none. The factor makes a step's root mean square 0.2 lr, about Adam's, so that one rate
+serves both. Newton and Schulz run in bfloat16: processes that share a batch come to other weights than one, by 6e-3
+after 30 steps, with Adam by rounding.
 
 Sources: Jordan et al., "Muon", 2024; Liu et al., arXiv 2502.16982, section 2.2, for the factor. Adam: arXiv 1412.6980.
 """

@@ -186,7 +186,10 @@ def _size(states: np.ndarray) -> np.ndarray:
 
 
 def _batched(values: Array, what: str) -> torch.Tensor:
-    tensor = torch.as_tensor(values, dtype=torch.float32)
+    given = torch.as_tensor(values)
+    tensor = given.to(torch.float32)
+    if (tensor.isinf() & ~given.isinf()).any():
+        raise WavesimError(f"{what} holds values that single precision does not; its largest is 3.4e38")
     if tensor.ndim == 3:
         tensor = tensor[None]
     if tensor.ndim != 4 or tensor.shape[1] != 2:

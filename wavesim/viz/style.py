@@ -60,12 +60,13 @@ def colours_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def grain_share(medium: np.ndarray) -> np.ndarray:
-    """(y, x) share of each cell that is grain, 0 to 1, of a medium (2, y, x); all 0 in a uniform one."""
+    """(y, x) share of each cell that is grain or obstacle, 0 to 1, of a medium (2, y, x); all 0 in a uniform one."""
+    rigid = np.isinf(medium[1])
     compliance = 1.0 / np.asarray(medium[0], float)
     span = float(compliance.max() - compliance.min())
     if span < 1e-6 * compliance.max():
-        return np.zeros_like(compliance)
-    return (compliance.max() - compliance) / span
+        return rigid.astype(float)
+    return np.where(rigid, 1.0, (compliance.max() - compliance) / span)
 
 
 def pressure_limit(pressure: np.ndarray, share: float = 0.995) -> float:

@@ -185,7 +185,8 @@ def figure(study: Study, path: Path) -> None:
             axis.yaxis.set_major_formatter(FormatStrFormatter("%.2g"))
             axis.yaxis.set_minor_formatter(NullFormatter())
             if axis.get_xscale() == "log":
-                axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                low, high = axis.get_xlim()  # over more than a decade and a half 2 and 5 would lie on each other
+                axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
                 axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
                 axis.xaxis.set_minor_formatter(NullFormatter())
         line[0].set_ylabel(f"{family}\ntimes the error of what is uncut")

@@ -48,7 +48,7 @@ from wavesim.surrogate.data import spread
 from wavesim.surrogate.loops import in_loops
 
 RESULTS = Path(__file__).parent / "results" / "apriori"
-SINCE = {"optimizer": "adam"}
+SINCE = {"optimizer": "adam"}  # settings that came after the first lines, and what those had
 FIRST_FRAMES = 10
 PARTICLES = 64
 TOGETHER = {"packing": 4}  # trajectories through one medium; elsewhere one

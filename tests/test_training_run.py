@@ -134,6 +134,15 @@ def test_a_second_call_leaves_a_whole_run_as_it_is(run: Path, data: Path) -> Non
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before} == before
 
 
+def test_a_run_from_before_a_setting_was_added_is_known_again(run: Path, data: Path, tmp_path: Path) -> None:
+    older = Path(shutil.copytree(run, tmp_path / "older"))
+    config = older / "config.toml"
+    lines = [line for line in config.read_text().splitlines(True) if not line.startswith("optimizer")]
+    assert len(lines) < len(config.read_text().splitlines())
+    config.write_text("".join(lines))
+    assert train_run(RECIPE, data, older, seed=3) is False
+
+
 def killed(at: int) -> Callable[..., None]:
     def progress(now: int, *_: object) -> None:
         if now == at:

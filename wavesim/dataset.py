@@ -27,7 +27,7 @@ from wavesim.config import Side
 from wavesim.errors import WavesimError
 from wavesim.given import refuse_pickle, require_dataset_folder
 from wavesim.provenance import file_hash, whole_file
-from wavesim.shard import CONSTANT, MEDIUM, STATE, Made, Shard, inspect, is_whole, open_shard, write_shard
+from wavesim.shard import CONSTANT, MEDIUM, STATE, Made, Shard, inspect, is_whole, obstructed, open_shard, write_shard
 
 __all__ = [
     "CONSTANT",
@@ -265,6 +265,8 @@ def _media(path: Path) -> list[str]:
             for row, values in enumerate(fields[name]):
                 if not is_whole(name, values):
                     raise WavesimError(f"{path}: {name} of trajectory {row} is not finite")
+        if obstructed(fields):
+            raise WavesimError(f"{path}: fields in a rigid obstacle (infinite density) must be 0")
         if (fields["bulk_modulus"][:] <= 0).any() or (fields["density"][:] <= 0).any():
             raise WavesimError(f"{path}: bulk modulus and density must be positive")
         rows = range(0 if "imported" in json.loads(file.attrs["wavesim"]) else fields["pressure"].shape[0])

@@ -188,12 +188,12 @@ def crossing_time(test: WaveDataset) -> float:
     """The time of one crossing: 1 in our units, in which the background's wave speed and side are 1.
 
     What others made has units of its own, and no background: there it is Lx <sqrt(rho/kappa)>, what a wave takes along
-    x through a medium of the mean slowness of the test media, obstacles left out.
+    x through a medium of the mean slowness of the test media.
     """
     if "imported" not in test.about(0):
         return 1.0
     media = (test.medium(i).astype(float) for i in range(len(test)))
-    return test.lengths[0] * float(np.mean([np.sqrt(rho / kappa)[np.isfinite(rho)].mean() for kappa, rho in media]))
+    return test.lengths[0] * float(np.mean([np.mean(np.sqrt(rho / kappa)) for kappa, rho in media]))
 
 
 def _untold(floors: Mapping[str, Any], ladder: bool, runs: Sequence[costs.Run]) -> dict[str, str]:

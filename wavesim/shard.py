@@ -42,6 +42,13 @@ def is_whole(name: str, values: np.ndarray) -> bool:
     return bool((np.isfinite(values) | (np.isposinf(values) if name == "density" else False)).all())
 
 
+def obstructed(fields: Mapping[str, Any]) -> bool:
+    """Whether a field (trajectory, time, ...) is other than 0 in a rigid obstacle of a density (trajectory, ...)."""
+    rigid = np.isposinf(fields["density"][:])
+    where = np.flatnonzero(rigid.any(axis=(1, 2)))
+    return any(bool(fields[name][row][:, rigid[row]].any()) for name in STATE for row in where)
+
+
 @dataclass(frozen=True)
 class Shard:
     """The trajectories of one file, in the project's axis order, nondimensional.
@@ -104,7 +111,7 @@ def write_shard(path: str | Path, shard: Shard, dataset_name: str = "wavesim") -
             raise WavesimError(f"{path}: {name} is not finite; the run that made it was unstable: nothing was written")
         if name in MEDIUM and not (values > 0).all():
             raise WavesimError(f"{path}: {name} must be positive, got {values.min():.3g}; nothing was written")
-    if any((fields[name] * np.isinf(fields["density"])[:, None]).any() for name in STATE):
+    if obstructed(fields):
         raise WavesimError(f"{path}: fields in a rigid obstacle (infinite density) must be 0; nothing was written")
     fields["speed_of_sound"] = np.sqrt(shard.bulk_modulus / shard.density).astype(np.float32)
 

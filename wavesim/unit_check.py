@@ -52,7 +52,10 @@ def _check_trajectory(data: WaveDataset, index: int) -> None:
     if not (medium > 0).all():
         raise WavesimError(f"{where}: bulk modulus and density must be positive in every cell")
     kappa, rho = medium
-    speed = np.sqrt(kappa / rho)
+    free = np.isfinite(rho)  # of obstacles
+    if not free.any():
+        raise WavesimError(f"{where}: density is infinite in every cell, an obstacle that leaves no room for waves")
+    speed = np.sqrt(kappa / rho)[free]
     steps = [data.frame_interval * cells / length for cells, length in zip(data.grid[::-1], data.lengths, strict=True)]
     down, along = (_means(cells, speed.mean() * step) for cells, step in zip(data.grid, steps[::-1], strict=True))
     strain, rate, pull = (
@@ -65,9 +68,9 @@ def _check_trajectory(data: WaveDataset, index: int) -> None:
             f"{where}: the pressure changes {wrong:.3g} times as fast as pressure_rate says; give p_t per unit of "
             "the file's own time"
         )
-    logs = np.log(np.where(np.isinf(rho), np.nan, kappa * rho))  # of what waves go through, without obstacles
+    logs = np.log(np.where(free, kappa * rho, np.nan))
     contrast = np.mean([np.nanmean(np.abs(np.diff(logs, axis=axis))) for axis in (0, 1)])
-    smooth = slow and contrast <= STEPS and rho[np.isfinite(rho)].max() <= DENSITIES * rho.min()
+    smooth = slow and contrast <= STEPS and rho[free].max() <= DENSITIES * rho.min()
     wrong = _off(rate, pull, BAND if smooth else WIDE)
     if wrong is not None:
         raise WavesimError(

@@ -1,9 +1,11 @@
 """Rigid obstacles: smaller domains, finite elements around a block, and fields that stay zero in every forecaster."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -16,10 +18,11 @@ from wavesim.dataset import Shard, WaveDataset, check, write_shard, write_statis
 from wavesim.errors import WavesimError
 from wavesim.surrogate import Forecaster, OnnxForecaster, export_onnx, init, load, rollout
 from wavesim.surrogate import train as train_model
-from wavesim.surrogate.data import Windows, validation_batch
-from wavesim.surrogate.loops import CompiledForecaster
+from wavesim.surrogate.data import Windows, described, validation_batch
+from wavesim.surrogate.loops import CompiledForecaster, multiplies_bfloat16
 from wavesim.surrogate.unrolled import rollout_error
 from wavesim.unit_check import check_units
+from wavesim.viz.style import grain_share
 
 STEPS = ("structured", "effective")
 
@@ -133,6 +136,30 @@ def test_compiled_loops_have_the_same_obstacles(network: str, settings: dict[str
     assert not found[np.broadcast_to(np.isinf(media[:, None, 1:]), found.shape)].any()
 
 
+@pytest.mark.skipif(not multiplies_bfloat16(), reason="this processor does not multiply bfloat16")
+def test_nothing_enters_an_obstacle_in_half_precision() -> None:
+    model, (states, media) = any_forecaster("gated", substeps=16), around_a_block((17, 19))
+    expected, found = (rollout(one, states, media, 3) for one in (model, CompiledForecaster(model, "bfloat16")))
+    assert np.linalg.norm(found - expected) < 0.02 * np.linalg.norm(expected)
+    assert not found[np.broadcast_to(np.isinf(media[:, None, 1:]), found.shape)].any()
+
+
+def test_a_medium_without_room_for_waves_is_told(tmp_path: Path) -> None:
+    shard = waves_around_blocks([4], seed=0, frames=3)
+    still, full = np.zeros_like(shard.pressure), np.full_like(shard.density, np.inf)
+    write_shard(tmp_path / "data/train/a.hdf5", replace(shard, pressure=still, pressure_rate=still, density=full))
+    with pytest.raises(WavesimError, match="density is infinite in every cell"):
+        check_units(WaveDataset(tmp_path, "train"))
+
+
+def test_pictures_show_an_obstacle_of_any_bulk_modulus() -> None:
+    medium = np.ones((2, 4, 5))
+    medium[1, 1:3, 2] = np.inf
+    assert np.array_equal(grain_share(medium), np.isinf(medium[1]))
+    medium[0, 0, 0] = 4.0
+    assert grain_share(medium)[0, 0] == 1.0 and grain_share(medium)[2, 2] == 1.0 and grain_share(medium)[3, 3] == 0.0
+
+
 @pytest.mark.parametrize("network", ["gated", "space-time", "classic-unet", "effective"])
 def test_an_export_has_the_same_obstacles(network: str, tmp_path: Path) -> None:
     """It was made of a medium without any."""
@@ -161,7 +188,7 @@ def waves_around_blocks(rows: list[int], seed: int, cells: int = 16, frames: int
     centre = (np.arange(fine) + 0.5) / fine
     for k, row in enumerate(rows):
         column = rng.integers(4, cells - 8)
-        media[k, 1, row : row + 4, column : column + 4] = np.inf
+        media[k, :, row : row + 4, column : column + 4] = np.array((7.0, np.inf))[:, None, None]
         x, y = rng.choice((0.1, 0.9), 2)
         states[k, 0] = np.exp(-((centre - x) ** 2 + (centre[:, None] - y) ** 2) / (2 * 0.07**2))
     step = Forecaster(ForecasterConfig(ranks=(), substeps=4), 2.0)
@@ -197,6 +224,11 @@ def test_noise_and_fields_stay_out_of_obstacles(tmp_path: Path) -> None:
         assert blocked.any() and not noisy[:, :, blocked].any() and (noisy[0] - states[0])[:, ~blocked].std() > 0
     with pytest.raises(WavesimError, match=r"fields in a rigid obstacle .* must be 0; nothing was written"):
         write_shard(tmp_path / "b.hdf5", replace(shard, pressure=shard.pressure + 1))
+    shutil.copytree(tmp_path / "data", tmp_path / "other" / "data")
+    with h5py.File(tmp_path / "other" / "data" / "train" / "a.hdf5", "r+") as file:
+        file["t0_fields/pressure_rate"][:] = 1.0
+    with pytest.raises(WavesimError, match=r"fields in a rigid obstacle \(infinite density\) must be 0"):
+        check(tmp_path / "other")
 
 
 def test_what_single_precision_cannot_hold_is_no_obstacle() -> None:
@@ -220,7 +252,9 @@ def test_a_network_learns_waves_around_obstacles_from_a_dataset(tmp_path: Path) 
         write_shard(tmp_path / "data" / split / f"{split}.hdf5", waves_around_blocks(rows, seed))
         check_units(WaveDataset(tmp_path, split))
         assert_units_count(tmp_path, split)
-    assert np.isfinite(write_statistics(tmp_path)["mean"]["density"])
+    assert write_statistics(tmp_path)["mean"]["density"] == 1.0  # of what waves go through
+    said = described(WaveDataset(tmp_path, "train"), WaveDataset(tmp_path, "valid"))
+    assert said["log_medium_mean"] == [0.0, 0.0]  # as networks see it, though a block's bulk modulus is another
     assert check(tmp_path) == {"train": 12, "valid": 4}
     small = ForecasterConfig(
         width=8, ranks=(4, 4), encoder_width=8, encoder_ranks=(2, 2), kernel_size=3, substeps=4, network="gated"

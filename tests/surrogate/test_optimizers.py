@@ -15,7 +15,7 @@ from wavesim.surrogate.optimizers import is_matrix, optimizer_of
 
 SMALL = ForecasterConfig(width=8, ranks=(4, 4), encoder_width=8, encoder_ranks=(2, 2), kernel_size=3, substeps=4)
 MUON = TrainingConfig(optimizer="muon", learning_rate=0.02, unrolls=(1, 4), shares=(0.3, 0.7), iterations=150, batch=2)
-NEWTON_SCHULZ = (0.6, 1.25)  # five iterations bring singular values to about 1: 0.68 to 1.13, in half precision
+NEWTON_SCHULZ = (0.65, 1.2)  # five iterations bring singular values to about 1: 0.68 to 1.14, in half precision
 
 
 def test_a_step_of_muon_is_orthogonal_and_one_of_adam_a_sign() -> None:

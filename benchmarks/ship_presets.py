@@ -1,9 +1,10 @@
 """Train and ship a classical, a compressed and an effective forecaster for each preset, with cards: models/PRESET.
 
-For each preset: data by `wavesim generate`, three trainings at the full recipe by `wavesim train`, errors over the
-test split and over fresh data, made of another seed after the training, by `wavesim evaluate`. A second call goes on
-where the first stopped. The card (README.md) and promise.json are of the fresh data; promises.py makes fresh data once
-more and holds the models to them.
+For each preset: data by `wavesim generate`, trainings of the arms at the full recipe by `wavesim train`, errors over
+the test split and over fresh data, made of another seed after the training, by `wavesim evaluate`. A second call goes
+on where the first stopped. Of arms that are shipped and not asked for, the files and what the card says of their
+training stay; their errors are taken anew. The card (README.md) and promise.json are of the fresh data; promises.py
+makes fresh data once more and holds the models to them.
 
     OMP_NUM_THREADS=1 python benchmarks/ship_presets.py [--presets packing] [--arms effective] [--folder runs/apriori]
         [--quick]
@@ -15,7 +16,7 @@ import argparse
 import json
 import shutil
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ ARMS = {
 FULL = TrainingConfig(iterations=6000, unrolls=(1, 2, 4, 8, 16), shares=(0.1, 0.1, 0.2, 0.35, 0.25))
 # At the peak rate of factors its error on random media rose to 1.2 where unrolls grew from 2 to 4 frames, and stayed.
 SLOWER = {("random", "effective"): {"learning_rate": RATE}}
+# Better for as many steps than Adam; at twice the rate it failed where unrolls grew to 4 frames (docs/decisions.md).
+MUON = {
+    (preset, "effective"): {"optimizer": "muon", "learning_rate": 1e-2} for preset in ("packing", "packing-contrasts")
+}
 SHORT = TrainingConfig(iterations=6, unrolls=(1, 2), shares=(0.5, 0.5))
 FLOORS = {
     "truth": "the truth's own error",
@@ -65,13 +70,14 @@ def ship(
     runs.mkdir(parents=True, exist_ok=True)
     for name in arms:
         arm = Arm("shipped", name, ARMS[name], preset)
-        changes = {**arm.stable, **SLOWER.get((preset, name), {})}
+        changes = {**arm.stable, **SLOWER.get((preset, name), {}), **MUON.get((preset, name), {})}
         recipe = RecipeConfig(forecaster=arm.forecaster(), training=training.model_copy(update=changes))
         settings = runs / f"{name}.toml"
         settings.write_text(as_toml(recipe))
         apriori.command("train", "--data", data, "--model", settings, "--out", runs / name)
     target = models / preset
     target.mkdir(parents=True, exist_ok=True)
+    every = [name for name in ARMS if name in arms or (target / f"{name}.safetensors").exists()]
     for name in arms:
         shutil.copy(runs / name / "model.safetensors", target / f"{name}.safetensors")
         shutil.copy(runs / name / "curves.png", target / f"{name}.curves.png")
@@ -82,9 +88,10 @@ def ship(
     for what, place in {"test": data, "fresh": fresh}.items():
         apriori.command("evaluate", target, "--data", place, "--out", runs / what)
         results[what] = json.loads((runs / what / "results.json").read_text())
-    rows = {row["name"]: promised(row, results["fresh"]) for row in results["fresh"]["rows"] if row["name"] in arms}
+    rows = {row["name"]: promised(row, results["fresh"]) for row in results["fresh"]["rows"] if row["name"] in every}
     write_json(target / "promise.json", {"preset": preset, "seed": FRESH_SEED, "rows": rows})
-    (target / "README.md").write_text(_card(preset, arms, training, runs, target, results))
+    made = {name: runs / name if name in arms else None for name in every}
+    (target / "README.md").write_text(_card(preset, made, training, target, results))
 
 
 def promised(row: dict[str, Any], results: dict[str, Any]) -> dict[str, list[float]]:
@@ -97,24 +104,28 @@ def promised(row: dict[str, Any], results: dict[str, Any]) -> dict[str, list[flo
 
 
 def _card(
-    preset: str, arms: Sequence[str], training: TrainingConfig, runs: Path, target: Path, results: dict[str, Any]
+    preset: str, made: Mapping[str, Path | None], training: TrainingConfig, target: Path, results: dict[str, Any]
 ) -> str:
+    """made: the run of each arm; none of one whose part of the card stays as it is."""
     each = []
-    for name in arms:
-        table = (runs / name / "README.md").read_text().split("\n| | |\n")[1].split("\n\n")[0]
-        table = table.replace(str(runs / f"{name}.toml"), f"data/models/{preset}/{name}.toml")
-        table = table.replace(str(runs.parents[1]), str(FOLDER))  # a card is of no machine
+    for name, run in made.items():
+        if run is None:
+            each.append(_part(target / "README.md", name))
+            continue
+        table = (run / "README.md").read_text().split("\n| | |\n")[1].split("\n\n")[0]
+        table = table.replace(str(run.with_suffix(".toml")), f"data/models/{preset}/{name}.toml")
+        table = table.replace(str(run.parents[2]), str(FOLDER))  # a card is of no machine
         each.append(
             f"## {name}\n\n`{name}.safetensors`, SHA-256 {file_hash(target / f'{name}.safetensors')[:16]}\n\n| | |\n"
             f"{table}\n\n![Training loss and validation error]({name}.curves.png)"
         )
     described = "\n\n".join(each)
-    recipes = {name: tomllib.loads((runs / f"{name}.toml").read_text())["training"] for name in arms}
+    recipes = {name: tomllib.loads((target / f"{name}.toml").read_text())["training"] for name in made}
     noise = ", ".join(f"{recipe['noise']:g} {name}" for name, recipe in recipes.items())
     precisions = ", ".join(dict.fromkeys(recipe["precision"] for recipe in recipes.values()))
     return f"""# Forecasters for preset {preset}
 
-Made by `python benchmarks/ship_presets.py --presets {preset} --arms {" ".join(arms)}`:
+Made by `python benchmarks/ship_presets.py --presets {preset} --arms {" ".join(made)}`:
 {training.iterations} optimiser steps on unrolls of {", ".join(map(str, training.unrolls))} frames, in {precisions},
 from states with noise ({noise}). MIT licence.
 
@@ -127,6 +138,11 @@ Errors over {results["fresh"]["trajectories"]} trajectories of data made afterwa
 {markdown(results["fresh"])}
 {described}
 """
+
+
+def _part(card: Path, name: str) -> str:
+    """What a card says of one model."""
+    return f"## {name}" + card.read_text().split(f"\n## {name}")[1].split("\n## ")[0].rstrip()
 
 
 def _floors(results: dict[str, Any]) -> str:

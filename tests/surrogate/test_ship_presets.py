@@ -37,6 +37,15 @@ def test_a_pair_of_models_is_shipped_with_a_card_and_the_errors_on_fresh_data(tm
         assert load(folder / f"{name}.safetensors").weights() > 0
     assert "| made by |" in card and "| data |" in card and "seed 1000" in card
 
+    parts, files = card.split("\n## "), {path.name: path.read_bytes() for path in folder.glob("c*.safetensors")}
+    again = script("ship_presets.py", tmp_path, "--arms", "effective")  # of the others all is kept but their errors
+    assert again.returncode == 0, again.stderr
+    assert [part.rstrip() for part in (folder / "README.md").read_text().split("\n## ")[1:]] == [
+        part.rstrip() for part in parts[1:]
+    ]
+    assert json.loads((folder / "promise.json").read_text()) == promise
+    assert {path.name: path.read_bytes() for path in folder.glob("c*.safetensors")} == files and len(files) == 2
+
     checked = script("promises.py", tmp_path)
     assert checked.returncode == 0, checked.stderr
     assert len(checked.stdout.splitlines()) == 6
@@ -47,9 +56,9 @@ def test_a_pair_of_models_is_shipped_with_a_card_and_the_errors_on_fresh_data(tm
     assert broken.returncode != 0 and "broken" in broken.stderr
 
 
-def script(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def script(name: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, BENCHMARKS / name, "--quick", "--presets", "random", "--folder", folder / "runs",
-               "--models", folder / "models"]  # fmt: skip
+               "--models", folder / "models", *more]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 

@@ -14,8 +14,8 @@ from wavesim.fits import check_fits
 from wavesim.metrics import relative_l2
 from wavesim.surrogate import Forecaster, OnnxForecaster, load, rollout
 from wavesim.surrogate.checkpoint import fingerprint_of
+from wavesim.surrogate.effective import EffectiveStep
 from wavesim.surrogate.loops import CompiledForecaster, DoubleBuffered
-from wavesim.surrogate.models import STEPS
 from wavesim.surrogate.rollout import Stepper
 from wavesim.surrogate.runtimes import Precision, Steppers, steppers
 from wavesim.turns import forecasting, in_turns
@@ -105,7 +105,7 @@ def _exported(model: Forecaster, graphs: Path, grid: tuple[int, int]) -> OnnxFor
     """The forecaster's own graphs. Raises WavesimError for others, for another grid, batch or step, and for none."""
     found = OnnxForecaster(graphs)
     facts, again = found.facts, "`wavesim export` makes them anew"
-    if model.config.ranks and model.config.network in STEPS:
+    if isinstance(model.coarse, EffectiveStep):
         raise WavesimError("graphs of a learned step have the sub-steps of one medium, and stay unused here")
     if facts.fingerprint != fingerprint_of(model):
         raise WavesimError(f"the graphs beside it are of another forecaster; {again}")

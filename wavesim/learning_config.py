@@ -12,9 +12,7 @@ from pydantic import Field, model_validator
 
 from wavesim.settings import Count, Positive, Settings, Side
 
-Network = Literal[
-    "gated", "unet", "space-time", "structured", "effective", "classic-unet", "convnext-unet", "fno", "tfno"
-]
+Network = Literal["gated", "unet", "space-time", "effective", "classic-unet", "convnext-unet", "fno", "tfno"]
 
 
 class ForecasterConfig(Settings):
@@ -23,8 +21,8 @@ class ForecasterConfig(Settings):
     network: Network = Field(
         default="gated",
         description="gated, unet and space-time, which filters the frames of a bundle along time too, correct the "
-        "coarse step, with filters of one family; structured and effective take its place, and cannot blow up; the "
-        "others are references, published networks",
+        "coarse step, with filters of one family; effective takes its place, and cannot blow up; the others are "
+        "references, published networks",
     )
     convolution: Literal[
         "classical", "one-way", "separable", "cp-series", "flattened", "chain", "sum", "tensor-train"
@@ -71,9 +69,9 @@ class ForecasterConfig(Settings):
 
     @model_validator(mode="after")
     def _steps(self) -> ForecasterConfig:
-        if self.network in ("structured", "effective") and self.substeps == 0:
+        if self.network == "effective" and self.substeps == 0:
             raise ValueError(
-                f"substeps is 0, and network '{self.network}' is a step that takes them: give 1 or more, by default 6"
+                "substeps is 0, and network 'effective' is a step that takes them: give 1 or more, by default 6"
             )
         return self
 

@@ -15,7 +15,6 @@ FORECASTERS: Mapping[str, Mapping[str, Any]] = {
     "classical": {"network": "gated", "convolution": "classical"},
     "unet-one-way": {"network": "unet", "convolution": "one-way"},
     "unet-classical": {"network": "unet", "convolution": "classical"},
-    "structured": {"network": "structured", "width": 8, "ranks": (8,)},
     "effective": {"network": "effective"},
     "space-time-one-way": {"network": "space-time", "convolution": "one-way", "bundle": 4},
     "space-time-classical": {"network": "space-time", "convolution": "classical", "bundle": 4},

@@ -1,4 +1,4 @@
-"""Small forecasters with learned steps, media with contrast, and their operators as dense matrices."""
+"""Small forecasters with the effective step, media with contrast, and their operators as dense matrices."""
 
 import numpy as np
 import torch
@@ -6,7 +6,6 @@ import torch
 from wavesim.config import ForecasterConfig
 from wavesim.surrogate.models import Forecaster
 
-EVERY = ("structured", "effective")
 SIDES = (
     ("rigid",) * 4,
     ("soft",) * 4,
@@ -15,19 +14,19 @@ SIDES = (
     ("rigid", "soft", "absorbing", "rigid"),
     ("periodic", "periodic", "soft", "absorbing"),
 )
-SMALL = {"width": 8, "ranks": (4, 4), "kernel_size": 3, "encoder_width": 8, "encoder_ranks": (4, 4), "substeps": 6}
+SMALL = {"ranks": (4, 4), "kernel_size": 3, "encoder_width": 8, "encoder_ranks": (4, 4), "substeps": 6}
 GRID = (9, 7)
 
 
-def untrained(network: str, courant: float = 2.0, **settings: object) -> Forecaster:
+def untrained(courant: float = 2.0, **settings: object) -> Forecaster:
     torch.manual_seed(0)
-    config = ForecasterConfig(**{"network": network, **SMALL, **settings})  # type: ignore[arg-type]
+    config = ForecasterConfig(**{"network": "effective", **SMALL, **settings})  # type: ignore[arg-type]
     return Forecaster(config, courant).eval()
 
 
-def forecaster(network: str, size: float = 0.3, courant: float = 2.0, **settings: object) -> Forecaster:
-    """As if trained: the last layer, the gates and their biases are drawn, too."""
-    model = untrained(network, courant, **settings)
+def forecaster(size: float = 0.3, courant: float = 2.0, **settings: object) -> Forecaster:
+    """As if trained: the last layer and the biases are drawn, too."""
+    model = untrained(courant, **settings)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "head" in name or name.endswith("bias"):

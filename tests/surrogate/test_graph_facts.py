@@ -82,6 +82,7 @@ def test_data_that_the_graphs_are_not_for_are_refused(graphs: Path, tmp_path: Pa
         ({"format": "other"}, r"frame.onnx does not say what it was exported for; export the forecaster again"),
         ({"grid": "[12"}, r"frame.onnx: its metadata were changed .*; export the forecaster again"),
         ({"sides": "[]"}, r"frame.onnx: its metadata were changed .*; export the forecaster again"),
+        ({"network": "other"}, r"frame.onnx is of network 'other', none of gated, unet, .*; export a forecaster"),
     ],
 )
 def test_graphs_of_two_exports_or_without_their_facts_are_refused(

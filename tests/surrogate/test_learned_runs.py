@@ -1,11 +1,11 @@
-"""Learned steps in training, files, graphs, pruning and counts."""
+"""The effective step in training, files, graphs, pruning and counts."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from learned_cases import EVERY, SIDES, contrast, forecaster, states, stiffness, untrained
+from learned_cases import SIDES, contrast, forecaster, states, stiffness, untrained
 from torch.utils.flop_counter import FlopCounterMode
 
 from wavesim import costs
@@ -21,12 +21,11 @@ from wavesim.surrogate.unrolled import Unrolled, rollout_error
 GRID = (9, 7)
 
 
-@pytest.mark.parametrize("network", EVERY)
-def test_one_trajectory_is_learned_by_heart(network: str, modes: Path) -> None:
+def test_one_trajectory_is_learned_by_heart(modes: Path) -> None:
     """Frames of four standing modes, 2 cells a frame, of which the coarse step on 16 cells misses some."""
     data = WaveDataset(modes, "train")
     window, medium = torch.from_numpy(data.window(0, 0, 9))[None], torch.from_numpy(data.medium(0))[None]
-    model = untrained(network, width=8, ranks=(8,), kernel_size=5)
+    model = untrained(ranks=(8,), kernel_size=5)
     before = rollout_error(model, window, medium)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(40):
@@ -35,7 +34,7 @@ def test_one_trajectory_is_learned_by_heart(network: str, modes: Path) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert rollout_error(model, window, medium) < {"structured": 0.2, "effective": 0.4}[network] * before
+    assert rollout_error(model, window, medium) < 0.4 * before
 
 
 def inclined_layers() -> tuple[torch.Tensor, float, float]:
@@ -61,7 +60,7 @@ def test_the_effective_step_learns_what_layers_are_to_long_waves() -> None:
     The coarse step's own 1/<rho> at each face is right along the normal and 22 % too small along the layers.
     """
     medium, normal, along = inclined_layers()
-    model = untrained("effective", courant=1.0, sides=("periodic",) * 4, substeps=3)
+    model = untrained(courant=1.0, sides=("periodic",) * 4, substeps=3)
 
     def stiffness_along(kx: int, ky: int) -> float:
         """omega^2 / k^2 of the mode that is most like this wave."""
@@ -92,21 +91,19 @@ def test_the_effective_step_learns_what_layers_are_to_long_waves() -> None:
         assert stiffness_along(*direction) == pytest.approx(expected, rel=0.03), direction
 
 
-@pytest.mark.parametrize("network", EVERY)
 @pytest.mark.parametrize("sides", [SIDES[0], SIDES[4], SIDES[5]])
-def test_gradients_reach_every_weight(network: str, sides) -> None:  # type: ignore[no-untyped-def]
-    model, medium = forecaster(network, sides=sides), contrast()
+def test_gradients_reach_every_weight(sides) -> None:  # type: ignore[no-untyped-def]
+    model, medium = forecaster(sides=sides), contrast()
     model.train().bundle(states(), model.encode(medium)).square().sum().backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert silent == []
 
 
-@pytest.mark.parametrize("network", EVERY)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_writes_a_file_that_forecasts_better_than_it_began(
-    network: str, precision: str, modes: Path, tmp_path: Path
+    precision: str, modes: Path, tmp_path: Path
 ) -> None:
-    config = untrained(network).config
+    config = untrained().config
     training = TrainingConfig(
         unrolls=(1, 2),
         shares=(1, 1),
@@ -117,30 +114,27 @@ def test_training_writes_a_file_that_forecasts_better_than_it_began(
     )
     model = load(train(config, training, modes, tmp_path / "m.safetensors"))
     valid = WaveDataset(modes, "valid").trajectory(0)
-    errors = [np.linalg.norm(rollout(one, valid)[:8] - valid.state[1:9]) for one in (model, untrained(network))]
+    errors = [np.linalg.norm(rollout(one, valid)[:8] - valid.state[1:9]) for one in (model, untrained())]
     assert errors[0] < errors[1]
 
 
-@pytest.mark.parametrize("network", EVERY)
-def test_a_file_rebuilds_the_step(network: str, tmp_path: Path) -> None:
-    model = forecaster(network, sides=SIDES[5], bundle=2)
+def test_a_file_rebuilds_the_step(tmp_path: Path) -> None:
+    model = forecaster(sides=SIDES[5], bundle=2)
     again = load(save(model, tmp_path / "m.safetensors"))
     assert again.config == model.config and again.weights() == model.weights() > 0
     arrays = states(1)[0].numpy(), contrast(1)[0].numpy()
     np.testing.assert_array_equal(rollout(again, *arrays, 3), rollout(model, *arrays, 3))
 
 
-@pytest.mark.parametrize("network", EVERY)
-def test_onnx_runtime_forecasts_the_same_and_refuses_what_is_too_stiff(network: str, tmp_path: Path) -> None:
-    model = forecaster(network, courant=0.25, ranks=(4,), substeps=1, sides=("rigid", "absorbing", "soft", "rigid"))
+def test_onnx_runtime_forecasts_the_same_and_refuses_what_is_too_stiff(tmp_path: Path) -> None:
+    model = forecaster(courant=0.25, ranks=(4,), substeps=1, sides=("rigid", "absorbing", "soft", "rigid"))
     export_onnx(model, tmp_path / "m", GRID)
     exported = OnnxForecaster(tmp_path / "m")
     state, medium = states(1).numpy(), 1 + 0.1 * contrast(1).numpy()
     expected = rollout(model, state, medium, 12)
     np.testing.assert_allclose(rollout(exported, state, medium, 12), expected, atol=2e-5 * abs(expected).max())
-    told = {"structured": "is unstable in this medium", "effective": r"is less than the \d+ that this medium takes"}
     stiff = medium * np.array([20, 1], np.float32)[:, None, None]
-    with pytest.raises(WavesimError, match=f"substeps 1 {told[network]}, .* forecast with PyTorch"):
+    with pytest.raises(WavesimError, match=r"1 is less than the \d+ that this medium takes, .* forecast with PyTorch"):
         exported.start(state, stiff)
     needed = int(torch.as_tensor(model.encode(torch.from_numpy(stiff)).substeps))
     export_onnx(model, tmp_path / "more", GRID, substeps=needed)
@@ -148,7 +142,15 @@ def test_onnx_runtime_forecasts_the_same_and_refuses_what_is_too_stiff(network: 
     found = rollout(OnnxForecaster(tmp_path / "more"), state, stiff, 12)
     np.testing.assert_allclose(found, expected, atol=2e-5 * abs(expected).max())
     with pytest.raises(WavesimError, match="is less than the 3 of this forecaster"):
-        export_onnx(forecaster(network, substeps=3), tmp_path / "fewer", GRID, substeps=2)
+        export_onnx(forecaster(substeps=3), tmp_path / "fewer", GRID, substeps=2)
+
+
+def test_onnx_runtime_refuses_a_medium_in_which_the_substeps_granted_are_unstable(tmp_path: Path) -> None:
+    model, medium = untrained(substeps=5), contrast(1)
+    assert model.coarse.granted(medium).item() == 5 < model.encode(medium).substeps
+    export_onnx(model, tmp_path / "m", GRID)
+    with pytest.raises(WavesimError, match=r"substeps 5 is unstable in this medium, .* forecast with PyTorch"):
+        OnnxForecaster(tmp_path / "m").start(states(1).numpy(), medium.numpy())
 
 
 def test_a_network_that_corrects_the_coarse_step_is_exported_with_its_own_substeps(tmp_path: Path) -> None:
@@ -158,15 +160,13 @@ def test_a_network_that_corrects_the_coarse_step_is_exported_with_its_own_subste
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("network", EVERY)
-def test_a_step_without_substeps_is_refused(network: str) -> None:
-    with pytest.raises(WavesimError, match=f"network '{network}' is a step that takes them"):
-        parse({"network": network, "substeps": 0}, ForecasterConfig, "here")
+def test_a_step_without_substeps_is_refused() -> None:
+    with pytest.raises(WavesimError, match="network 'effective' is a step that takes them"):
+        parse({"network": "effective", "substeps": 0}, ForecasterConfig, "here")
 
 
-@pytest.mark.parametrize("network", EVERY)
-def test_a_mask_leaves_the_operator_symmetric(network: str) -> None:
-    model = forecaster(network)
+def test_a_mask_leaves_the_operator_symmetric() -> None:
+    model = forecaster()
     masks = {name: weight.abs() > weight.abs().median() for name, weight in prunable(model).items()}
     masked = materialise(model, Mask(masks))
     assert 0 < sum(int(p.count_nonzero()) for p in masked.parameters()) < 0.7 * model.weights()
@@ -174,28 +174,19 @@ def test_a_mask_leaves_the_operator_symmetric(network: str) -> None:
     assert abs(matrix - matrix.T).max() < 1e-13 * abs(matrix).max()
 
 
-@pytest.mark.parametrize("network", EVERY)
-def test_macs_agree_with_a_count_of_the_operations_that_run(network: str) -> None:
-    model, medium, cells = forecaster(network), contrast(1), GRID[0] * GRID[1]
+def test_macs_agree_with_a_count_of_the_operations_that_run() -> None:
+    model, medium, cells = forecaster(), contrast(1), GRID[0] * GRID[1]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         stencil = model.coarse.stencil(medium)
     assert model.macs(GRID)["encode"] == counter.get_total_flops() // 2
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.coarse(states(1), stencil)
-    # Differences and products with stencil and gates, which the counter leaves out.
-    applications, kicks, drifts = 7, 7 * cells, 6 * cells
-    links = 12 if network == "effective" else 4
-    sides = 2 if network == "structured" else 1
-    gates = 2 * 16 if network == "structured" else 0
-    # The adjoint of a padded filter makes the cells beyond both edges, too: 2 layers of 4 ranks and 3 taps.
-    beyond = 2 * 4 * 3 * 2 * sum(GRID) if network == "structured" else 0
-    others = applications * (cells * (sides * 2 * links + gates) - beyond) + kicks + drifts
-    assert model.macs(GRID)["frame"] == counter.get_total_flops() // 2 + others
+    # Seven times twelve differences and products with links, seven kicks and six drifts, which the counter leaves out.
+    assert counter.get_total_flops() == 0 and model.macs(GRID)["frame"] == cells * (7 * 2 * 12 + 7 + 6)
 
 
-@pytest.mark.parametrize("network", EVERY)
-def test_the_smallest_grid_runs_and_one_cell_less_is_refused(network: str) -> None:
-    model = forecaster(network, kernel_size=7)
+def test_the_smallest_grid_runs_and_one_cell_less_is_refused() -> None:
+    model = forecaster(kernel_size=7)
     least = model.coarse.least
     arrays = (states(1, (least, 9)).numpy(), contrast(1, (least, 9)).numpy())
     assert rollout(model, *arrays, 1).shape == (1, 1, 2, least, 9)
@@ -204,7 +195,7 @@ def test_the_smallest_grid_runs_and_one_cell_less_is_refused(network: str) -> No
 
 
 def test_the_loss_of_an_effective_step_has_its_excess(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    model, config = untrained("effective"), TrainingConfig(iterations=1, unrolls=(1,), shares=(1.0,))
+    model, config = untrained(), TrainingConfig(iterations=1, unrolls=(1,), shares=(1.0,))
     start, medium = states(2), contrast(2)
     batch = (torch.stack((start, start), dim=1), medium)
     unrolled = Unrolled(model, config, batch)
@@ -214,7 +205,7 @@ def test_the_loss_of_an_effective_step_has_its_excess(monkeypatch) -> None:  # t
 
 
 def test_a_stiff_medium_is_timed_where_the_graphs_refuse_it(tmp_path: Path) -> None:
-    model = forecaster("effective", courant=0.25, ranks=(4,), substeps=1)
+    model = forecaster(courant=0.25, ranks=(4,), substeps=1)
     soft = 1 + 0.1 * contrast(1)[0].numpy()
     stiff = soft * np.array([20, 1], np.float32)[:, None, None]
     for medium, runtimes in ((soft, {"ONNX Runtime", "compiled loops"}), (stiff, {"compiled loops"})):

@@ -1,44 +1,22 @@
-"""What follows from the form of the learned operators, whatever their weights: matrices, closed forms, long runs."""
+"""What follows from the form of the learned operator, whatever its weights: matrices, closed forms, long runs."""
 
 import numpy as np
 import pytest
 import torch
-from learned_cases import EVERY, GRID, SIDES, contrast, eigenvalues, forecaster, states, stiffness, untrained
+from learned_cases import GRID, SIDES, contrast, eigenvalues, forecaster, states, stiffness, untrained
 
 from wavesim.surrogate import rollout
 from wavesim.surrogate.coarse import CoarseStep
 from wavesim.surrogate.effective import STABLE
-from wavesim.surrogate.layers import KINDS, make_conv
 
 MIXED = SIDES[4]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("padding", ["mirror", "odd", "periodic", "zero", "replicate", ("odd", ("zero", "mirror"))])
-def test_every_filter_has_its_exact_adjoint(kind: str, padding) -> None:  # type: ignore[no-untyped-def]
-    torch.manual_seed(0)
-    layer = make_conv(kind, 4, 4, (3, 7), rank=3, padding=padding).double()
-    one, other = torch.randn(2, 2, 4, 5, 6, dtype=torch.float64)
-    for training in (True, False):  # some train through their dense kernel
-        with torch.set_grad_enabled(training):
-            there, back = (layer(one) * other).sum(), (one * layer.adjoint(other)).sum()
-        assert there.item() == pytest.approx(back.item(), rel=1e-11)
-
-
-def test_the_network_of_strains_has_its_exact_adjoint() -> None:
-    step = forecaster("structured", sides=MIXED).double().coarse
-    seen = step.network.encode(contrast(1).double())
-    one, other = torch.randn(2, 2, 4, *GRID, dtype=torch.float64)
-    there, back = (step.network(one, seen) * other).sum(), (one * step.network.adjoint(other, seen)).sum()
-    assert there.item() == pytest.approx(back.item(), rel=1e-12)
-
-
-@pytest.mark.parametrize("network", EVERY)
 @pytest.mark.parametrize("sides", SIDES)
-def test_the_operator_is_symmetric_and_semidefinite_for_any_weights(network: str, sides) -> None:  # type: ignore[no-untyped-def]
+def test_the_operator_is_symmetric_and_semidefinite_for_any_weights(sides) -> None:  # type: ignore[no-untyped-def]
     """Only a constant pressure is at rest, and between soft sides not even that."""
     for size in (0.3, 3.0):
-        model, medium = forecaster(network, size, sides=sides), contrast(1)
+        model, medium = forecaster(size, sides=sides), contrast(1)
         matrix, _ = stiffness(model, medium)
         assert abs(matrix - matrix.T).max() < 1e-13 * abs(matrix).max()
         found = eigenvalues(model, medium)
@@ -49,39 +27,35 @@ def test_the_operator_is_symmetric_and_semidefinite_for_any_weights(network: str
             assert abs(matrix @ np.ones(len(matrix))).max() < 1e-13 * abs(matrix).max()
 
 
-@pytest.mark.parametrize("network", EVERY)
 @pytest.mark.parametrize("sides", SIDES)
-def test_the_untrained_step_is_the_coarse_one(network: str, sides) -> None:  # type: ignore[no-untyped-def]
-    model, medium, state = untrained(network, sides=sides).double(), contrast().double(), states().double()
+def test_the_untrained_step_is_the_coarse_one(sides) -> None:  # type: ignore[no-untyped-def]
+    model, medium, state = untrained(sides=sides).double(), contrast().double(), states().double()
     coarse = CoarseStep(2.0, 8, sides).double()
     stencil, context = coarse.stencil(medium), model.encode(medium)
     torch.testing.assert_close(model(state, context._replace(substeps=8)), coarse(state, stencil))
     torch.testing.assert_close(model.energy(state, context), coarse.energy(state, stencil, medium))
 
 
-@pytest.mark.parametrize("network", EVERY)
-def test_energy_is_the_work_of_the_acceleration(network: str) -> None:
-    model, medium, state = forecaster(network, sides=MIXED), contrast(1), states(1)
+def test_energy_is_the_work_of_the_acceleration() -> None:
+    model, medium, state = forecaster(sides=MIXED), contrast(1), states(1)
     matrix, kappa = stiffness(model, medium)
     pressure, rate = state.double().flatten(2)[0].numpy()
     expected = pressure @ matrix @ pressure / 2 + (rate**2 / kappa).sum() / 2
     assert model.energy(state.double(), model.encode(medium.double())).item() == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("network", EVERY)
 @pytest.mark.parametrize("sides", [SIDES[0], MIXED])
-def test_superposition_and_amplitude_hold_to_rounding(network: str, sides) -> None:  # type: ignore[no-untyped-def]
-    model, medium = forecaster(network, sides=sides).double(), contrast().double()
+def test_superposition_and_amplitude_hold_to_rounding(sides) -> None:  # type: ignore[no-untyped-def]
+    model, medium = forecaster(sides=sides).double(), contrast().double()
     one, two, context = states().double(), states(seed=5).double(), model.encode(medium)
     together = model(3 * one - 0.5 * two, context)
     expected = 3 * model(one, context) - 0.5 * model(two, context)
     torch.testing.assert_close(together, expected, atol=1e-12 * expected.abs().max().item(), rtol=0)
 
 
-@pytest.mark.parametrize("network", EVERY)
 @torch.no_grad()
-def test_time_runs_backwards(network: str) -> None:
-    model, start = forecaster(network).double(), states().double()
+def test_time_runs_backwards() -> None:
+    model, start = forecaster().double(), states().double()
     context, flip = model.encode(contrast().double()), torch.tensor([1.0, -1.0]).double()[:, None, None]
     state = start
     for _ in range(40):
@@ -93,12 +67,11 @@ def test_time_runs_backwards(network: str) -> None:
     torch.testing.assert_close(state * flip, start, atol=1e-8, rtol=0)
 
 
-@pytest.mark.parametrize("network", EVERY)
 @torch.no_grad()
-def test_the_scheme_keeps_its_own_energy_to_rounding_and_damping_only_takes(network: str) -> None:
+def test_the_scheme_keeps_its_own_energy_to_rounding_and_damping_only_takes() -> None:
     medium, state = contrast().double(), states().double()
     for sides, leaves in (((SIDES[0]), False), (SIDES[3], True), (MIXED, True)):
-        model, now, energies = forecaster(network, sides=sides).double(), state, []
+        model, now, energies = forecaster(sides=sides).double(), state, []
         context = model.encode(medium)
         for _ in range(40):
             energies.append(model.coarse.scheme_energy(now, context.stencil, context.substeps).flatten())
@@ -112,9 +85,9 @@ def test_the_scheme_keeps_its_own_energy_to_rounding_and_damping_only_takes(netw
 
 
 @torch.no_grad()
-def bounded(network: str, cells: int, **settings: object) -> None:
+def bounded(cells: int, **settings: object) -> None:
     """10,000 frames in single precision, nothing scaled back: E stays, and bounds the energy of the wave."""
-    model, medium = forecaster(network, 0.3, conserve_energy=False, **settings), contrast(1, (cells, cells), seed=7)
+    model, medium = forecaster(0.3, conserve_energy=False, **settings), contrast(1, (cells, cells), seed=7)
     context, start = model.encode(medium), states(1, (cells, cells))
     energy = model.coarse.scheme_energy(start, context.stencil, context.substeps).item()
     state, courses = start, []
@@ -128,61 +101,40 @@ def bounded(network: str, cells: int, **settings: object) -> None:
 
 
 def test_energy_is_bounded_over_10000_frames_in_an_unseen_medium_with_contrast() -> None:
-    bounded("effective", 16, courant=0.25, substeps=1)
-
-
-@torch.no_grad()
-def test_energy_is_bounded_over_10000_frames_of_the_structured_step() -> None:
-    """As above; the step being linear, by the matrix that a frame is."""
-    model, medium = forecaster("structured", 0.3).double(), contrast(1, (16, 16), seed=7).double()
-    context, units = model.encode(medium), torch.eye(512).double().reshape(512, 2, 16, 16)
-    frame = model(units, context).flatten(1).T
-    state = states(1, (16, 16)).double().flatten()
-    energies = []
-    for index in range(10_001):
-        if index % 100 == 0:
-            now = state.reshape(1, 2, 16, 16)
-            energies.append(model.coarse.scheme_energy(now, context.stencil, context.substeps))
-        state = frame @ state
-    course = torch.stack(energies).flatten()
-    assert (course / course[0] - 1).abs().max() < 1e-6 and course[0] > 0
+    bounded(16, courant=0.25, substeps=1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", EVERY)
-def test_energy_is_bounded_over_10000_frames_on_64_cells(network: str) -> None:
-    bounded(network, 64)
+def test_energy_is_bounded_over_10000_frames_on_64_cells() -> None:
+    bounded(64)
 
 
-@pytest.mark.parametrize("network", EVERY)
 @pytest.mark.parametrize("sides", [SIDES[0], SIDES[2]])
-def test_a_pressure_that_is_the_same_everywhere_stays(network: str, sides) -> None:  # type: ignore[no-untyped-def]
-    model = forecaster(network, sides=sides)
+def test_a_pressure_that_is_the_same_everywhere_stays(sides) -> None:  # type: ignore[no-untyped-def]
+    model = forecaster(sides=sides)
     still = torch.stack((torch.full(GRID, 0.7), torch.zeros(GRID)))
     forecast = torch.from_numpy(rollout(model, still, contrast(1)[0], 50))
     torch.testing.assert_close(forecast, still.expand(50, -1, -1, -1), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("network", EVERY)
 @pytest.mark.parametrize("sides", [SIDES[0], SIDES[2], MIXED])
-def test_the_largest_eigenvalue_is_bounded_from_above_and_that_is_enough_for_stability(network: str, sides) -> None:  # type: ignore[no-untyped-def]
+def test_the_largest_eigenvalue_is_bounded_from_above_and_that_is_enough_for_stability(sides) -> None:  # type: ignore[no-untyped-def]
     for seed in range(4):
-        model, medium = forecaster(network, sides=sides, substeps=1), contrast(1, seed=seed)
+        model, medium = forecaster(sides=sides, substeps=1), contrast(1, seed=seed)
         exact = eigenvalues(model, medium)[-1]
         context = model.encode(medium.double())
         assert exact < model.coarse.largest(context.stencil).item() < 1.15 * exact
         assert exact / 4 < context.substeps**2 < 1.5 * exact / 4 + 3
 
 
-@pytest.mark.parametrize("network", EVERY)
 @torch.no_grad()
-def test_a_stiff_medium_takes_more_substeps_and_its_waves_keep_their_speed(network: str) -> None:
+def test_a_stiff_medium_takes_more_substeps_and_its_waves_keep_their_speed() -> None:
     """A medium of wave speed 3, far beyond what one sub-step is stable in."""
     medium = torch.tensor([9.0, 1.0]).double()[None, :, None, None].expand(1, 2, 2, 64)
     x = torch.arange(64, dtype=torch.float64)
     pulse = torch.exp(-((x - 8) ** 2) / 18).expand(2, 64)
     state = torch.stack((pulse, 6.0 * (x - 8) / 9 * pulse))[None]  # 6 cells a frame to the right
-    model = untrained(network, substeps=1).double()
+    model = untrained(substeps=1).double()
     context = model.encode(medium)
     assert context.substeps == 8  # 6 sqrt(4 + 2) / 2 = 7.3, as two cells between walls have a mode of 2 at most
     for _ in range(7):
@@ -190,11 +142,10 @@ def test_a_stiff_medium_takes_more_substeps_and_its_waves_keep_their_speed(netwo
     assert abs(state[0, 0, 0].argmax().item() - (8 + 7 * 6)) <= 1
 
 
-@pytest.mark.parametrize("network", EVERY)
 @pytest.mark.parametrize("sides", [SIDES[0], MIXED])
 @torch.no_grad()
-def test_each_medium_of_a_batch_takes_its_own_substeps(network: str, sides) -> None:  # type: ignore[no-untyped-def]
-    model, state = forecaster(network, sides=sides).double(), states(3).double()
+def test_each_medium_of_a_batch_takes_its_own_substeps(sides) -> None:  # type: ignore[no-untyped-def]
+    model, state = forecaster(sides=sides).double(), states(3).double()
     speeds = torch.tensor([1.0, 2.5, 1.5]).double()[:, None, None, None]  # over that of the first
     medium = torch.cat((contrast(3)[:, :1].double() * speeds**2, contrast(3)[:, 1:].double()), dim=1)
     context = model.encode(medium)
@@ -213,9 +164,8 @@ def test_an_effective_step_is_granted_a_share_of_the_coarse_ones_substeps() -> N
     medium[1, 0], medium[2, 0] = 9.0, 25.0
     coarse = [np.floor(np.sqrt(8) * c * courant / 2) + 1 for c in (1, 3, 5)]
     assert coarse == [3, 9, 15]
-    step = untrained("effective", courant, substeps=4).coarse
+    step = untrained(courant, substeps=4).coarse
     assert step.granted(medium).flatten().tolist() == [4, 7, 11]  # 0.7 of them, rounded up, and 4 at least
-    assert untrained("structured", courant, substeps=4).coarse.granted(medium).flatten().tolist() == [4, 4, 4]
 
 
 def set_bias(model, channels: slice, value: float) -> None:  # type: ignore[no-untyped-def]
@@ -239,7 +189,7 @@ WAVES = [(2 * np.pi * m / 12, 2 * np.pi * n / 12) for m, n in ((1, 0), (0, 2), (
 
 
 def test_the_wider_stencil_holds_the_laplacian_of_fourth_order() -> None:
-    model = untrained("effective", sides=("periodic",) * 4).double()
+    model = untrained(sides=("periodic",) * 4).double()
     set_bias(model, slice(8, 10), 8 / 12)
     for kx, ky in WAVES:
         expected = sum(4 * np.sin(k / 2) ** 2 * (1 + np.sin(k / 2) ** 2 / 3) for k in (kx, ky))
@@ -249,7 +199,7 @@ def test_the_wider_stencil_holds_the_laplacian_of_fourth_order() -> None:
 
 def test_the_corners_hold_a_tensor_with_an_off_diagonal_part() -> None:
     """k' [[1, T], [T, 1]] k at long waves."""
-    model = untrained("effective", sides=("periodic",) * 4).double()
+    model = untrained(sides=("periodic",) * 4).double()
     set_bias(model, slice(4, 8), 0.6)
     for kx, ky in WAVES:
         expected = 4 * np.sin(kx / 2) ** 2 + 4 * np.sin(ky / 2) ** 2 + 2 * 0.3 * np.sin(kx) * np.sin(ky)
@@ -257,7 +207,7 @@ def test_the_corners_hold_a_tensor_with_an_off_diagonal_part() -> None:
 
 
 def test_faces_and_bulk_modulus_scale_what_they_say() -> None:
-    model = untrained("effective", sides=("periodic",) * 4).double()
+    model = untrained(sides=("periodic",) * 4).double()
     set_bias(model, slice(0, 2), 0.25)  # right and left: both sides of every face across x
     set_bias(model, slice(10, 11), -0.5)
     kx, ky = WAVES[2]
@@ -265,10 +215,9 @@ def test_faces_and_bulk_modulus_scale_what_they_say() -> None:
     assert symbol(model, kx, ky) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("network", EVERY)
 @torch.no_grad()
-def test_a_shifted_or_repeated_field_between_periodic_sides_is_forecast_so(network: str) -> None:
-    model = forecaster(network, sides=("periodic",) * 4).double()
+def test_a_shifted_or_repeated_field_between_periodic_sides_is_forecast_so() -> None:
+    model = forecaster(sides=("periodic",) * 4).double()
     state, medium = states().double(), contrast().double()
     encoded = model.encode(medium)
     alone = model(state, encoded)
@@ -279,7 +228,7 @@ def test_a_shifted_or_repeated_field_between_periodic_sides_is_forecast_so(netwo
 
 def test_training_may_ask_for_a_step_that_is_stable_with_fewer_substeps() -> None:
     """The excess is none where the sub-steps are stable; taken down, it leaves a stiff medium as many as asked for."""
-    model, medium = untrained("effective", substeps=5), contrast(1)
+    model, medium = untrained(substeps=5), contrast(1)
     step = model.coarse
     stiff = step.stencil(medium)
     assert step.substeps_in(stiff, medium) > 5 and step.excess(stiff, medium).item() > 1e-3

@@ -24,11 +24,9 @@ from wavesim.surrogate.unrolled import rollout_error
 from wavesim.unit_check import check_units
 from wavesim.viz.style import grain_share
 
-STEPS = ("structured", "effective")
-
 
 def any_forecaster(network: str, **settings: object) -> Forecaster:
-    return learned(network, **settings) if network in STEPS else forecaster(network, **settings)
+    return learned(**settings) if network == "effective" else forecaster(network, **settings)
 
 
 def around_a_block(grid: tuple[int, int] = (16, 16), batch: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +44,7 @@ def test_what_lies_behind_obstacles_is_as_if_it_were_not(network: str | None, ka
     behind a wall of obstacles, and a mirror image behind a side."""
     settings = {"substeps": 20, "sides": ("soft", "rigid", "absorbing", "soft")}
     if network:
-        whole = learned(network, size=0.0, **settings)
+        whole = learned(size=0.0, **settings)
     else:
         whole = Forecaster(ForecasterConfig(ranks=(), **settings), 2.0)  # type: ignore[arg-type]
     media = contrast(1, (12, 14)).numpy()
@@ -96,7 +94,7 @@ def test_the_step_converges_to_finite_elements_around_a_rigid_block() -> None:
     assert ignorant > 0.3
 
 
-@pytest.mark.parametrize("network", [*EVERY, *STEPS])
+@pytest.mark.parametrize("network", [*EVERY, "effective"])
 def test_nothing_enters_an_obstacle_and_all_else_goes_on(network: str) -> None:
     """In every forecaster, of states that are not zero there; its energy stays within its budget."""
     model, (states, media) = any_forecaster(network, substeps=16), around_a_block()
@@ -111,7 +109,7 @@ def test_nothing_enters_an_obstacle_and_all_else_goes_on(network: str) -> None:
 
 def test_an_effective_step_carries_nothing_across_a_wall_of_one_cell() -> None:
     """A closed box: what is inside stays inside, whatever the weights are. (Filters reach across thin walls.)"""
-    model, media = learned("effective"), contrast(1, (14, 14)).numpy()
+    model, media = learned(), contrast(1, (14, 14)).numpy()
     ring = np.zeros((14, 14), bool)
     ring[3:10, 4:11] = True
     ring[4:9, 5:10] = False
@@ -126,9 +124,8 @@ def test_an_effective_step_carries_nothing_across_a_wall_of_one_cell() -> None:
 
 @pytest.mark.parametrize(
     ("network", "settings"),
-    [("gated", {}), ("gated", {"convolution": "classical"}), ("effective", {}), ("structured", {}),
-     ("gated", {"ranks": ()})],
-)  # fmt: skip
+    [("gated", {}), ("gated", {"convolution": "classical"}), ("effective", {}), ("gated", {"ranks": ()})],
+)
 def test_compiled_loops_have_the_same_obstacles(network: str, settings: dict[str, object]) -> None:
     model, (states, media) = any_forecaster(network, substeps=16, **settings), around_a_block((17, 19))
     expected, found = (rollout(one, states, media, 8) for one in (model, CompiledForecaster(model)))
@@ -242,7 +239,7 @@ def test_what_single_precision_cannot_hold_is_no_obstacle() -> None:
 def test_a_medium_of_nothing_but_obstacles_is_at_rest() -> None:
     states, media = around_a_block()
     media[0, 1] = np.inf
-    found = rollout(learned("effective"), states, media, 3)
+    found = rollout(learned(), states, media, 3)
     assert not found[0].any() and np.isfinite(found).all() and found[1].any()
 
 

@@ -68,25 +68,27 @@ class Packed:
                 "ONNX Runtime or PyTorch"
             )
 
-    @property
-    def one_way(self) -> bool:
-        """Whether every filter runs as the one-way filter that it is."""
-        return all(part.rank for part in self._parts)
-
     def cascade(self, gates: np.ndarray) -> tuple[Cascade, list[object]]:
         """The network with these gates (layers * width, y, x), and what it points to."""
+        gate = self._gates(gates)
+        (rows, columns), stride, depth = gates.shape[-2:], gate.shape[-1], len(self._parts)
+        layers = (_Layer * depth)()
+        arrays: list[object] = [layers, gate]
+        for k, part in enumerate(self._parts):
+            ring = zeros(self._network.config.kernel_size, part.rank or self._width, stride + 2 * self.lanes)
+            tables = (gate[k], part.inward, part.along, part.outward, ring)
+            layers[k] = _Layer(part.rank, *map(pointer, tables))
+            arrays += tables
+        widest = self._width + max(part.rank for part in self._parts) + self._outputs
         stem, head = self._network.stem.weight[..., 0, 0], self._network.head.weight[..., 0, 0]
-        return self._laid_out(gates, self._parts, self._gates(gates), stem, head)
-
-    def adjoint(self, gates: np.ndarray) -> tuple[Cascade, list[object]]:
-        """Its adjoint, of one-way filters alone: all maps transposed, the last one first."""
-        stem, head = self._network.head.weight[..., 0, 0].T, self._network.stem.weight[..., 0, 0].T
-        parts = []
-        for layer, part in zip(self._network.filters_of(self._network.filters), self._parts, strict=True):
-            reading, writing = _inner(layer)
-            inward, outward = self._map(writing.T, part.rank, self._width), self._map(reading.T, self._width, part.rank)
-            parts.append(_Part(part.rank, part.inputs, inward, part.along, outward))
-        return self._laid_out(gates, parts[::-1], self._gates(gates)[::-1], stem, head)
+        own = [
+            self._map(stem, self._width, stem.shape[1]),
+            self._map(head, self._outputs, self._width),
+            zeros(self._width, rows, stride),
+            zeros(widest, stride),
+        ]
+        sizes = (rows, columns, stride, self._width, depth)
+        return Cascade(*sizes, *map(pointer, own), ctypes.addressof(layers)), [*arrays, *own]
 
     def _padded(self, count: int) -> int:
         return -(-count // self._outputs) * self._outputs
@@ -98,33 +100,13 @@ class Packed:
         full[:, : self._network.config.width, :, :columns] = gates.reshape(len(self._parts), -1, rows, columns)
         return full
 
-    def _laid_out(
-        self, gates: np.ndarray, parts: list[_Part], gate: np.ndarray, stem: torch.Tensor, head: torch.Tensor
-    ) -> tuple[Cascade, list[object]]:
-        (rows, columns), stride, depth = gates.shape[-2:], gate.shape[-1], len(parts)
-        layers = (_Layer * depth)()
-        arrays: list[object] = [layers, gate]
-        for k, part in enumerate(parts):
-            ring = zeros(self._network.config.kernel_size, part.rank or self._width, stride + 2 * self.lanes)
-            tables = (gate[k], part.inward, part.along, part.outward, ring)
-            layers[k] = _Layer(part.rank, *map(pointer, tables))
-            arrays += tables
-        widest = self._width + max(part.rank for part in parts) + self._outputs
-        own = [
-            self._map(stem, self._width, stem.shape[1]),
-            self._map(head, self._outputs, self._width),
-            zeros(self._width, rows, stride),
-            zeros(widest, stride),
-        ]
-        sizes = (rows, columns, stride, self._width, depth)
-        return Cascade(*sizes, *map(pointer, own), ctypes.addressof(layers)), [*arrays, *own]
-
     def _part(self, layer: torch.nn.Module) -> _Part:
         if not isinstance(layer, CPConvolution) or [stage.axes for stage in layer.stages] != [(), (0, 1), ()]:
             dense = layer.kernel().flatten(2)  # type: ignore[operator]
             outward = self._filter(dense, self._width, self._width)
             return _Part(0, self._width * dense.shape[2], None, None, outward)
-        rank, (reading, writing) = self._padded(layer.rank), _inner(layer)
+        rank, (first, _, last) = self._padded(layer.rank), layer.stages
+        reading, writing = (layer.stage_kernel(stage)[..., 0, 0] for stage in (first, last))
         own = torch.cat([layer.get_parameter(name).flatten(1) for name in ("along_x", "along_y")], dim=1)
         along = np.zeros((rank, own.shape[1]), np.float32)
         along[: len(own)] = own.detach().numpy()
@@ -147,10 +129,3 @@ class Packed:
         pairs = full.bfloat16().reshape(outs, channels // 2, 2, taps).swapaxes(2, 3).reshape(-1).view(torch.int32)
         packed = pairs.numpy().reshape(-1, self._outputs, channels // 2 * taps)
         return np.ascontiguousarray(packed.swapaxes(1, 2))
-
-
-def _inner(layer: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
-    """The maps of a one-way filter to its ranks and from them, (rank, channels) and (channels, rank)."""
-    assert isinstance(layer, CPConvolution)
-    reading, _, writing = layer.stages
-    return layer.stage_kernel(reading)[..., 0, 0], layer.stage_kernel(writing)[..., 0, 0]

@@ -41,7 +41,6 @@ class CoarseStep(nn.Module):
 
     links = len(FACES)  # to neighbours
     least = 2  # cells along a side
-    compiles = True  # its acceleration is links to near cells and nothing else
 
     def __init__(self, courant: float, substeps: int, sides: Sides = ("rigid",) * 4):
         super().__init__()
@@ -101,10 +100,6 @@ class CoarseStep(nn.Module):
         """The least sub-steps n that are stable with a largest eigenvalue, which is below 4 n^2; of the same shape."""
         return (torch.floor(largest.double().sqrt() / 2) + 1).to(largest)
 
-    def both_ways(self) -> Iterable[nn.Module]:
-        """Layers whose adjoint runs, too, so that an export leaves them as they are."""
-        return ()
-
     def images_beyond(self) -> tuple[int, ...]:
         """What pressure is read behind the low and the high side along y, then along x, as the loops in C have it."""
         return tuple(step_gradients.BEYOND[side] for axis in self.images for side in axis)
@@ -139,7 +134,7 @@ class CoarseStep(nn.Module):
         if most == 0:
             return state
         damping = stencil[:, self.links : self.links + 1] if self.absorbs else None
-        if self.compiles and step_gradients.able(state, stencil, self.links):
+        if step_gradients.able(state, stencil, self.links):
             each = torch.full((len(state),), substeps) if isinstance(substeps, int) else substeps.flatten()
             return step_gradients.frame(state, stencil[:, : self.links], damping, each, self.images_beyond())
         pressure, rate = state[:, :1], state[:, 1:]

@@ -15,7 +15,16 @@ constant pressure is at rest. The encoder's last layer starts at zero, where the
 All of it is links to the 12 nearest cells, w (p_neighbour - p), beyond a wall to their images. An absorbing side is a
 rigid wall with the coarse step's damping.
 
-Reference: Milton, The Theory of Composites, 2002, for effective tensors and their bounds.
+A is symmetric and semidefinite for any weights: superposition, scaling and time reversal hold, and velocity Verlet with
+n sub-steps conserves, to rounding, the scheme's own energy
+    E = 1/2 <u, u / k> + 1/2 <p, A (p + u/n)>,    u = v - k A p / (2n),
+with damping E falls. E is positive, and bounds the state for ever, where the largest eigenvalue of k A is below 4 n^2.
+That is bounded once for each medium, and a medium that is too stiff for the settings' sub-steps gets more: nothing is
+scaled, so that no wave is slowed. The same in training: what is learned is the step that forecasts, its error in time
+included, and the loss stays finite whatever the weights do on their way.
+
+References: Milton, The Theory of Composites, 2002, for effective tensors and their bounds; Hairer, Lubich and Wanner,
+Geometric Numerical Integration, 2006, section IX, for E.
 """
 
 from __future__ import annotations
@@ -25,10 +34,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from wavesim.config import ForecasterConfig, Side
-from wavesim.surrogate.coarse import EDGES, FACES, CoarseStep
+from wavesim.surrogate.coarse import EDGES, FACES, CoarseStep, Substeps
 from wavesim.surrogate.layers import pointwise
 from wavesim.surrogate.layers.padding import Boundary
-from wavesim.surrogate.learned import LearnedStep
 from wavesim.surrogate.networks.network import GatedByMedium, Seen, in_training_order
 from wavesim.surrogate.obstacles import without_obstacles
 from wavesim.surrogate.sides import Padding, around, padding
@@ -90,7 +98,7 @@ class Coefficients(GatedByMedium):
         return 0, pointwise + sum(spatial.macs(grid) for spatial in filters)
 
 
-class EffectiveStep(LearnedStep):
+class EffectiveStep(CoarseStep):
     """The stencil: the weights of the twelve links, damping if any, kappa."""
 
     links = len(NEIGHBOURS)
@@ -108,6 +116,9 @@ class EffectiveStep(LearnedStep):
     def least(self) -> int:  # type: ignore[override]
         return self.coefficients.least
 
+    def check(self, stencil: torch.Tensor) -> None:
+        """No medium is refused: a stiff one takes more sub-steps."""
+
     def stencil(self, medium: torch.Tensor) -> torch.Tensor:
         faces, corners, second, bulk = self.coefficients.encode(without_obstacles(medium))
         opposite = torch.cat([self._at(faces[:, face ^ 1, None], *NEIGHBOURS[face]) for face in range(4)], dim=1)
@@ -121,6 +132,11 @@ class EffectiveStep(LearnedStep):
         kappa = medium[:, :1] * torch.exp(bulk)
         links = kappa * self.links_of(conductance, along, tensor)
         return torch.cat((links, self.damping(medium), kappa) if self.absorbs else (links, kappa), dim=1)
+
+    def kappa(self, stencil: torch.Tensor) -> torch.Tensor:
+        """k above, (batch, 1, y, x)."""
+        place = self.links + self.absorbs
+        return stencil[:, place : place + 1]
 
     def meeting(self, conductance: torch.Tensor) -> torch.Tensor:
         """The least G of the four faces around the corner high in x and y, (batch, 1, y, x)."""
@@ -156,17 +172,30 @@ class EffectiveStep(LearnedStep):
 
     @torch.no_grad()
     def largest(self, stencil: torch.Tensor, enough: float | torch.Tensor = 0.0) -> torch.Tensor:
-        """A bound of the largest eigenvalue of A from above, (batch,): max (|A| x) / x, which holds for every x > 0.
+        """A bound of the largest eigenvalue of k A from above, (batch,): max (|k A| x) / x, for any x > 0.
 
-        With x = 1 it is Gershgorin's; with x = |A| x, again and again, it only falls, to the largest eigenvalue of |A|,
-        and that is A's own where links go from the black to the white cells of a chessboard.
+        With x = 1 it is Gershgorin's; with x = |k A| x, again and again, it only falls, to the largest eigenvalue of
+        |k A|, and that is k A's own where links go from the black to the white cells of a chessboard.
 
+        Args:
+            enough: a bound, or (batch, 1, 1, 1), up to which no better one is looked for.
         Source: Collatz, Mathematische Zeitschrift 48 (1942), 221.
         """
         return self._bound(stencil, self._positive(stencil, enough)).amax(dim=(1, 2, 3)) * (1 + 1e-5)  # rounded off
 
     def granted(self, medium: torch.Tensor) -> torch.Tensor:
+        """Sub-steps that a frame takes at least in each of these media, (batch, 1, 1, 1)."""
         return granted(super().stencil(medium), self.substeps)
+
+    def substeps_in(self, stencil: torch.Tensor, medium: torch.Tensor) -> Substeps:
+        """Those that are granted, or as many as each medium is stable in; at export the settings'."""
+        if torch.compiler.is_exporting():
+            return self.substeps
+        granted = self.granted(medium)
+        largest = self.largest(stencil, enough=3.999 * granted**2).view_as(granted)
+        each = torch.maximum(granted, self.stable_with(largest))
+        most = int(each.max())
+        return most if int(each.min()) == most else each
 
     def excess(self, stencil: torch.Tensor, medium: torch.Tensor) -> torch.Tensor:
         """Of Collatz's bound, cell by cell and relative, over what the sub-steps granted are stable with; the mean of
@@ -187,7 +216,7 @@ class EffectiveStep(LearnedStep):
         return field
 
     def _bound(self, stencil: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
-        """(|A| x) / x of each cell, (batch, 1, y, x)."""
+        """(|k A| x) / x of each cell, (batch, 1, y, x)."""
         links = stencil[:, : self.links]
         image, wide = links.sum(dim=1, keepdim=True).abs() * field, around(field, REACH, self.sizes)
         height, width = stencil.shape[-2:]
@@ -197,6 +226,15 @@ class EffectiveStep(LearnedStep):
 
     def energy(self, state: torch.Tensor, stencil: torch.Tensor, medium: torch.Tensor) -> torch.Tensor:
         return super().energy(state, stencil, self.kappa(stencil))
+
+    def scheme_energy(self, state: torch.Tensor, stencil: torch.Tensor, substeps: Substeps) -> torch.Tensor:
+        """E above, (batch, 1, 1, 1)."""
+        pressure, rate = state[:, :1], state[:, 1:]
+        acceleration = self.acceleration(pressure, stencil)
+        damping = stencil[:, self.links : self.links + 1] / (2 * substeps) if self.absorbs else 0.0
+        rate = rate * (1 - damping) + acceleration / (2 * substeps)
+        density = rate.square() - (pressure + rate / substeps) * acceleration
+        return (density / (2 * self.kappa(stencil))).sum(dim=(1, 2, 3), keepdim=True)
 
     def macs(self, grid: tuple[int, int]) -> tuple[int, int]:
         acceleration = 2 * self.links + 1

@@ -25,21 +25,20 @@ from wavesim.surrogate.coarse import CoarseStep
 from wavesim.surrogate.effective import granted
 from wavesim.surrogate.graph_facts import facts_in, texts_of
 from wavesim.surrogate.layers import Convolution
-from wavesim.surrogate.models import STEPS, Context, Forecaster
+from wavesim.surrogate.models import Context, Forecaster
 
 
 def _folded(model: Forecaster) -> Forecaster:
     folded = copy.deepcopy(model).eval().cpu()
-    kept = set(folded.coarse.both_ways())
     for name, layer in list(folded.named_modules()):
-        if isinstance(layer, Convolution) and layer not in kept:
+        if isinstance(layer, Convolution):
             folded.set_submodule(name, layer.fold())
     return folded
 
 
 def _with(substeps: int, model: Forecaster) -> Forecaster:
     own, network = model.config.substeps, model.config.network
-    if substeps != own and network not in STEPS:
+    if substeps != own and network != "effective":
         raise WavesimError(
             f"substeps {substeps}: network '{network}' has learned to correct {own}; export it with those"
         )
@@ -196,9 +195,8 @@ class OnnxForecaster:
         medium = np.ascontiguousarray(np.broadcast_to(medium, expected))
         known = self._start.run(names, {"state": state, "medium": medium})
         context = {"medium": medium, **dict(zip(names, known, strict=True))}
-        if self.facts.network in STEPS:
-            if self.facts.network == "effective":
-                self._require_enough(medium)
+        if self.facts.network == "effective":
+            self._require_enough(medium)
             self._require_stable(context)
         else:
             self._coarse.check(torch.from_numpy(context["stencil"]))

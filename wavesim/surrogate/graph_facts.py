@@ -26,9 +26,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from wavesim.errors import WavesimError
+from wavesim.learning_config import Network
 from wavesim.surrogate.checkpoint import fingerprint_of
 from wavesim.surrogate.data import NORMALISATION
 from wavesim.surrogate.models import Forecaster
@@ -76,7 +77,8 @@ def texts_of(model: Forecaster, grid: tuple[int, int], batch: int, data: Mapping
 
 
 def facts_in(path: Path, texts: Mapping[str, str]) -> GraphFacts:
-    """What the metadata of the graph `path` say. Raises WavesimError where they are not those of an export."""
+    """What the metadata of the graph `path` say. Raises WavesimError where they are not those of an export, or of a
+    network that there is no more."""
     if texts.get("format") != FORMAT:
         raise WavesimError(f"{path} does not say what it was exported for; export the forecaster again")
     try:
@@ -84,8 +86,12 @@ def facts_in(path: Path, texts: Mapping[str, str]) -> GraphFacts:
         y, x = json.loads(texts["grid"])
         batch, bundle, substeps = (int(texts[name]) for name in ("batch", "bundle", "substeps"))
         sides, network = (left, right, bottom, top), texts.get("network", "gated")  # which older graphs do not say
-        return GraphFacts(
+        facts = GraphFacts(
             float(texts["courant"]), sides, (y, x), batch, bundle, substeps, network, texts["fingerprint"]
         )
     except (KeyError, ValueError, TypeError) as error:
         raise WavesimError(f"{path}: its metadata were changed ({error!r}); export the forecaster again") from error
+    if network not in get_args(Network):
+        known = ", ".join(get_args(Network))
+        raise WavesimError(f"{path} is of network '{network}', none of {known}; export a forecaster of one of these")
+    return facts

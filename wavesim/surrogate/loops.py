@@ -2,9 +2,8 @@
 
     model = CompiledForecaster(load("compressed.safetensors"))
     forecast = rollout(model, state, medium, frames=64)
-gated_loops.c         the coarse step and a gated network, between rigid walls
-step_loops.c          the effective step, and the coarse step alone, between any sides
-structured_loops.c    the structured step of one-way filters, between rigid walls
+gated_loops.c    the coarse step and a gated network, between rigid walls
+step_loops.c     the effective step, and the coarse step alone, between any sides
 ONNX Runtime spends more than half of a gated frame between convolutions, on mirrored edges, gates and layouts.
 """
 
@@ -19,11 +18,10 @@ import numpy as np
 import torch
 
 from wavesim.errors import WavesimError
+from wavesim.surrogate.effective import EffectiveStep
 from wavesim.surrogate.gated_loops import GatedLoops
-from wavesim.surrogate.models import STEPS, Context, Forecaster
+from wavesim.surrogate.models import Context, Forecaster
 from wavesim.surrogate.step_loops import StepLoops
-from wavesim.surrogate.structured import StructuredStep
-from wavesim.surrogate.structured_loops import StructuredLoops
 from wavesim.surrogate.workspace import Bound
 
 
@@ -32,14 +30,14 @@ class CompiledForecaster:
 
     Raises:
         WavesimError: no C compiler, or a forecaster that the loops do not know: they know effective steps, the coarse
-            step alone, and between rigid walls gated networks and structured steps; all of one frame a call.
+            step alone, and between rigid walls gated networks; all of one frame a call.
     """
 
     def __init__(self, model: Forecaster, precision: Literal["float32", "bfloat16"] = "float32"):
         _refuse_others(model, precision)
         self.model = copy.deepcopy(model).eval().cpu()
         self.courant, self.sides, self.precision = model.courant, model.config.sides, precision
-        self._loops = _loops(self.model, precision)
+        self._loops = GatedLoops(self.model, precision) if model.network else StepLoops(self.model)
 
     def start(self, state: np.ndarray, medium: np.ndarray, budget: float | None = None) -> list[Bound]:
         """The workspaces of media (1 or batch, 2, y, x) for states (batch, 2, y, x).
@@ -91,17 +89,11 @@ def _of(context: Context, index: int) -> Context:
     return Context(context.medium[one], context.stencil[one], seen, context.mask[one], substeps)
 
 
-def _loops(model: Forecaster, precision: Literal["float32", "bfloat16"]) -> GatedLoops | StructuredLoops | StepLoops:
-    if model.network:
-        return GatedLoops(model, precision)
-    return StructuredLoops(model) if isinstance(model.coarse, StructuredStep) else StepLoops(model)
-
-
 def _refuse_others(model: Forecaster, precision: str) -> None:
     config = model.config
     if not config.conserve_energy:
         raise WavesimError("only forecasters with conserve_energy are compiled: one without it can blow up")
-    if config.ranks and config.network not in ("gated", *STEPS):
+    if config.ranks and config.network not in ("gated", "effective"):
         raise WavesimError(
             f"the loops know learned steps and gated networks, not '{config.network}': use ONNX Runtime or PyTorch"
         )
@@ -109,7 +101,7 @@ def _refuse_others(model: Forecaster, precision: str) -> None:
         raise WavesimError(f"the loops know one frame a call, not bundle {config.bundle}: use ONNX Runtime or PyTorch")
     if precision != "bfloat16":
         return
-    if config.ranks and config.network in STEPS:
+    if isinstance(model.coarse, EffectiveStep):
         raise WavesimError(f"network '{config.network}' is a step of single precision: use precision float32")
     if not multiplies_bfloat16():
         raise WavesimError("this processor does not multiply bfloat16 (AVX512-BF16): use precision float32")

@@ -9,8 +9,8 @@ A network that is not linear in the state is given fields whose largest value is
 the exact step commutes with a change of amplitude, and so does every forecaster. Where the medium has rigid obstacles
 (`obstacles.py`) there is no correction.
 
-Two networks do not correct the coarse step but take its place, with an operator that is learned and semidefinite for
-any weights (`learned.py`): "structured" and "effective". Untrained they are the coarse step, too.
+One network, "effective", does not correct the coarse step but takes its place, with an operator that is learned and
+semidefinite for any weights (`effective.py`). Untrained it is the coarse step, too.
 
 After each frame the state is scaled back to its energy budget whenever it exceeds it: between walls and without
 sources it cannot blow up.
@@ -31,15 +31,11 @@ from wavesim.surrogate.effective import EffectiveStep
 from wavesim.surrogate.networks import Seen, make_network
 from wavesim.surrogate.obstacles import mask, without_obstacles
 from wavesim.surrogate.sides import brought_up
-from wavesim.surrogate.structured import StructuredStep
 
 # The budget over the initial energy. On the forecast's grid the energy of the FE truth itself rises, by 3 % in the mean
 # and at most 14.8 % over the demo's 168 trajectories that train and validate (65 frames each), because cell averages
 # miss a part of the pulse at the grains' surfaces.
 ENERGY_MARGIN = 1.15
-
-STEPS: dict[str, type[StructuredStep | EffectiveStep]] = {"structured": StructuredStep, "effective": EffectiveStep}
-"""What takes the place of the coarse step."""
 
 
 class Context(NamedTuple):
@@ -55,8 +51,8 @@ class Context(NamedTuple):
 
 
 def _step(config: ForecasterConfig, courant: float) -> CoarseStep:
-    if config.ranks and config.network in STEPS:
-        return STEPS[config.network](config, courant)
+    if config.ranks and config.network == "effective":
+        return EffectiveStep(config, courant)
     return CoarseStep(courant, config.substeps, config.sides)
 
 
@@ -67,7 +63,7 @@ class Forecaster(nn.Module):
         super().__init__()
         self.config, self.courant = config, courant
         self.coarse = _step(config, courant)
-        alone = not config.ranks or config.network in STEPS
+        alone = not config.ranks or isinstance(self.coarse, EffectiveStep)
         self.network = None if alone else make_network(config)
 
     @property

@@ -20,9 +20,10 @@ from typing import Literal
 import numpy as np
 
 from wavesim.errors import WavesimError
+from wavesim.surrogate.effective import EffectiveStep
 from wavesim.surrogate.export import OnnxForecaster, export_onnx
 from wavesim.surrogate.loops import CompiledForecaster
-from wavesim.surrogate.models import STEPS, Forecaster
+from wavesim.surrogate.models import Forecaster
 from wavesim.surrogate.rollout import Stepper
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -113,7 +114,7 @@ def steppers(
 ) -> Steppers:
     """The forecaster in every runtime that is here, by (runtime, precision): in torch alone where it is not exported.
 
-    Learned steps run in single precision alone: rounded to less, a filter and its adjoint are none.
+    Learned steps run in single precision alone: rounded to less, their operator is not symmetric.
 
     Args:
         graphs: where the ONNX graphs go, a name without suffix. calibration: states and media (n, 2, y, x), for int8.
@@ -129,7 +130,7 @@ def steppers(
         found["openvino", "float32"] = OpenVinoForecaster(graphs)
     with contextlib.suppress(WavesimError):  # no compiler here, or what the loops do not know: the others remain
         found["compiled", "float32"] = CompiledForecaster(model)
-    if model.config.ranks and model.config.network in STEPS:
+    if isinstance(model.coarse, EffectiveStep):
         return found
     if openvino:
         found["openvino", "bfloat16"] = OpenVinoForecaster(graphs, "bfloat16")

@@ -15,7 +15,7 @@ import torch
 
 from wavesim.config import Side
 from wavesim.errors import WavesimError
-from wavesim.surrogate.layers.padding import Boundary, continued, returned
+from wavesim.surrogate.layers.padding import Boundary, continued
 
 Sides = tuple[Side, Side, Side, Side]
 Padding = tuple[tuple[Boundary, Boundary], tuple[Boundary, Boundary]]
@@ -34,11 +34,6 @@ def padding(sides: Sides, kinds: dict[Side, Boundary]) -> Padding:
 def around(field: torch.Tensor, cells: int, beyond: Padding) -> torch.Tensor:
     """(batch, channel, y, x) with `cells` more cells on all four sides."""
     return continued(continued(field, cells, -2, beyond[0]), cells, -1, beyond[1])
-
-
-def within(field: torch.Tensor, cells: int, beyond: Padding) -> torch.Tensor:
-    """The adjoint of `around`."""
-    return returned(returned(field, cells, -1, beyond[1]), cells, -2, beyond[0])
 
 
 def brought_up(grid: tuple[int, int], multiple: int, beyond: Padding) -> tuple[int, int]:

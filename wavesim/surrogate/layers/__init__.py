@@ -22,7 +22,7 @@ from torch import nn
 from wavesim.errors import WavesimError
 from wavesim.surrogate.layers.convolution import Convolution
 from wavesim.surrogate.layers.cp import CPConvolution
-from wavesim.surrogate.layers.padding import BOUNDARIES, Boundary, Padding, by_axis, continued, returned
+from wavesim.surrogate.layers.padding import BOUNDARIES, Boundary, Padding, by_axis, continued
 from wavesim.surrogate.layers.stages import KINDS, RANKED, recipe
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "continued",
     "make_conv",
     "pointwise",
-    "returned",
 ]
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from wavesim.errors import WavesimError
 from wavesim.surrogate.layers.fold import folded
-from wavesim.surrogate.layers.padding import Sides, continued_all, returned
+from wavesim.surrogate.layers.padding import Sides, continued_all
 from wavesim.surrogate.layers.stages import Stage
 
 DENSE_PAYS = 7
@@ -123,34 +123,6 @@ class Convolution(nn.Module):
         stride = [step if axis in axes else 1 for axis, step in enumerate(self.stride)]
         groups = stage.channels_in if stage.depthwise else 1
         return convolution(field, getattr(self, name), stride=stride, groups=groups)
-
-    def adjoint(self, field: torch.Tensor) -> torch.Tensor:
-        """W' y of a field (batch, channels_out, *grid), with <W x, y> = <x, W' y> at every boundary.
-
-        Raises:
-            WavesimError: a layer that strides or has a bias.
-        """
-        if max(self.stride) > 1 or self.bias is not None:
-            raise WavesimError(f"stride {self.stride} or a bias: only filters without both have an adjoint here")
-        if torch.is_grad_enabled() and self.trains_dense:
-            return self._back(field, self.kernel(), range(self.dim), depthwise=False)
-        for stage in reversed(self.stages):
-            terms = [self._back(field, getattr(self, name), axes, stage.depthwise) for name, axes in stage.filters]
-            field = terms[0]
-            for term in terms[1:]:
-                field = field + term
-        return field
-
-    def _back(self, field: torch.Tensor, taps: torch.Tensor, axes: Sequence[int], depthwise: bool) -> torch.Tensor:
-        """The adjoint of one filter: not as a transposed convolution, which runtimes do channel by channel."""
-        taps = taps.flip([2 + axis for axis in range(self.dim)])
-        cells = [2 * self.reach[axis] if axis in axes else 0 for axis in range(self.dim)]
-        groups = len(taps) if depthwise else 1
-        taps = taps if depthwise else taps.transpose(0, 1)
-        field = CONVOLUTIONS[self.dim][0](field, taps, padding=cells, groups=groups)
-        for axis in axes:
-            field = returned(field, self.reach[axis], axis - self.dim, self.padding[axis])
-        return field
 
     def _fits(self, grid: Sequence[int]) -> None:
         if any(cells % step for cells, step in zip(grid, self.stride, strict=True)):

@@ -69,18 +69,6 @@ def continued(field: torch.Tensor, cells: int, axis: int, sides: Sides = ("mirro
     return torch.cat((before, field, after), dim=axis)
 
 
-def returned(field: torch.Tensor, cells: int, axis: int, sides: Sides = ("mirror", "mirror")) -> torch.Tensor:
-    """The adjoint of `continued`: what lies in the `cells` beyond both edges goes back to where it was taken from."""
-    if cells == 0:
-        return field
-    length = field.shape[axis] - 2 * cells
-    inner = field.narrow(axis, cells, length)
-    for outside, first in _going_back(field, cells, axis, sides):
-        behind = length - first - outside.shape[axis]
-        inner = inner + F.pad(outside, [0, 0] * (-axis - 1) + [first, behind])
-    return inner
-
-
 def _going_back(field: torch.Tensor, cells: int, axis: int, sides: Sides) -> Iterator[tuple[torch.Tensor, int]]:
     """What lies beyond each side as it is added inside, and the first cell inside that it is added to."""
     length = field.shape[axis] - 2 * cells

@@ -35,14 +35,13 @@ class Network(nn.Module):
     linear = True  # in the fields
     exportable = True  # to ONNX
     multiple = 1  # what sizes are brought up to
-    continuation = STATE  # of the fields beyond the sides
     head: nn.Module
 
     def __init__(self, config: ForecasterConfig):
         super().__init__()
         self.config = config
         self.channels_in, self.channels_out = self.channels(config)
-        self.beyond, self.medium_beyond = padding(config.sides, self.continuation), padding(config.sides, MEDIUM)
+        self.beyond, self.medium_beyond = padding(config.sides, STATE), padding(config.sides, MEDIUM)
 
     @staticmethod
     def channels(config: ForecasterConfig) -> tuple[int, int]:

@@ -9,11 +9,19 @@ import pytest
 
 from wavesim.fem.arcs import interfaces, on_circles
 from wavesim.fem.cut import SOFT, cut_coarse, cut_fine
-from wavesim.fem.fill import fill
+from wavesim.fem.fill import ROUND, crosses_itself, fill
 from wavesim.fem.mesh import Mesh
 from wavesim.fem.relax import ALONG_X, FREE, ON_CIRCLE, Relaxation, arc_angles, slopes
 from wavesim.fem.sampling import differentiation, lagrange
 
+# Between grains at a corner of the square. Every other vertex makes a polygon that crosses itself, which Gmsh splits
+# again and again.
+NECK = [
+    *((0.9642, 0.0), (1.0, 0.0), (1.0, 0.0055), (0.9701, 0.0133), (0.9499, 0.0366), (0.9465, 0.0673), (0.9612, 0.0945)),
+    *((0.9541, 0.1082), (0.9252, 0.1122), (0.9036, 0.1319), (0.8971, 0.1603), (0.8849, 0.1646), (0.842, 0.1407)),
+    *((0.8352, 0.1144), (0.8554, 0.0955), (0.8645, 0.0695), (0.8605, 0.0422), (0.8823, 0.0258), (0.9134, 0.0362)),
+    (0.9447, 0.0263),
+]
 NO_DISKS = np.zeros((0, 3))
 UNIT_CIRCLE = np.array([[0.0, 0.0, 1.0]])
 
@@ -68,9 +76,12 @@ def test_coarse_parts_tile_their_polygon():
         [(0.948, 1), (0.961, 0.975), (1, 0.975), (1, 1), (0.985, 1), (0.97, 1)],  # a wall's side of three edges
         [(0.3446, 0), (0.3587, 0), (0.3729, 0), (0.3668, 0.0097)],  # a triangle with a flat side
         [(0.3467, 0), (0.3656, 0), (0.3846, 0), (0.3973, 0), (0.3656, 0.0121), (0.334, 0)],  # a shallow cap
+        NECK,
     ],
 )
 def test_regions_with_flat_corners_are_filled_without_folds(polygon):
+    if len(polygon) >= ROUND:
+        pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")
     rim = np.array(polygon)
     (filling,) = fill([rim], [np.full(len(rim), -1)], NO_DISKS, np.ones(1), 0.03)
     assert np.isfinite(filling.hardest)
@@ -79,6 +90,23 @@ def test_regions_with_flat_corners_are_filled_without_folds(polygon):
     x, y = rim.T
     assert mesh.areas.sum() == pytest.approx((x * np.roll(y, -1) - y * np.roll(x, -1)).sum() / 2, rel=1e-9)
     assert corners.shape[1:] == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("polygon", "crosses"),
+    [
+        ([(0, 0), (1, 0), (1, 1), (0, 1)], False),
+        ([(0, 0), (2, 0), (2, 2), (1, 0.5), (0, 2)], False),  # a notch
+        ([(0, 0), (1, 0), (2, 0), (2, 1), (0, 1)], False),  # a vertex on a straight side
+        ([(0, 0), (1, 1), (1, 0), (0, 1)], True),  # a bow tie
+        ([(0, 0), (2, 0), (2, 2), (1, -0.5), (0, 2)], True),  # a notch through the other side
+        (NECK, False),
+        (NECK[1::2], True),
+    ],
+)
+def test_a_polygon_that_crosses_itself_is_told_from_others(polygon, crosses):
+    for way in (polygon, polygon[::-1], polygon[2:] + polygon[:2]):
+        assert crosses_itself(np.array(way, float)) == crosses
 
 
 @pytest.fixture

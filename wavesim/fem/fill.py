@@ -22,12 +22,14 @@ import numpy as np
 
 from wavesim.errors import WavesimError, missing_engine
 from wavesim.fem.cut import cut_coarse, cut_fine
+from wavesim.fem.mesh import twice_area
 from wavesim.fem.relax import FIXED, FREE, Relaxation, arc_angles, hardest
 
 STARS = {24: 6, 14: 8, 10: 10}  # vertices of a polygon: edges of the largest star
 COARSE = {16: 4, 12: 6}  # corners of a coarse polygon: corners of the largest cell
 ROUND = 12  # vertices from which Gmsh is asked for points inside
 SIDE = np.deg2rad(140)  # an angle above does not end a side
+MINUTES = 10  # after which Gmsh is given up: it needs a second
 STRAIGHT = np.deg2rad(158)  # an angle above is not left to one cell, because its two edges may lie on one circle
 
 
@@ -162,12 +164,18 @@ def _by_gmsh(polygons: Sequence[np.ndarray], wanted: list[int], size: float) -> 
     if find_spec("gmsh") is None:
         raise missing_engine("gmsh", "meshing this packing", "mesh")
     tasks = [(k, phase, np.roll(polygons[k], -phase, axis=0)[::2]) for k in wanted for phase in (0, 1)]
+    tasks = [task for task in tasks if not crosses_itself(task[2])]  # Gmsh would split its edges for ever
+    if not tasks:
+        return []
     with TemporaryDirectory() as folder:
         source, target = Path(folder) / "polygons.npz", Path(folder) / "cells.npz"
         lengths, sizes = [len(coarse) for _, _, coarse in tasks], [2 * size] * len(tasks)
         np.savez(source, points=np.concatenate([coarse for _, _, coarse in tasks]), lengths=lengths, sizes=sizes)
         command = [sys.executable, "-m", "wavesim.fem._gmsh", str(source), str(target)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60 * MINUTES)
+        except subprocess.TimeoutExpired as error:
+            raise WavesimError(f"gmsh did not end in {MINUTES} minutes; use another element_size") from error
         if done.returncode or not target.is_file():
             raise WavesimError(
                 f"gmsh could not mesh the packing ({done.stderr.strip()[-200:]}); use another element_size"
@@ -183,6 +191,14 @@ def _by_gmsh(polygons: Sequence[np.ndarray], wanted: list[int], size: float) -> 
             coarse, mine = _shared(points[task], mine, straight)
             tries.append((k, *_split(polygons[k], phase, coarse, mine)))
     return tries
+
+
+def crosses_itself(polygon: np.ndarray) -> bool:
+    """Whether two edges of a polygon (n, 2) cross: each then has the ends of the other on either side."""
+    after = np.roll(polygon, -1, axis=0)
+    side = twice_area(polygon[:, None], after[:, None], polygon)  # (edge, vertex)
+    cut = side * np.roll(side, -1, axis=1) < 0
+    return bool((cut & cut.T).any())
 
 
 def _shared(points: np.ndarray, cells: list[list[int]], straight: np.ndarray) -> tuple[np.ndarray, list[list[int]]]:

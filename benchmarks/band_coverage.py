@@ -3,9 +3,9 @@
 Two datasets of one kind and of two seeds, one trajectory a medium: train and valid of the first calibrate, as `wavesim
 calibrate` does, the whole second tests. Beside the band stands what it was chosen from: one number for each lead time,
 and the coarse defect as it is, calibrated on the same media.
-    packing-smooth    the demo's packings, whose forecasters are shipped: data/models/demo
-    packing           sharp grains: name forecasters of them with --models
-    random            a smooth random field of wave speed
+    packing-smooth    the demo's packings, by default with data/models/demo
+    packing           sharp grains, with data/models/packing
+    random            a smooth random field of wave speed, with data/models/random
 Each forecaster is a line of results/coverage.jsonl; what is whole is not made again, a killed call goes on.
 
 By default 50 media fit the scale, 400 calibrate and 800 test: then a band's coverage, as it is counted, is within 3 %
@@ -224,9 +224,7 @@ def answer(row: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=tuple(FULL.settings), default="packing-smooth")
-    parser.add_argument(
-        "--models", type=Path, nargs="*", default=sorted((ROOT / "data/models/demo").glob("*.safetensors"))
-    )
+    parser.add_argument("--models", type=Path, nargs="*", help="default: those that are shipped for the preset")
     parser.add_argument("--media", type=int, nargs=2, metavar=("CALIBRATING", "TESTING"), help="default: 450 800")
     parser.add_argument("--level", type=float, default=0.9)
     parser.add_argument("--folder", type=Path, default=Path("runs/coverage"), help="data, and errors by medium")
@@ -234,6 +232,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few media, small and short: whether it runs")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    shipped = ROOT / "data" / "models" / {"packing-smooth": "demo"}.get(given.preset, given.preset)
+    models = given.models or sorted(shipped.glob("*.safetensors"))
     scale = QUICK if given.quick else FULL
     if given.media:
         scale = Scale(dict(zip(SEEDS, given.media, strict=True)), scale.settings)
@@ -242,7 +242,7 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     with sole_user(given.folder):
         roots = [dataset(given.preset, role, scale, given.folder) for role in SEEDS]
-        for path in given.models:
+        for path in models:
             row = finished(path, roots[0], roots[1], given.level, given.folder)
             log_lines(out / "coverage.jsonl", [row], preset=given.preset, model=path.stem)
         text = table(read_lines(out / "coverage.jsonl"))

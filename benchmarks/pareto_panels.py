@@ -129,7 +129,10 @@ class Panel:
 
     def _of_kind(self, rows: Sequence[Row], row: Row, batch: int) -> Rival | None:
         """The cheapest of one kind, also between two of its sizes."""
-        error, found = self.claimed(row), []
+        error, found, sizes = self.claimed(row), [], dict[Any, Row]()
+        for one in sorted(rows, key=self.claimed, reverse=True):
+            sizes[one.run.get("elements", one.name)] = one  # of each size the one of the best spread
+        rows = list(sizes.values())
         good = [one for one in rows if self.claimed(one) <= error]
         if not good:
             return None

@@ -28,6 +28,7 @@ from wavesim.config import TrainingConfig, as_toml
 from wavesim.metrics import one_crossing
 from wavesim.provenance import file_hash, write_json
 from wavesim.recipes import RecipeConfig
+from wavesim.surrogate.band import band_file
 from wavesim.tables import markdown
 
 FOLDER = Path("runs/apriori")
@@ -82,6 +83,7 @@ def ship(
         shutil.copy(runs / name / "model.safetensors", target / f"{name}.safetensors")
         shutil.copy(runs / name / "curves.png", target / f"{name}.curves.png")
         shutil.copy(runs / f"{name}.toml", target)
+        band_file(target / f"{name}.safetensors").unlink(missing_ok=True)  # of the model before: calibrate it again
     trajectories = FRESH if scale.grid > apriori.QUICK.grid else scale.trajectories[apriori.kind_of(preset)]
     fresh = apriori.generated(preset, scale, folder, trajectories, FRESH_SEED)
     results = {}

@@ -87,6 +87,16 @@ def test_a_solver_also_runs_between_two_sizes_that_were_measured():
     assert panel_of(exact).best()[1].name == "20"
 
 
+def test_a_size_of_two_spreads_is_one_size():
+    """The line runs from 10 to 40, not from one spread of 40 to the other, which costs 60 and errs 0.05."""
+    each = (("10", 0.16, 1.0, 10), ("40", 0.05, 60.0, 40), ("40, spread 0.6", 0.01, 64.0, 40))
+    solvers = [
+        line for name, one, cost, n in each for line in lines_of("solver", name, one, cost, degree=2, elements=n)
+    ]
+    (_, rival) = panel_of([truth(0.0001), *solvers, *lines_of("forecaster", "network", 0.04, 2.0, **PAID)]).best()
+    assert rival.name == "between 10 and 40, spread 0.6" and rival.milliseconds == pytest.approx(8.0)
+
+
 def test_a_gain_is_known_to_the_jackknifes_error_over_media():
     """Solvers of errors e / 2 and 3 e / 2 in two media, a forecaster with the same in both: between two sizes, of 16
     times the error and 64 times the cost, the gain is as 64^(1/2), without one medium 64^(ln 2 / ln 16), without the

@@ -75,7 +75,7 @@ def forecast(model: Path, split: WaveDataset, index: int) -> np.ndarray:
 
 def test_the_features_are_those_of_a_mode_in_closed_form() -> None:
     """A cosine of cell centres is an eigenvector of the scheme: a frame is a product of 2 x 2 matrices."""
-    kappa, rho, substeps, m, n = 1.7, 0.8, 4, 2, 3
+    kappa, rho, substeps, m, n = 1.7, 0.8, 5, 2, 3
     place = (np.arange(CELLS) + 0.5) / CELLS
     shape = np.outer(np.cos(n * np.pi * place), np.cos(m * np.pi * place))
     laplacian = sum(4 * math.sin(math.pi * k / (2 * CELLS)) ** 2 for k in (m, n))
@@ -161,6 +161,19 @@ def test_frame_by_frame_the_band_is_that_of_the_whole_forecast(data: Path, model
         whole, np.array(band.quantiles) * np.exp(np.sum(logs * np.array(band.exponents), axis=-1)), rtol=1e-4
     )
     assert band.step(current, states[-1]).bound is None  # beyond the lead times that were calibrated
+
+
+def test_a_medium_stiffer_than_all_that_calibrated_has_a_bound_too(tmp_path: Path, model: Path, band: Band) -> None:
+    stiff = WaveDataset(write(tmp_path, {"test": [1.9]}), "test")
+    states, medium = stiff.trajectory(0).state, stiff.medium(0)
+    finer = CoarseStep(COURANT, 6, band.sides)  # its stencil says so
+    finer.check(stencil := finer.stencil(torch.from_numpy(medium[None])))
+    with pytest.raises(WavesimError, match="takes at least 6"):
+        band.coarse.check(stencil)
+    logs = features(finer, states, medium)
+    expected = np.array(band.quantiles) * np.exp(np.sum(logs * np.array(band.exponents), axis=-1))
+    np.testing.assert_allclose(band.of(states, medium), expected, rtol=1e-4)
+    np.testing.assert_array_equal(features(band.coarse, states, medium), logs)
 
 
 def test_the_band_is_the_same_whatever_the_amplitude(data: Path, model: Path, band: Band) -> None:
@@ -265,6 +278,17 @@ def test_a_call_that_is_killed_goes_on_where_it_stopped(
     assert count == 6 + 16 - 5 and part.read_bytes() == whole.read_bytes()
     calibrate(model, data, 0.8, out=part, progress=False)
     assert count == 6 + 16 - 5 and json.loads(part.read_text())["level"] == 0.8
+
+
+def test_other_waves_through_the_same_media_are_forecast_anew(tmp_path: Path, model: Path) -> None:
+    out, media = tmp_path / "a.band.json", {"train": speeds("train")}
+    first = calibrate(model, write(tmp_path / "one", media), out=out, progress=False)
+    shard = exact_shard(CELLS, FRAMES, COURANT, media["train"], 7)  # other modes through the same
+    write_shard(tmp_path / "two" / "data" / "train" / "train.hdf5", replace(shard, about={"config": {}}))
+    second = calibrate(model, tmp_path / "two", out=out, progress=False)
+    fresh = calibrate(model, tmp_path / "two", out=tmp_path / "b.band.json", progress=False)
+    assert first.keys == second.keys and first.quantiles != second.quantiles
+    assert second.quantiles == fresh.quantiles and second.exponents == fresh.exponents
 
 
 def test_a_forecaster_that_grows_has_no_band_and_one_medium_in_which_it_does_costs_a_place(

@@ -53,11 +53,13 @@ LEAST = 1e-7  # of defects and norms over |f_0|: single precision holds no less
 class Bounded:
     """A forecast with its bound. bound: of the present frame's relative L2; None beyond the calibrated lead times.
 
-    workspace: of the compiled loops, or none where these do not know the sides."""
+    substeps: of the coarse step, in this medium; workspace: of the compiled loops, or none where these do not know the
+    sides, or take fewer sub-steps."""
 
     state: torch.Tensor
     medium: torch.Tensor
     stencil: torch.Tensor
+    substeps: int
     workspace: Any
     size: float
     squares: float = 0.0
@@ -112,7 +114,7 @@ class Band:
         """Start from the state (2, y, x) that a forecast starts from, in a medium (2, y, x).
 
         Raises:
-            WavesimError: another grid than the calibrating one, or a medium in which the coarse step is unstable.
+            WavesimError: another grid than the calibrating one.
         """
         start, through = _field(state), _field(medium)
         if {tuple(start.shape[-2:]), tuple(through.shape[-2:])} != {self.grid}:
@@ -121,11 +123,11 @@ class Band:
                 f"{start.shape[-1]} x {start.shape[-2]}: calibrate one on waves of that grid"
             )
         stencil = self.coarse.stencil(through)
-        self.coarse.check(stencil)
+        substeps = _stable(self.coarse, stencil)
         # What is compared with a forecast is not scaled back: the budget is without end.
-        loops, endless = self._loops, float(np.finfo(np.float32).max)
+        loops, endless = self._loops if substeps == self.substeps else None, float(np.finfo(np.float32).max)
         workspace = loops.start(start.numpy(), through.numpy(), endless) if loops else None
-        return Bounded(start, through, stencil, workspace, _norm(start))
+        return Bounded(start, through, stencil, substeps, workspace, _norm(start))
 
     def step(self, current: Bounded, state: Any) -> Bounded:
         """The bound of the frame (2, y, x) that was forecast next: one coarse step, and no call of the network."""
@@ -134,7 +136,7 @@ class Band:
             if self._loops and current.workspace:
                 expected = torch.from_numpy(self._loops.advance(current.state.numpy(), current.workspace)[:, 0])
             else:
-                expected = self.coarse(current.state, current.stencil)
+                expected = self.coarse(current.state, current.stencil, current.substeps)
             squares = current.squares + float(self.coarse.energy(after - expected, current.stencil, current.medium))
         frame, bound = current.frame + 1, None
         if frame <= len(self.quantiles):
@@ -186,11 +188,16 @@ def features(coarse: CoarseStep, states: np.ndarray, medium: np.ndarray) -> np.n
     fields, medium_ = torch.from_numpy(states), torch.from_numpy(medium[None])
     stencil = coarse.stencil(medium_)
     with torch.no_grad():
-        apart = fields[1:] - coarse(fields[:-1], stencil)
+        apart = fields[1:] - coarse(fields[:-1], stencil, _stable(coarse, stencil))
         squares = coarse.energy(apart, stencil, medium_)[:, 0, 0, 0].double().cumsum(0).numpy()
     pressures = np.sqrt(np.sum(np.square(states[1:, 0], dtype=float), axis=(1, 2)))
     size = _norm(fields[:1])
     return np.stack(_logs(np.sqrt(squares) / size, pressures / size), axis=-1)
+
+
+def _stable(coarse: CoarseStep, stencil: torch.Tensor) -> int:
+    """Sub-steps of the coarse step in a medium: more in one that is stiffer than all that calibrated."""
+    return max(coarse.substeps, int(coarse.stable_with(coarse.bound(stencil).max())))
 
 
 def _field(values: Any) -> torch.Tensor:

@@ -42,7 +42,8 @@ def trained_there(trained: list[Any] | None, scenario: Scenario) -> bool:
 @dataclass(frozen=True)
 class Row:
     """One solver or forecaster in one scenario: means over media and bursts. start: of the two of a solver, the better
-    one. milliseconds: batch -> a simulated crossing, least and median; taken: on which machine, and when; once: seconds
+    one. milliseconds: batch -> a simulated crossing, least and median, taken in one medium, times the mean of the steps
+    in all media over its own; taken: on which machine, and when; once: seconds
     a medium, by what takes them; run: what it says of itself; each: error after one crossing by (packing, burst);
     refused: why it has no errors in some medium."""
 
@@ -216,6 +217,12 @@ def _row(lines: Lines, run: dict[str, Any]) -> Row:
         key: float(np.mean([line[start]["vrmse"][key] for line in errors])) for key in errors[0][start]["vrmse"]
     } if errors else {}  # fmt: skip
     seconds = [line["seconds"] for line in [*errors, *times] if "seconds" in line]
+    steps = {line["packing"]: line["steps"] for line in errors if line.get("steps")}
+    share = {packing: float(np.mean(list(steps.values()))) / own for packing, own in steps.items()}
+    taken = {
+        line["batch"]: (share.get(line.get("packing"), 1.0) * np.array([line["milliseconds"], line["median"]])).tolist()
+        for line in times
+    }
     parts = list(dict.fromkeys(part for one in seconds for part in one))
     return Row(
         run["name"],
@@ -224,9 +231,9 @@ def _row(lines: Lines, run: dict[str, Any]) -> Row:
         means[start]["one"] if errors else np.nan,
         windows,
         start,
-        max((line["steps"] for line in errors if "steps" in line), default=None),
+        max(steps.values(), default=None),
         max((line["unknowns"] for line in errors if "unknowns" in line), default=None),
-        {line["batch"]: (line["milliseconds"], line["median"]) for line in times},
+        {batch: (least, median) for batch, (least, median) in taken.items()},
         next(((line.get("machine", ""), line.get("taken", "")) for line in times), ("", "")),
         {part: float(np.mean([one[part] for one in seconds])) for part in parts},
         next((line["runtime"] for line in times if line["batch"] == 1), ""),

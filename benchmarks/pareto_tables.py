@@ -125,6 +125,8 @@ def summary(found: Sequence[Panel]) -> list[str]:
 
 
 def _in_short(row: Row, panel: Panel) -> str:
+    if row.refused:
+        return "unstable" if "unstable" in row.refused else "refused"
     if not row.cost() > 0:
         return ""
     if row.one >= 1:

@@ -97,6 +97,15 @@ def test_a_size_of_two_spreads_is_one_size():
     assert rival.name == "between 10 and 40, spread 0.6" and rival.milliseconds == pytest.approx(8.0)
 
 
+def test_milliseconds_of_one_medium_count_by_the_steps_that_all_of_them_take():
+    lines = [truth(0.0001), *SOLVERS, *lines_of("forecaster", "network", 0.1, 6.0, **PAID)]
+    own = [line for line in lines if line["kind"] != "model" and line.get("run", {}).get("name") == "network"]
+    for line in own:
+        line |= {"packing": "a"} if line["kind"] == "time" else {"steps": {"a": 6, "b": 7}[line["packing"]]}
+    row = next(row for row in panel_of(lines).rows if row.name == "network")
+    assert row.cost() == pytest.approx(6.5) and row.milliseconds[32] == pytest.approx((3.25, 3.25)) and row.steps == 7
+
+
 def test_a_gain_is_known_to_the_jackknifes_error_over_media():
     """Solvers of errors e / 2 and 3 e / 2 in two media, a forecaster with the same in both: between two sizes, of 16
     times the error and 64 times the cost, the gain is as 64^(1/2), without one medium 64^(ln 2 / ln 16), without the

@@ -14,7 +14,8 @@ from wavesim.config import TrainingConfig, parse
 from wavesim.dataset import check
 from wavesim.metrics import relative_l2
 from wavesim.recipes import RecipeConfig, recipe
-from wavesim.surrogate.checkpoint import read_header
+from wavesim.surrogate.band import band_file, load_band
+from wavesim.surrogate.checkpoint import fingerprint_of, read_header
 from wavesim.surrogate.loops import CompiledForecaster
 from wavesim.viz.runs import find_run
 
@@ -45,6 +46,14 @@ def test_a_recipe_beside_a_shipped_model_is_that_of_its_file(path: Path) -> None
     assert header["config"] == given.forecaster
     assert parse(header["about"]["training"], TrainingConfig, str(path)) == given.training
     assert f"--model {path.relative_to(ROOT)} " in (path.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "data" / "models").rglob("*.band.json")), ids=lambda path: path.name)
+def test_a_band_beside_a_shipped_model_is_of_that_model(path: Path) -> None:
+    band = load_band(path)
+    model = path.with_name(path.name.replace(".band.json", ".safetensors"))
+    assert band_file(model) == path and band.forecaster == fingerprint_of(wavesim.load(model))
+    assert band.level == 0.9 and band.media >= 200
 
 
 def shipped(learned: bool) -> list[Path]:

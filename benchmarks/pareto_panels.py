@@ -219,10 +219,10 @@ def _row(lines: Lines, run: dict[str, Any]) -> Row:
     seconds = [line["seconds"] for line in [*errors, *times] if "seconds" in line]
     steps = {line["packing"]: line["steps"] for line in errors if line.get("steps")}
     share = {packing: float(np.mean(list(steps.values()))) / own for packing, own in steps.items()}
-    taken = {
-        line["batch"]: (share.get(line.get("packing"), 1.0) * np.array([line["milliseconds"], line["median"]])).tolist()
-        for line in times
-    }
+    taken = {}
+    for line in times:
+        times_own = share.get(line.get("packing"), 1.0)
+        taken[line["batch"]] = times_own * line["milliseconds"], times_own * line["median"]
     parts = list(dict.fromkeys(part for one in seconds for part in one))
     return Row(
         run["name"],
@@ -233,7 +233,7 @@ def _row(lines: Lines, run: dict[str, Any]) -> Row:
         start,
         max(steps.values(), default=None),
         max((line["unknowns"] for line in errors if "unknowns" in line), default=None),
-        {batch: (least, median) for batch, (least, median) in taken.items()},
+        taken,
         next(((line.get("machine", ""), line.get("taken", "")) for line in times), ("", "")),
         {part: float(np.mean([one[part] for one in seconds])) for part in parts},
         next((line["runtime"] for line in times if line["batch"] == 1), ""),

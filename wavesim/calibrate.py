@@ -147,7 +147,7 @@ def measured(
     kept = {
         line["medium"]: line
         for line in read_lines(log)
-        if line["medium"] in media and wanted[line["medium"]].items() <= {**line, "features": 0, "errors": 0}.items()
+        if line["medium"] in media and all(line.get(key) == value for key, value in wanted[line["medium"]].items())
     }
     write_lines(log, kept.values())  # what a kill cut short is gone
     missing, stepper = [key for key in media if key not in kept], in_loops(forecaster)

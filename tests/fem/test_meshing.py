@@ -7,6 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from wavesim.errors import WavesimError
+from wavesim.fem import fill as filling_module
 from wavesim.fem.arcs import interfaces, on_circles
 from wavesim.fem.cut import SOFT, cut_coarse, cut_fine
 from wavesim.fem.fill import ROUND, crosses_itself, fill
@@ -107,6 +109,13 @@ def test_regions_with_flat_corners_are_filled_without_folds(polygon):
 def test_a_polygon_that_crosses_itself_is_told_from_others(polygon, crosses):
     for way in (polygon, polygon[::-1], polygon[2:] + polygon[:2]):
         assert crosses_itself(np.array(way, float)) == crosses
+
+
+def test_gmsh_is_given_up_after_a_time(monkeypatch):
+    pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")
+    monkeypatch.setattr(filling_module, "MINUTES", 1e-4)
+    with pytest.raises(WavesimError, match=r"gmsh did not end in 0\.0001 minutes; use another element_size"):
+        fill([np.array(NECK)], [np.full(len(NECK), -1)], NO_DISKS, np.ones(1), 0.03)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def assert_alike(one, other):
     """Equal weights and zeros, to what sums lose in another order: torch's depends on where in memory a tensor lies."""
     assert one.keys() == other.keys()
     for name, weight in one.items():
-        torch.testing.assert_close(weight, other[name], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(weight, other[name], rtol=1e-4, atol=1e-6)
         assert torch.equal(weight == 0, other[name] == 0), name
 
 
@@ -48,7 +48,7 @@ def alike(one, other):
         return one.keys() == other.keys() and all(alike(value, other[key]) for key, value in one.items())
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(alike, one, other))
-    return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-6) if isinstance(one, float) else one == other
+    return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-6) if isinstance(one, float) else one == other
 
 
 def timeless(rows):

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from pruning_cases import FAMILIES, SMALL, TRAINING, Killed, alike, assert_alike, assert_equal, timeless, weights_of
+from pruning_cases import FAMILIES, SMALL, TRAINING, Killed, assert_equal, timeless, weights_of
 from safetensors.torch import load_file
 
 from wavesim.config import ForecasterConfig, PruningConfig
@@ -168,8 +168,8 @@ def test_a_killed_run_goes_on_to_the_same_result(trained, standing_waves, tmp_pa
         trained["one-way"], standing_waves, config, TRAINING, out, seed=3, progress=lambda now, *_: seen.append(now)
     )
     assert seen == list(range(7, 13))  # the first round is not done again
-    assert alike(timeless(rows), timeless(whole))
-    assert_alike(weights_of(out), weights_of(tmp_path / "whole.safetensors"))
+    assert timeless(rows) == timeless(whole)
+    assert_equal(weights_of(out), weights_of(tmp_path / "whole.safetensors"))
 
 
 def test_a_kill_between_the_last_round_and_its_row_costs_no_row(trained, standing_waves, tmp_path, monkeypatch):

@@ -14,8 +14,9 @@ Packings are those that the shipped forecasters were trained on, made anew by th
 been seen. With --data, the datasets that they were trained on (by default those of ship_presets.py, where they are), it
 is told after how many simulations data and training have paid. Every measurement is a line of OUT/runs.jsonl and is not
 made again: a second call goes on where the first stopped, and one with another model adds it; but milliseconds that are
-held against each other are taken in turns in one process: with whoever has none yet, all that decide are timed again.
-OUT/pareto.md and the figures are made of the lines alone.
+held against each other are taken in turns in one process: with whoever has none of this machine yet, all that decide
+are timed again. With --untimed only errors are measured, on a machine that may have other work. OUT/pareto.md and the
+figures are made of the lines alone.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from pareto_truth import Truth, truth_of, unchecked
 
 from wavesim.errors import WavesimError
 from wavesim.lock import sole_user
-from wavesim.provenance import file_hash, log_lines, machine, read_lines, revision, settings_hash
+from wavesim.provenance import log_lines, machine, read_lines, revision, settings_hash
 from wavesim.turns import in_turns
 
 RESULTS = Path(__file__).parent / "results" / "pareto"
@@ -55,35 +56,35 @@ class Notes:
     """The lines of finished measurements, by what they are of."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path, self.lines = path, {line["key"]: line for line in read_lines(path)}
 
     def known(self, *what: Any) -> dict[str, Any] | None:
         """The line of a measurement, or nothing."""
-        key = settings_hash(what)
-        return next((line for line in read_lines(self.path) if line["key"] == key), None)
+        return self.lines.get(settings_hash(what))
 
     def add(self, line: dict[str, Any], *what: Any) -> dict[str, Any]:
-        log_lines(self.path, [{**line, "revision": revision()}], key=settings_hash(what))
+        key, told = settings_hash(what), {**line, "revision": revision()}
+        self.lines[key] = {"key": key, **told}
+        log_lines(self.path, [told], key=key)
         return line
 
 
 def settings_of(scenario: Scenario, scale: Scale, given: argparse.Namespace) -> str:
-    """What lines must have in common to stand in one table."""
-    packings = None if given.packings is None else file_hash(given.packings)
-    return settings_hash([asdict(scenario), asdict(scale), given.bursts, given.seed, packings])
+    """What lines must have in common to stand in one table, beside their cases."""
+    return settings_hash([asdict(scenario), asdict(scale), given.bursts, given.seed])
 
 
 def current(scale: Scale, given: argparse.Namespace, notes: Notes) -> Lines:
-    """Lines of models, and those made with these settings or others that led to the same truths: packings are the same
-    in whatever file they are."""
-    lines = read_lines(notes.path)
+    """Lines of models, and those made with these settings; where packings of one name are not the same, of those that
+    came last."""
     found = {settings_of(scenario, scale, given) for scenario in SCENARIOS}
-    truths = {line["key"]: line["settings"] for line in lines if line["kind"] == "truth"}
-    for scenario in SCENARIOS:
-        if scenario.name in {line.get("scenario") for line in lines}:
-            every = cases(scenario, scale, given.packings, given.folder, len(lines), given.bursts, given.seed)
-            found |= {truths[key] for case in every if (key := settings_hash((case.key, "truth"))) in truths}
-    return [line for line in lines if line["kind"] == "model" or line["settings"] in found]
+    own = [line for line in notes.lines.values() if line["kind"] == "model" or line["settings"] in found]
+    last = {(line["scenario"], line["packing"]): line["case"] for line in own if line["kind"] == "truth"}
+    return [
+        line
+        for line in own
+        if line["kind"] in ("model", "trial") or line["case"] == last.get((line["scenario"], line["packing"]))
+    ]
 
 
 def identity(one: Runner) -> list[Any]:
@@ -113,10 +114,10 @@ def race(given: argparse.Namespace, scale: Scale, models: Sequence[Model], notes
         about = {"scenario": scenario.name, "settings": settings_of(scenario, scale, given)}
         yield f"{scenario.name}: the spread of tensors"
         (trial,) = cases(scenario, scale, *where, 1, given.bursts, given.seed, "valid")
-        tensors = list(spread_best(trial, {**about, "packing": trial.packing.name}, notes))
+        tensors = list(spread_best(trial, {**about, "packing": trial.packing.name, "case": trial.key}, notes))
         runners: list[Runner] = [*solvers(scale), *tensors, *models]
         for case in cases(scenario, scale, *where, media, given.bursts, given.seed):
-            about["packing"] = case.packing.name
+            about |= {"packing": case.packing.name, "case": case.key}
             yield f"{scenario.name}, packing {case.packing.name}: the truth"
             known = notes.known(case.key, "truth")
             truth = truth_of(case, given.folder / "truths", known)
@@ -133,8 +134,8 @@ def race(given: argparse.Namespace, scale: Scale, models: Sequence[Model], notes
                     except WavesimError as error:  # no such mesh, or an unstable forecast
                         found = {"refused": str(error)}
                     notes.add({**about, "kind": "errors", "run": one.about(), **found}, *what)
-        if first is not None:
-            about["packing"] = first[0].packing.name
+        if first is not None and not given.untimed:
+            about |= {"packing": first[0].packing.name, "case": first[0].key}
             for some in in_sittings(first[0], runners, scale, given, notes):
                 yield f"{scenario.name}: milliseconds of {len(some)}"
                 time_all(*first, some, about, given.folder, notes)
@@ -161,16 +162,18 @@ def spread_best(case: Case, about: dict[str, Any], notes: Notes) -> Iterator[Sol
 def in_sittings(
     case: Case, runners: list[Runner], scale: Scale, given: argparse.Namespace, notes: Notes
 ) -> Iterator[list[Runner]]:
-    """Those that are to be timed together: who is not timed yet, and who decides (pareto_panels.py), until all that do
-    were timed together. Those that have no errors in this medium have no times."""
+    """Those that are to be timed together: who is not timed on this machine yet, and who decides (pareto_panels.py),
+    until all that do were timed together. Those that have no errors in this medium have no times."""
     batches, together, able = (1, scale.several), set[str](), []
     for one in runners:
         errors = notes.known(case.key, identity(one), "errors")
         if one.name != "persistence" and errors and "refused" not in errors:
             able.append(one)
     while True:
-        timed = [all(notes.known(case.key, identity(one), "time", batch) for batch in batches) for one in able]
-        lacking = {one.name for one, there in zip(able, timed, strict=True) if not there}
+        lines = {one.name: [notes.known(case.key, identity(one), "time", batch) for batch in batches] for one in able}
+        lacking = {
+            name for name, taken in lines.items() if any(not one or one["machine"] != machine() for one in taken)
+        }
         (panel,) = (one for one in panels(current(scale, given, notes)) if one.scenario == case.scenario)
         best = [row for row in decisive(panel, batches) if row.name in {one.name for one in able}]
         if not lacking and len({row.taken for row in best}) < 2:
@@ -228,6 +231,7 @@ def main() -> None:
     parser.add_argument("--scenarios", nargs="*", choices=[one.name for one in SCENARIOS], help="default: all")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no measurement after so many")
     parser.add_argument("--quick", action="store_true", help="small, short and few: whether it runs")
+    parser.add_argument("--untimed", action="store_true", help="only errors; a later call takes the milliseconds")
     parser.add_argument("--finished", action="store_true", help="only draw what is there")
     parser.add_argument("--folder", type=Path, default=Path("runs/pareto"), help="packings and truths")
     parser.add_argument(
@@ -239,7 +243,7 @@ def main() -> None:
     out = given.out or (given.folder / "quick" if given.quick else RESULTS)
     notes = Notes(out / "runs.jsonl")
     with sole_user(given.folder):
-        if not scale.quick:
+        if not (scale.quick or given.finished):
             given.packings = packings_of(SCENARIOS[0], given.packings, given.folder)
         models = pareto_forecasters.models(given.models, given.data, given.training, given.packings)
         tell(models, notes)
@@ -250,8 +254,8 @@ def main() -> None:
         lines = current(scale, given, notes)
     if all(line["kind"] == "model" for line in lines):
         raise SystemExit(
-            f"no line of {notes.path} is of these packings, this seed and as many bursts: nothing is drawn; give "
-            "--packings, --seed and --bursts as when they were made, or another --out"
+            f"no line of {notes.path} is of this seed and as many bursts: nothing is drawn; give --seed and --bursts "
+            "as when they were made, or another --out"
         )
     pareto_tables.write(lines, out / "pareto.md", scale.several)
     pareto_figure.draw(lines, out, scale.several)

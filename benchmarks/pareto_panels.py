@@ -7,7 +7,7 @@ forecaster and one that is better, the cost is taken from a straight line of its
 
 Both run in the same media. How far the gain is known is its jackknife's standard error over these (over the bursts,
 where there is one medium), in logarithms: all of it is done again without each of them in turn. Where the gain is no
-further from one, the two are even.
+further from one, the two are even. Of two media the gain in each of them is told instead.
 
 Reference: Efron and Stein, Annals of Statistics 9 (1981) 586-596.
 """
@@ -92,7 +92,8 @@ class Rival:
 
 @dataclass(frozen=True)
 class Known:
-    """How far: a gain less and more its standard error, that of the error after one crossing, and over what."""
+    """How far: a gain less and more its standard error, that of the error after one crossing, and over what; of two
+    media the smaller and the larger gain."""
 
     low: float
     high: float
@@ -174,7 +175,10 @@ class Panel:
             return None
         gain, error = (len(found) - 1) ** 0.5 * np.std(found, axis=0)
         middle, media = rival.milliseconds / row.cost(batch), len(packings)
-        over = f"{media} media" if media > 1 else f"{len(found)} bursts"
+        if len(found) == 2:
+            low, high = sorted(np.exp([gain for gain, _ in found]).tolist())
+            return Known(low, high, float(error), f"in its two {'media' if media > 1 else 'simulations'}")
+        over = f"by a standard error over {f'{media} media' if media > 1 else f'{len(found)} bursts'}"
         return Known(float(middle * np.exp(-gain)), float(middle * np.exp(gain)), float(error), over)
 
 

@@ -49,7 +49,7 @@ def sentence(panel: Panel, batch: int = 1) -> str:
         who = f"the forecaster wins by {_number(gain)} times"
     else:
         who, ends = f"the solver wins by {_number(1 / gain)} times", (1 / ends[1], 1 / ends[0])
-    told = [f"{_number(ends[0])} to {_number(ends[1])} by a standard error over {known.over}"] if known else []
+    told = [f"{_number(ends[0])} to {_number(ends[1])} {known.over}"] if known else []
     told += [f"the aim is {AIM:g}"] if gain < AIM else []
     brackets = f" ({'; '.join(told)})" if told else ""
     return f"{where} {who}{brackets}, {error}: {costs}.{_when_paid(forecaster, solver)}"
@@ -97,15 +97,29 @@ def write(lines: Lines, path: Path, several: int) -> None:
         "",
         *answers,
         "",
-        f"In batches of {several}:",
+        f"In batches of {several}, or one by one where that is cheaper:",
         "",
-        *[f"- {words}" for panel in found if (words := sentence(panel, several))],
+        *_in_batches(found, several),
     ]
     for panel in found:
         text += ["", f"## {panel.scenario.name[0].upper()}{panel.scenario.name[1:]}", "", *_panel(panel, several)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(text) + "\n")
     path.with_name("summary.md").write_text("\n".join([*answers, "", *summary(found)]) + "\n")
+
+
+def _in_batches(found: Sequence[Panel], several: int) -> list[str]:
+    heads = ("", "forecaster", "one crossing", "ms a crossing", "cheapest solver of equal error", "ms a crossing")
+    lines = [f"| {' | '.join((*heads, 'times cheaper'))} |", "|---|---|---:|---:|---|---:|---:|"]
+    for panel in found:
+        if pair := panel.best(several):
+            row, rival = pair
+            known, gain = panel.known(row, several), _number(rival.milliseconds / row.cost(several))
+            told = f" ({_number(known.low)} to {_number(known.high)})" if known else ""
+            ours, theirs = _number(row.cost(several)), _number(rival.milliseconds)
+            cells = (panel.scenario.name, f"`{row.name}`", _said(row.one, panel), ours, rival.name, theirs, gain + told)
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def summary(found: Sequence[Panel]) -> list[str]:

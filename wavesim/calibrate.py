@@ -67,9 +67,9 @@ def calibrate(
     for split in splits:
         check_fits(model, forecaster, split)
         check_units(split)
-    trained_on = about.get("data", {}).get("hash")
-    _require_unseen(model, trained_on, Path(data), splits)
     media = {key: (split, numbers[0]) for split in splits for key, numbers in media_of(split).items()}
+    said = about.get("data", {})
+    _require_unseen(model, said, Path(data), splits, set(media))
     calibrating = len(media) - fitting(len(media))
     try:
         rank(calibrating, level)  # before the rollouts
@@ -87,7 +87,7 @@ def calibrate(
         fitted=len(media) - calibrating,
         keys=tuple(sorted(media)),
         forecaster=fingerprint_of(forecaster),
-        trained_on=trained_on,
+        trained_on=said.get("hash"),
         courant=forecaster.courant,
         substeps=coarse.substeps,
         sides=forecaster.config.sides,
@@ -111,13 +111,16 @@ def _splits(data: Path) -> list[WaveDataset]:
     return found
 
 
-def _require_unseen(model: str | Path, trained_on: str | None, data: Path, splits: Sequence[WaveDataset]) -> None:
-    """Raises WavesimError where the model says that it was trained on these splits."""
-    if len(splits) > 1 and trained_on == data_hash(data, splits):
-        raise WavesimError(
-            f"{model} was trained and chosen on {data}: its errors there are not those on unseen media; generate other "
-            "waves, by another --seed, and calibrate on them"
-        )
+def _require_unseen(
+    model: str | Path, said: Mapping[str, Any], data: Path, splits: Sequence[WaveDataset], media: set[str]
+) -> None:
+    """Raises WavesimError where the model says that it was trained on these splits, or in some of these media."""
+    unseen = "its errors there are not those on unseen media; generate other waves, by another --seed, and calibrate on"
+    if len(splits) > 1 and said.get("hash") == data_hash(data, splits):
+        raise WavesimError(f"{model} was trained and chosen on {data}: {unseen} them")
+    if shared := media & set(said.get("media", "").split()):
+        raise WavesimError(f"{model} was trained or chosen in {len(shared)} of the {len(media)} media of {data}: "
+                           f"{unseen} them")  # fmt: skip
 
 
 def coarse_of(forecaster: Forecaster, splits: Sequence[WaveDataset]) -> CoarseStep:

@@ -56,17 +56,11 @@ def test_the_solver_of_equal_error_is_the_cheapest_that_is_as_good():
     (ours, theirs) = panel.best()
     assert (ours.name, theirs.name) == ("network", "fine")
     words = pareto_tables.sentence(panel)
-    assert (
-        "the forecaster wins by 50 times (50 to 50 by a standard error over 2 media), at an error of 10.0 ± 5.0%"
-        in words
-    )
+    assert "the forecaster wins by 50 times (50 to 50 in its two media), at an error of 10.0 ± 5.0%" in words
     assert "data and training are paid back after 1,020 of them" in words
     dear = panel_of([truth(0.002), *SOLVERS, *lines_of("forecaster", "network", 0.35, 4.0, **PAID)])
     words = pareto_tables.sentence(dear)
-    assert (
-        "the solver wins by 4 times (4 to 4 by a standard error over 2 media; the aim is 50), at an error of 35"
-        in words
-    )
+    assert "the solver wins by 4 times (4 to 4 in its two media; the aim is 50), at an error of 35" in words
     assert (
         "With a new medium at each crossing (once 1 s, the solver 1 s) data and training are never paid back." in words
     )
@@ -109,15 +103,16 @@ def test_milliseconds_of_one_medium_count_by_the_steps_that_all_of_them_take():
 def test_a_gain_is_known_to_the_jackknifes_error_over_media():
     """Solvers of errors e / 2 and 3 e / 2 in two media, a forecaster with the same in both: between two sizes, of 16
     times the error and 64 times the cost, the gain is as 64^(1/2), without one medium 64^(ln 2 / ln 16), without the
-    other 64^(ln 6 / ln 16); of two parts the standard error is half of their difference."""
+    other 64^(ln 6 / ln 16)."""
     solvers = [*lines_of("solver", "10", 0.16, 1.0, degree=2), *lines_of("solver", "40", 0.01, 64.0, degree=2)]
     for cost, words in ((2.0, "the forecaster wins by 4 times"), (6.0, "the two are even, 1.33 times")):
         panel = panel_of(
             [truth(0.0001), *solvers, *lines_of("forecaster", "network", 0.04, cost, (0.04, 0.04), **PAID)]
         )
         found = panel.known(panel.rows[-1])
-        apart = 64 ** (np.log(3) / np.log(16) / 2)
-        assert (found.low, found.high) == pytest.approx((8 / cost / apart, 8 / cost * apart)) and found.error == 0
+        ends = 64 ** (np.log(2) / np.log(16)) / cost, 64 ** (np.log(6) / np.log(16)) / cost
+        assert (found.low, found.high) == pytest.approx(ends) and found.error == 0
+        assert found.over == "in its two media"
         assert words in pareto_tables.sentence(panel)
 
 

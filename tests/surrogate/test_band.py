@@ -231,7 +231,10 @@ def test_data_that_the_model_was_trained_on_are_refused(tmp_path: Path, data: Pa
     seen = save(coarse_alone(), tmp_path / "seen.safetensors", about)
     with pytest.raises(WavesimError, match=r"was trained and chosen on .* another --seed"):
         calibrate(seen, data, progress=False)
-    other = write(tmp_path / "other", {"train": speeds("train"), "valid": speeds("valid")[:3]})
+    shares = write(tmp_path / "shares", {"train": speeds("test") * 3, "valid": speeds("valid")[:3]})
+    with pytest.raises(WavesimError, match=r"trained or chosen in 3 of the 7 media of .*shares"):
+        calibrate(seen, shares, progress=False)
+    other = write(tmp_path / "other", {"train": [0.95 * speed for speed in speeds("train")]})
     assert calibrate(seen, other, progress=False).trained_on == about["data"]["hash"]
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import exact_shard
-from scipy import stats
 
 from wavesim.config import ForecasterConfig
 from wavesim.coverage import Coverage, summary
@@ -100,16 +99,6 @@ def test_the_command_counts_over_media_draws_it_and_says_why_where_it_cannot(wav
 def test_a_band_of_another_forecaster_or_grid_is_not_tested(waves, changes, why) -> None:
     with pytest.raises(WavesimError, match=why):
         Coverage(band_of(np.ones(FRAMES), **changes), MODEL, WaveDataset(waves, "test"))
-
-
-@pytest.mark.parametrize("covered", [0, 1, 17, 20])
-def test_the_interval_is_where_the_binomial_tails_are_a_fortieth_each(covered) -> None:
-    errors, bounds = np.where(np.arange(20) < covered, 0.1, 0.3)[:, None], np.full((20, 1), 0.2)
-    told = summary(band_of(np.ones(1)), errors, bounds)
-    ((low, high),) = told["interval"]
-    assert told["coverage"] == [covered / 20]
-    assert stats.binom.sf(covered - 1, 20, low) == pytest.approx(0.025 if covered else 1, abs=1e-4)
-    assert stats.binom.cdf(covered, 20, high) == pytest.approx(0.025 if covered < 20 else 1, abs=1e-4)
 
 
 def test_the_coverage_of_many_media_is_near_the_level() -> None:

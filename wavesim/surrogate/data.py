@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from wavesim.config import ForecasterConfig, Side, TrainingConfig
 from wavesim.dataset import CHECKSUMS, WaveDataset
 from wavesim.errors import WavesimError
+from wavesim.media import media_of
 from wavesim.provenance import generator, settings_hash
 from wavesim.surrogate.models import Forecaster
 from wavesim.unit_check import check_units
@@ -30,6 +31,7 @@ VALIDATION_TRAJECTORIES = 8
 VALIDATION_FRAMES = 32
 NORMALISATION = "none: forecasts commute with the amplitude of the state, and see the medium by its logarithm"
 SAMPLED = 32  # trajectories that the statistics of a dataset are taken from
+SAMPLED_MEDIA = 512
 
 Sides = tuple[Side, Side, Side, Side]
 
@@ -239,7 +241,10 @@ def read_through(train: WaveDataset, valid: WaveDataset) -> dict[str, Any]:
 
 
 def described(train: WaveDataset, valid: WaveDataset) -> dict[str, Any]:
-    """What a model's file says of its data; rms and mean values are those of at most 32 training trajectories."""
+    """What a model's file says of its data; rms and mean values are those of at most 32 training trajectories.
+
+    media: keys of its media (media.py), the first 512 in their order, which is that of hashes: a sample of many.
+    """
     chosen = spread(len(train), SAMPLED)
     squares = np.mean([np.mean(train.window(k, 0, train.frames) ** 2, axis=(0, 2, 3), dtype=float) for k in chosen], 0)
     media = np.stack([train.medium(k) for k in chosen]).astype(float)
@@ -247,6 +252,7 @@ def described(train: WaveDataset, valid: WaveDataset) -> dict[str, Any]:
     return {
         "hash": data_hash(train.root, (train, valid)),
         "trajectories": {data.split: len(data) for data in (train, valid)},
+        "media": " ".join(sorted(media_of(train) | media_of(valid))[:SAMPLED_MEDIA]),
         "grid": list(train.grid),
         "frames": train.frames,
         "frame_interval": train.frame_interval,

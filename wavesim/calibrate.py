@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from wavesim.dataset import SPLITS, WaveDataset
+from wavesim.dataset import SPLITS, Trajectory, WaveDataset
 from wavesim.errors import WavesimError
 from wavesim.fits import check_fits
 from wavesim.given import model_file, require_dataset_folder
@@ -146,31 +146,34 @@ def measured(
         where the forecast grew without bound.
     """
     about = {"forecaster": fingerprint_of(forecaster), "substeps": coarse.substeps}
-    wanted = {key: {**about, **_which(*place)} for key, place in media.items()}
     kept = {
-        line["medium"]: line
-        for line in read_lines(log)
-        if line["medium"] in media and all(line.get(key) == value for key, value in wanted[line["medium"]].items())
+        line["medium"]: line for line in read_lines(log) if line["medium"] in media and about.items() <= line.items()
     }
+    kept = {key: line for key, line in kept.items() if _which(*_read(*media[key])).items() <= line.items()}
     write_lines(log, kept.values())  # what a kill cut short is gone
     missing, stepper = [key for key in media if key not in kept], in_loops(forecaster)
     with log.open("a") as file:
         for key in tqdm(missing, desc="calibrate", unit="medium", disable=None if progress else True):
-            kept[key] = {"medium": key, **wanted[key], **_one(stepper, coarse, *media[key])}
+            read = _read(*media[key])
+            kept[key] = {"medium": key, **about, **_which(*read), **_one(stepper, coarse, read[1])}
             file.write(json.dumps(kept[key]) + "\n")
             file.flush()
     return [kept[key] for key in sorted(media)]
 
 
-def _which(split: WaveDataset, index: int) -> dict[str, Any]:
+def _read(split: WaveDataset, index: int) -> tuple[str, Trajectory]:
+    return f"{split.split}/{split.name(index)}", split.trajectory(index)
+
+
+def _which(name: str, truth: Trajectory) -> dict[str, Any]:
     """What a line is of, beside the medium and the forecaster: through the same media others may send other waves."""
-    truth = hashlib.sha256(split.trajectory(index).state.tobytes()).hexdigest()[:12]
-    return {"trajectory": f"{split.split}/{split.name(index)}", "frames": split.frames, "truth": truth}
+    digest = hashlib.sha256(truth.state.tobytes()).hexdigest()[:12]
+    return {"trajectory": name, "frames": len(truth.state), "truth": digest}
 
 
-def _one(stepper: Forecaster | Stepper, coarse: CoarseStep, split: WaveDataset, index: int) -> dict[str, Any]:
+def _one(stepper: Forecaster | Stepper, coarse: CoarseStep, truth: Trajectory) -> dict[str, Any]:
     """Errors and features of the forecast of one trajectory."""
-    truth, frames = split.trajectory(index), split.frames - 1
+    frames = len(truth.state) - 1
     try:
         forecast = rollout(stepper, truth.state[0], truth.medium, frames)
     except UnboundedError as grown:

@@ -111,14 +111,20 @@ def kind_of(preset: str) -> str:
     return VARIANTS[preset].kind if preset in VARIANTS else preset
 
 
-def generated(preset: str, scale: Scale, folder: Path, trajectories: int, seed: int = 0) -> Path:
-    """A dataset of so many trajectories, and the packings that it takes; half of another seed's is its test split."""
+def generated(
+    preset: str, scale: Scale, folder: Path, trajectories: int, seed: int = 0, shard: int | None = None
+) -> Path:
+    """A dataset of so many trajectories, and the packings that it takes; half of another seed's is its test split.
+
+    shard: trajectories a file, by default as many as `wavesim generate waves` takes; a packing has a file of its own.
+    """
     whole = folder / "data" / (f"{preset}-{trajectories}-{scale.grid}" + (f"-seed-{seed}" if seed else ""))
     variant = VARIANTS.get(preset, Variant(preset, {}))
     kind = variant.kind
     settings = [f"grid = {scale.grid if kind == 'packing' else [scale.grid, scale.grid]}", f"frames = {scale.frames}"]
     settings += [f"{name} = {value}" for name, value in variant.settings.items()]
     settings += ["test_share = 0.49"] if seed else []
+    settings += [f"shard = {shard}"] if shard and kind != "packing" else []
     own: tuple[object, ...] = ("--seed", seed)
     if kind == "packing":
         of_another = "" if variant.particles == PARTICLES else f"-of-{variant.particles}"

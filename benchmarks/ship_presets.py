@@ -4,10 +4,11 @@ For each preset: data by `wavesim generate`, trainings of the arms at the full r
 the test split and over fresh data, made of another seed after the training, by `wavesim evaluate`. A second call goes
 on where the first stopped. Of arms that are shipped and not asked for, the files and what the card says of their
 training stay; their errors are taken anew. The card (README.md) and promise.json are of the fresh data; promises.py
-makes fresh data once more and holds the models to them.
+makes fresh data once more and holds the models to them. Beside the models lies a trajectory of yet another seed, on
+which `wavesim view data/models/PRESET` opens them (--waves: make it alone).
 
     OMP_NUM_THREADS=1 python benchmarks/ship_presets.py [--presets packing] [--arms effective] [--folder runs/apriori]
-        [--quick]
+        [--waves] [--quick]
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,8 @@ FLOORS = {
     "grid": "the share of the field that its means over the cells, which are what is forecast, leave out",
 }
 FRESH_SEED, FRESH = 1000, 128  # trajectories
+# Of these the window, which opens models on the waves beside them, has one in another medium, over one crossing.
+SHOWN_SEED, SHOWN, SHOWN_FRAMES = 3000, 6, 33
 
 
 def ship(
@@ -94,6 +98,16 @@ def ship(
     write_json(target / "promise.json", {"preset": preset, "seed": FRESH_SEED, "rows": rows})
     made = {name: runs / name if name in arms else None for name in every}
     (target / "README.md").write_text(_card(preset, made, training, target, results))
+
+
+def show(preset: str, scale: apriori.Scale, folder: Path, models: Path) -> None:
+    """Fill MODELS/PRESET/waves."""
+    few = replace(scale, frames=min(SHOWN_FRAMES, scale.frames))
+    data, target = apriori.generated(preset, few, folder, SHOWN, SHOWN_SEED, shard=1), models / preset / "waves"
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "data" / "test").mkdir(parents=True)
+    for path in sorted((data / "data" / "test").glob("*.hdf5"))[:1]:
+        shutil.copy(path, target / "data" / "test")
 
 
 def promised(row: dict[str, Any], results: dict[str, Any]) -> dict[str, list[float]]:
@@ -161,11 +175,14 @@ def main() -> None:
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS, help="those that the card is to have")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="data and runs")
     parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument("--waves", action="store_true", help="only the waves that the window opens models on")
     parser.add_argument("--quick", action="store_true", help="small and short: whether it runs")
     given = parser.parse_args()
     scale, training = (apriori.QUICK, SHORT) if given.quick else (apriori.Scale(), FULL)
     for preset in given.presets:
-        ship(preset, given.arms, scale, training, given.folder, given.models)
+        if not given.waves:
+            ship(preset, given.arms, scale, training, given.folder, given.models)
+        show(preset, scale, given.folder, given.models)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from wavesim.recipes import RecipeConfig, recipe
 from wavesim.surrogate.band import band_file, load_band
 from wavesim.surrogate.checkpoint import fingerprint_of, read_header
 from wavesim.surrogate.loops import CompiledForecaster
-from wavesim.viz.runs import find_run
+from wavesim.viz.runs import find_run, open_run
 
 ROOT = Path(__file__).parents[1]
 MODELS, SAMPLE = ROOT / "data" / "models" / "demo", ROOT / "data" / "sample"
@@ -130,3 +130,17 @@ def test_the_shipped_trajectories_have_the_wells_format(path: Path) -> None:
 def test_shipped_files_are_small() -> None:
     sizes = {path: path.stat().st_size for path in (ROOT / "data").rglob("*") if path.is_file()}
     assert max(sizes.values()) < 5_000_000 and sum(sizes.values()) < 20_000_000
+
+
+@pytest.mark.parametrize("waves", sorted((ROOT / "data" / "models").glob("*/waves")), ids=lambda path: path.parent.name)
+def test_the_window_opens_shipped_models_on_unseen_waves_of_their_kind_with_their_bands(waves: Path) -> None:
+    files, found = find_run(waves.parent)
+    promise = json.loads((waves.parent / "promise.json").read_text())["rows"]
+    assert found == waves and set(files) == set(promise) and check(waves) == {"test": 1}
+    data = wavesim.WaveDataset(waves, "test")
+    truth = data.trajectory(0)
+    for name, path in files.items():
+        forecast = wavesim.rollout(wavesim.load(path), truth.state[0], truth.medium, frames=data.frames - 1)
+        assert relative_l2(forecast[-1:, 0], truth.state[-1:, 0])[0] < 1.2 * max(promise[name]["one_crossing"])
+    with open_run(waves.parent, live=False) as session:
+        assert set(session.bands) == {name for name, path in files.items() if band_file(path).is_file()}

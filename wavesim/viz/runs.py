@@ -2,7 +2,7 @@
 
 RUN/models/NAME.safetensors, RUN/waves       a demo's run
 RUN/model.safetensors, RUN/config.toml       a training's, which names its dataset
-NAME.safetensors                             a folder of models, or one, with ../waves or ../../sample near it
+NAME.safetensors                             a folder of models, or one, with waves, ../waves or ../../sample near it
 """
 
 from __future__ import annotations

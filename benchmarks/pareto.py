@@ -218,8 +218,16 @@ def time_all(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shipped = sorted(MODELS.glob("packing*/*.safetensors"))
-    parser.add_argument("--models", type=Path, nargs="*", default=shipped, help="default: those shipped for packings")
+    shipped = [
+        path for pattern in ("packing*", "published") for path in sorted(MODELS.glob(f"{pattern}/*.safetensors"))
+    ]
+    parser.add_argument(
+        "--models",
+        type=Path,
+        nargs="*",
+        default=shipped,
+        help="default: those shipped for packings, and published networks",
+    )
     made = sorted(Path("runs/apriori/data").glob("packing*-256-64"))
     parser.add_argument("--data", type=Path, nargs="*", default=made, help="datasets that they were trained on")
     parser.add_argument("--training", type=float, help="seconds of a training, of models whose folder does not tell")

@@ -5,10 +5,11 @@ the test split and over fresh data, made of another seed after the training, by 
 on where the first stopped. Of arms that are shipped and not asked for, the files and what the card says of their
 training stay; their errors are taken anew. The card (README.md) and promise.json are of the fresh data; promises.py
 makes fresh data once more and holds the models to them. Beside the models lies a trajectory of yet another seed, on
-which `wavesim view data/models/PRESET` opens them (--waves: make it alone).
+which `wavesim view data/models/PRESET` opens them (--waves: make it alone). --published: three published networks with
+about as many weights, trained for packings alike, as models/published, which race beside them (pareto.py).
 
     OMP_NUM_THREADS=1 python benchmarks/ship_presets.py [--presets packing] [--arms effective] [--folder runs/apriori]
-        [--waves] [--quick]
+        [--waves] [--published] [--quick]
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 import apriori
 import numpy as np
-from apriori_arms import PRESETS, RATE, Arm, gated
+from apriori_arms import PRESETS, RATE, THINNED, Arm, gated
 
 from wavesim.config import TrainingConfig, as_toml
 from wavesim.metrics import one_crossing
@@ -62,6 +63,7 @@ FLOORS = {
     "rounding": "single precision",
     "grid": "the share of the field that its means over the cells, which are what is forecast, leave out",
 }
+PUBLISHED = ("classic-unet", "convnext-unet", "fno")
 FRESH_SEED, FRESH = 1000, 128  # trajectories
 # Of these the window, which opens models on the waves beside them, has one in another medium, over one crossing.
 SHOWN_SEED, SHOWN, SHOWN_FRAMES = 3000, 6, 33
@@ -83,11 +85,9 @@ def ship(
     target = models / preset
     target.mkdir(parents=True, exist_ok=True)
     every = [name for name in ARMS if name in arms or (target / f"{name}.safetensors").exists()]
+    parts = {name: _part(target / "README.md", name) for name in every if name not in arms}
     for name in arms:
-        shutil.copy(runs / name / "model.safetensors", target / f"{name}.safetensors")
-        shutil.copy(runs / name / "curves.png", target / f"{name}.curves.png")
-        shutil.copy(runs / f"{name}.toml", target)
-        band_file(target / f"{name}.safetensors").unlink(missing_ok=True)  # of the model before: calibrate it again
+        parts[name] = _shipped(name, runs / name, target)
     trajectories = FRESH if scale.grid > apriori.QUICK.grid else scale.trajectories[apriori.kind_of(preset)]
     fresh = apriori.generated(preset, scale, folder, trajectories, FRESH_SEED)
     results = {}
@@ -96,8 +96,8 @@ def ship(
         results[what] = json.loads((runs / what / "results.json").read_text())
     rows = {row["name"]: promised(row, results["fresh"]) for row in results["fresh"]["rows"] if row["name"] in every}
     write_json(target / "promise.json", {"preset": preset, "seed": FRESH_SEED, "rows": rows})
-    made = {name: runs / name if name in arms else None for name in every}
-    (target / "README.md").write_text(_card(preset, made, training, target, results))
+    parts = {name: parts[name] for name in every}
+    (target / "README.md").write_text(_card(preset, parts, training, target, results))
 
 
 def show(preset: str, scale: apriori.Scale, folder: Path, models: Path) -> None:
@@ -110,6 +110,23 @@ def show(preset: str, scale: apriori.Scale, folder: Path, models: Path) -> None:
         shutil.copy(path, target / "data" / "test")
 
 
+def publish(scale: apriori.Scale, training: TrainingConfig, folder: Path, target: Path) -> None:
+    """Train published networks for packings, by the recipe of the classical forecaster, and fill a folder of models."""
+    data, runs, described = apriori.dataset("packing", scale, folder), folder / "shipped" / "published", []
+    for path in (runs, target):
+        path.mkdir(parents=True, exist_ok=True)
+    for name in PUBLISHED:
+        arm = Arm("published", name, {"network": name, **THINNED[name]}, "packing")
+        recipe = RecipeConfig(forecaster=arm.forecaster(), training=training.model_copy(update=arm.stable))
+        (runs / f"{name}.toml").write_text(as_toml(recipe))
+        apriori.command("train", "--data", data, "--model", runs / f"{name}.toml", "--out", runs / name)
+        described.append(_shipped(name, runs / name, target))
+    (target / "README.md").write_text(
+        "# Published networks for preset packing\n\nMade by `python benchmarks/ship_presets.py --published`. Their "
+        "errors are in [docs/race.md](../../../docs/race.md). MIT licence.\n\n" + "\n\n".join(described) + "\n"
+    )
+
+
 def promised(row: dict[str, Any], results: dict[str, Any]) -> dict[str, list[float]]:
     """Relative L2 of each trajectory: its mean over the first frames, and after one crossing."""
     crossing = one_crossing(results["frame_interval"], results["frames"])
@@ -120,28 +137,16 @@ def promised(row: dict[str, Any], results: dict[str, Any]) -> dict[str, list[flo
 
 
 def _card(
-    preset: str, made: Mapping[str, Path | None], training: TrainingConfig, target: Path, results: dict[str, Any]
+    preset: str, parts: Mapping[str, str], training: TrainingConfig, target: Path, results: dict[str, Any]
 ) -> str:
-    """made: the run of each arm; none of one whose part of the card stays as it is."""
-    each = []
-    for name, run in made.items():
-        if run is None:
-            each.append(_part(target / "README.md", name))
-            continue
-        table = (run / "README.md").read_text().split("\n| | |\n")[1].split("\n\n")[0]
-        table = table.replace(str(run.with_suffix(".toml")), f"data/models/{preset}/{name}.toml")
-        table = table.replace(str(run.parents[2]), str(FOLDER))  # a card is of no machine
-        each.append(
-            f"## {name}\n\n`{name}.safetensors`, SHA-256 {file_hash(target / f'{name}.safetensors')[:16]}\n\n| | |\n"
-            f"{table}\n\n![Training loss and validation error]({name}.curves.png)"
-        )
-    described = "\n\n".join(each)
-    recipes = {name: tomllib.loads((target / f"{name}.toml").read_text())["training"] for name in made}
+    """parts: of the card, of each model."""
+    described = "\n\n".join(parts.values())
+    recipes = {name: tomllib.loads((target / f"{name}.toml").read_text())["training"] for name in parts}
     noise = ", ".join(f"{recipe['noise']:g} {name}" for name, recipe in recipes.items())
     precisions = ", ".join(dict.fromkeys(recipe["precision"] for recipe in recipes.values()))
     return f"""# Forecasters for preset {preset}
 
-Made by `python benchmarks/ship_presets.py --presets {preset} --arms {" ".join(made)}`:
+Made by `python benchmarks/ship_presets.py --presets {preset} --arms {" ".join(parts)}`:
 {training.iterations} optimiser steps on unrolls of {", ".join(map(str, training.unrolls))} frames, in {precisions},
 from states with noise ({noise}). MIT licence.
 
@@ -154,6 +159,21 @@ Errors over {results["fresh"]["trajectories"]} trajectories of data made afterwa
 {markdown(results["fresh"])}
 {described}
 """
+
+
+def _shipped(name: str, run: Path, target: Path) -> str:
+    """Copy the model of a whole training, its settings and its curves; returns its part of the card."""
+    shutil.copy(run / "model.safetensors", target / f"{name}.safetensors")
+    shutil.copy(run / "curves.png", target / f"{name}.curves.png")
+    shutil.copy(run.with_suffix(".toml"), target)
+    band_file(target / f"{name}.safetensors").unlink(missing_ok=True)  # of the model before: calibrate it again
+    table = (run / "README.md").read_text().split("\n| | |\n")[1].split("\n\n")[0]
+    table = table.replace(str(run.with_suffix(".toml")), f"data/models/{target.name}/{name}.toml")
+    table = table.replace(str(run.parents[2]), str(FOLDER))  # a card is of no machine
+    return (
+        f"## {name}\n\n`{name}.safetensors`, SHA-256 {file_hash(target / f'{name}.safetensors')[:16]}\n\n| | |\n"
+        f"{table}\n\n![Training loss and validation error]({name}.curves.png)"
+    )
 
 
 def _part(card: Path, name: str) -> str:
@@ -176,10 +196,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="data and runs")
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--waves", action="store_true", help="only the waves that the window opens models on")
+    parser.add_argument("--published", action="store_true", help="only the published networks")
     parser.add_argument("--quick", action="store_true", help="small and short: whether it runs")
     given = parser.parse_args()
     scale, training = (apriori.QUICK, SHORT) if given.quick else (apriori.Scale(), FULL)
-    for preset in given.presets:
+    if given.published:
+        publish(scale, training, given.folder, given.models / "published")
+    for preset in () if given.published else given.presets:
         if not given.waves:
             ship(preset, given.arms, scale, training, given.folder, given.models)
         show(preset, scale, given.folder, given.models)

@@ -44,6 +44,7 @@ from pareto_truth import Truth, truth_of, unchecked
 from wavesim.errors import WavesimError
 from wavesim.lock import sole_user
 from wavesim.provenance import log_lines, machine, read_lines, revision, settings_hash
+from wavesim.surrogate import load
 from wavesim.turns import in_turns
 
 RESULTS = Path(__file__).parent / "results" / "pareto"
@@ -216,17 +217,21 @@ def time_all(
         notes.add({**line, **at}, case.key, identity(one), "time", line["batch"])
 
 
+def shipped() -> Iterator[Path]:
+    """Files of forecasters shipped for packings, and of published networks, whose libraries are installed."""
+    for path in (path for kind in ("packing*", "published") for path in sorted(MODELS.glob(f"{kind}/*.safetensors"))):
+        try:
+            load(path)
+        except WavesimError as error:
+            print(f"{path.stem} does not race: {error}")
+        else:
+            yield path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shipped = [
-        path for pattern in ("packing*", "published") for path in sorted(MODELS.glob(f"{pattern}/*.safetensors"))
-    ]
     parser.add_argument(
-        "--models",
-        type=Path,
-        nargs="*",
-        default=shipped,
-        help="default: those shipped for packings, and published networks",
+        "--models", type=Path, nargs="*", help="default: those shipped for packings, and published networks"
     )
     made = sorted(Path("runs/apriori/data").glob("packing*-256-64"))
     parser.add_argument("--data", type=Path, nargs="*", default=made, help="datasets that they were trained on")
@@ -251,14 +256,16 @@ def main() -> None:
     out = given.out or (given.folder / "quick" if given.quick else RESULTS)
     notes = Notes(out / "runs.jsonl")
     with sole_user(given.folder):
-        if not (scale.quick or given.finished):
-            given.packings = packings_of(SCENARIOS[0], given.packings, given.folder)
-        models = pareto_forecasters.models(given.models, given.data, given.training, given.packings)
-        tell(models, notes)
-        for words in race(given, scale, models, notes) if not given.finished else ():
-            print(words, flush=True)
-            if time.perf_counter() - begin > 60 * given.minutes:
-                break
+        if not given.finished:
+            if not scale.quick:
+                given.packings = packings_of(SCENARIOS[0], given.packings, given.folder)
+            files = list(shipped()) if given.models is None else given.models
+            models = pareto_forecasters.models(files, given.data, given.training, given.packings)
+            tell(models, notes)
+            for words in race(given, scale, models, notes):
+                print(words, flush=True)
+                if time.perf_counter() - begin > 60 * given.minutes:
+                    break
         lines = current(scale, given, notes)
     if all(line["kind"] == "model" for line in lines):
         raise SystemExit(

@@ -2,8 +2,9 @@
 
 OUT/pareto.png has the three contrasts, OUT/pareto_others.png what one thing was changed in. Squares of one colour a
 family are solvers, and a solid line is their front; circles are forecasters, hollow where they were trained on
-others, and a dashed line is theirs. In the shade no error is claimed. A batch is as dear as its simulations one by one
-where that is cheaper. Errors at half a crossing are in the tables alone.
+others, and a dashed line is their front: named are those on it, and those that were trained there. In the shade no
+error is claimed. A batch is as dear as its simulations one by one where that is cheaper. Errors at half a crossing are
+in the tables alone.
 """
 
 from __future__ import annotations
@@ -65,14 +66,16 @@ def _panel(axis: Axes, panel: Panel, batch: int) -> None:
             axis.plot(row.cost(batch), row.one, "s", ms=5, color=FAMILIES[row.run["family"]][0], alpha=0.75, mew=0)
         elif row.name == "persistence":
             axis.axhline(row.one, color="0.6", ls=":", lw=1)
+    best: list[Row] = []
     for forecasts, colour, style in ((False, "0.1", "-"), (True, FORECASTER, "--")):
         best = front([row for row in panel.rows if row.forecasts == forecasts], panel, batch)
         axis.plot([row.cost(batch) for row in best], [row.one for row in best], style, color=colour, lw=1.3, zorder=1)
     forecasters = [row for row in panel.rows if row.forecasts and row.cost(batch) > 0]
+    own = [row for row in forecasters if trained_there(row.run["trained"], panel.scenario)]
     for row in forecasters:
-        own = trained_there(row.run["trained"], panel.scenario)
-        axis.plot(row.cost(batch), row.one, "o", ms=8, mec=FORECASTER, mfc=FORECASTER if own else "white", mew=1.5)
-    _named(axis, forecasters, batch)
+        colour = FORECASTER if row in own else "white"
+        axis.plot(row.cost(batch), row.one, "o", ms=8, mec=FORECASTER, mfc=colour, mew=1.5)
+    _named(axis, [row for row in forecasters if row in own or row in best], batch)
     axis.axhspan(1e-9, panel.floor, color="0.9", zorder=0)
     axis.axhline(panel.truth[1], color="0.5", lw=1, ls="-.")
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
@@ -85,8 +88,8 @@ def _named(axis: Axes, rows: Sequence[Row], batch: int) -> None:
     left, right = axis.get_xlim()
     fast = [row for row in rows if row.cost(batch) < left ** (2 / 3) * right ** (1 / 3)]
     for some, beside in ((fast, True), ([row for row in rows if row not in fast], False)):
-        for number, row in enumerate(sorted(some, key=lambda row: -row.one)):
-            above = number % 2 == 0 and row.one < 1
+        for number, row in enumerate(sorted(some, key=lambda row: row.one)):
+            above = number % 2 == 1 and row.one < 1
             place = {"ha": "left" if beside else "center", "va": "bottom" if above else "top"}
             offset = (7, 1) if beside else (0, 9)
             text = axis.annotate(

@@ -173,6 +173,13 @@ def test_the_truths_own_mesh_and_degree_are_the_truth_from_either_start(tmp_path
     np.testing.assert_array_equal(again.pressure, found.pressure)
 
 
+def test_what_is_shipped_races_without_the_libraries_that_are_not_installed(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "neuralop", None)  # an import of it fails
+    names = {path.stem for path in pareto.shipped()}
+    assert {"effective", "classical", "classic-unet"} <= names and "fno" not in names
+    assert "fno does not race: neuralop" in capsys.readouterr().out
+
+
 def test_the_race_runs_and_is_not_run_twice(tmp_path, monkeypatch):
     pytest.importorskip("dolfinx")
     pytest.importorskip("gmsh", reason="the extra `mesh` is not installed")

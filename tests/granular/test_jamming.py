@@ -95,7 +95,7 @@ def test_a_marginal_packing_resists_compression_but_hardly_shear(marginal):
 
 
 def test_the_bulk_moduli_by_hessian_and_by_strain_agree(elsewhere, large, marginal):
-    for packing in [*large, *marginal]:
+    for packing in (large[0], marginal[0], marginal[-1]):
         assert elsewhere(strained, packing) == pytest.approx(packing.bulk_modulus, rel=0.01)
 
 
